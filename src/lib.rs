@@ -1,0 +1,6 @@
+//! tinyhost: a small WASI preview1 host on the wasmi interpreter.
+
+mod errno;
+pub mod vfs;
+
+pub use errno::Errno;

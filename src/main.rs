@@ -1,0 +1,3 @@
+//! The `tinyhost` program.
+
+fn main() {}

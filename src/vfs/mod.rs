@@ -1,0 +1,360 @@
+//! The virtual filesystem: what a name can lead to, and what can be done with it.
+//!
+//! There are two levels, as in Unix. A [`Node`] is a thing with a name (an inode); it is
+//! shared and knows nothing of any guest. [`Node::open`] gives a [`File`], an open file
+//! description, owned by one guest's descriptor. Offset, append mode, rights and flags
+//! live in the descriptor, beside the file.
+//!
+//! # The contract
+//!
+//! *Nothing here blocks.* A read that has nothing answers [`Errno::Again`], which means:
+//! nothing happened, nothing changed, call again with the same arguments once
+//! [`File::ready`]. Readiness is a separate question and carries no data. A wake-up may be
+//! false; a missing one is a bug. (Regular files of the host are the exception: no Unix
+//! has a readiness for them, so their reads and writes go to the kernel directly.)
+//!
+//! *A directory never sees a path.* It is asked for one [`Name`] at a time; only
+//! [`walk`] knows what `..`, symbolic links and mount points are. So a backend can't be
+//! talked into leaving its tree.
+//!
+//! *What a node can't do has its own errno*: a method left out of an implementation
+//! answers ENOTDIR, ENOTSOCK, ESPIPE and so on, as the same call would on Unix.
+
+pub mod dev;
+#[cfg(feature = "host-fs")]
+pub mod host;
+pub mod mem;
+mod name;
+pub mod namespace;
+#[cfg(feature = "net")]
+pub mod net;
+pub mod pipe;
+mod readonly;
+pub mod stdio;
+#[cfg(feature = "tar")]
+pub mod tar;
+pub mod walk;
+
+use std::any::Any;
+use std::io::{IoSlice, IoSliceMut};
+use std::sync::Arc;
+use std::task::Waker;
+
+pub use crate::errno::Errno;
+pub use name::Name;
+pub use namespace::Namespace;
+pub use readonly::ReadOnly;
+
+/// What a filesystem call answers.
+pub type Result<T, E = Errno> = std::result::Result<T, E>;
+
+/// What kind of thing a name or a descriptor is; numbers are the spec's `filetype`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum Filetype {
+    /// None of the others: a pipe, for one, which preview1 has no word for.
+    #[default]
+    Unknown = 0,
+    /// A block device.
+    BlockDevice = 1,
+    /// A character device.
+    CharacterDevice = 2,
+    /// A directory.
+    Directory = 3,
+    /// A regular file.
+    RegularFile = 4,
+    /// A datagram socket.
+    SocketDgram = 5,
+    /// A byte-stream socket.
+    SocketStream = 6,
+    /// A symbolic link.
+    SymbolicLink = 7,
+}
+
+impl Filetype {
+    /// Whether `sock_*` calls make sense on it.
+    pub fn is_socket(self) -> bool {
+        matches!(self, Filetype::SocketDgram | Filetype::SocketStream)
+    }
+}
+
+/// What `stat` tells. Times are nanoseconds since 1970, sizes bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields of stat(2)")]
+pub struct Stat {
+    pub dev: u64,
+    pub ino: u64,
+    pub filetype: Filetype,
+    pub nlink: u64,
+    pub size: u64,
+    pub atim: u64,
+    pub mtim: u64,
+    pub ctim: u64,
+}
+
+impl Stat {
+    /// A stat that says nothing but the kind; enough for a device or a service.
+    pub fn of(filetype: Filetype) -> Stat {
+        Stat { filetype, nlink: 1, ..Stat::default() }
+    }
+}
+
+/// How a file is opened. Creation is a verb of its own ([`Node::create`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Open {
+    /// Reading is wanted.
+    pub read: bool,
+    /// Writing is wanted.
+    pub write: bool,
+    /// A regular file is cut to length 0.
+    pub truncate: bool,
+}
+
+/// New times for a node or file; `None` leaves one as it is. Nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Time of last access.
+    pub atim: Option<SetTime>,
+    /// Time of last modification.
+    pub mtim: Option<SetTime>,
+}
+
+/// A time to set: the backend's own now, or a given one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetTime {
+    /// Now, by the clock of whoever keeps the file.
+    Now,
+    /// Nanoseconds since 1970.
+    To(u64),
+}
+
+/// One direction of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    /// Until a read or accept would not answer Again.
+    pub read: bool,
+    /// Until a write would not answer Again.
+    pub write: bool,
+}
+
+impl Interest {
+    /// Readable.
+    pub const READ: Interest = Interest { read: true, write: false };
+    /// Writable.
+    pub const WRITE: Interest = Interest { read: false, write: true };
+
+    /// Either of both.
+    pub fn or(self, other: Interest) -> Interest {
+        Interest { read: self.read || other.read, write: self.write || other.write }
+    }
+}
+
+/// What [`File::ready`] tells of a ready file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// Bytes that can be moved at once, as far as is known; 0 when not known.
+    pub nbytes: u64,
+    /// The other end is gone (`POLLHUP`).
+    pub hangup: bool,
+}
+
+/// How a driver learns that a file which answered Again may be asked once more.
+#[derive(Debug)]
+pub enum Wait<'a> {
+    /// It became ready meanwhile: ask at once.
+    Now,
+    /// The file has taken the waker and will call it.
+    Waker,
+    /// The operating system knows: watch this descriptor.
+    #[cfg(unix)]
+    Fd(std::os::fd::BorrowedFd<'a>),
+    /// It will never be ready.
+    Never(std::marker::PhantomData<&'a ()>),
+}
+
+impl Wait<'_> {
+    /// [`Wait::Never`], spelt without its marker.
+    pub const NEVER: Wait<'static> = Wait::Never(std::marker::PhantomData);
+}
+
+/// One entry of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dirent<'a> {
+    /// Cookie of the entry after this one.
+    pub next: u64,
+    /// The inode, 0 when not known.
+    pub ino: u64,
+    /// What the entry is.
+    pub filetype: Filetype,
+    /// Its name; the host may have names that are not UTF-8.
+    pub name: &'a [u8],
+}
+
+/// Takes directory entries until it answers `false`: that one was not wanted any more
+/// and must come again when its cookie is asked for.
+pub type Emit<'a> = dyn FnMut(Dirent<'_>) -> bool + 'a;
+
+/// A thing with a name. Everything a backend has to write.
+///
+/// `stat` and `open` make a complete node; a directory adds `lookup`, a writable one the
+/// verbs below it.
+///
+/// # Errors
+///
+/// Each method that is not written answers what Unix answers for a node that has no such
+/// ability; each that is written answers what the call of the same name in POSIX does.
+pub trait Node: Any + Send + Sync {
+    /// What it is. Never opens, dials or waits.
+    fn stat(&self) -> Result<Stat>;
+
+    /// Opens it: a file, a directory for reading its entries, a connection.
+    /// What takes time is begun here and finished by [`File::opened`].
+    fn open(&self, how: Open) -> Result<Box<dyn File>>;
+
+    /// The text of a symbolic link.
+    fn readlink(&self) -> Result<String> {
+        Err(Errno::Inval)
+    }
+
+    /// Sets times without opening; on a symbolic link, the link's own.
+    fn set_times(&self, _times: Times) -> Result<()> {
+        Err(Errno::Perm)
+    }
+
+    /// The child of that name, a symbolic link as itself.
+    fn lookup(&self, _name: Name<'_>) -> Result<Arc<dyn Node>> {
+        Err(Errno::Notdir)
+    }
+
+    /// Several components at once, all of them directories and none a link, if this
+    /// backend has a quicker way to go there; `None` means: walk. Only a shortcut: it must
+    /// never arrive anywhere the walk would not.
+    fn descend(&self, _dirs: &str) -> Option<Arc<dyn Node>> {
+        None
+    }
+
+    /// Creates and opens a regular file that must not exist yet (else EEXIST).
+    fn create(&self, _name: Name<'_>, _how: Open) -> Result<Box<dyn File>> {
+        Err(Errno::Notdir)
+    }
+
+    /// `mkdir`.
+    fn create_directory(&self, _name: Name<'_>) -> Result<()> {
+        Err(Errno::Notdir)
+    }
+
+    /// Creates a symbolic link with this text.
+    fn symlink(&self, _name: Name<'_>, _target: &str) -> Result<()> {
+        Err(Errno::Notdir)
+    }
+
+    /// A second name, `to_name` in `to`, for this directory's child `name`; `to` is of the
+    /// same mount. A symbolic link is linked as itself.
+    fn link(&self, _name: Name<'_>, _to: &Arc<dyn Node>, _to_name: Name<'_>) -> Result<()> {
+        Err(Errno::Notdir)
+    }
+
+    /// Renames the child `name` to `to_name` in `to`, of the same mount, replacing what is
+    /// there as rename(2) does.
+    fn rename(&self, _name: Name<'_>, _to: &Arc<dyn Node>, _to_name: Name<'_>) -> Result<()> {
+        Err(Errno::Notdir)
+    }
+
+    /// Removes a child that is not a directory (EISDIR).
+    fn unlink(&self, _name: Name<'_>) -> Result<()> {
+        Err(Errno::Notdir)
+    }
+
+    /// Removes an empty directory.
+    fn remove_directory(&self, _name: Name<'_>) -> Result<()> {
+        Err(Errno::Notdir)
+    }
+}
+
+/// An open file description.
+///
+/// Streams ignore the offsets they are given.
+pub trait File: Send {
+    /// What it is.
+    fn stat(&mut self) -> Result<Stat>;
+
+    /// Whether opening is done. Again: not yet, wait and ask again. An error is the error
+    /// of the open.
+    fn opened(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Reads into `bufs` in order, from `offset` where that means anything. 0 is the end.
+    fn read(&mut self, _bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
+        Err(Errno::Badf)
+    }
+
+    /// Writes, and says how much was taken.
+    fn write(&mut self, _bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
+        Err(Errno::Badf)
+    }
+
+    /// Writes at the end, whoever else writes there too. Says how much was taken and the
+    /// offset behind it.
+    fn append(&mut self, bufs: &[IoSlice<'_>]) -> Result<(usize, u64)> {
+        let end = self.stat()?.size;
+        let written = self.write(bufs, end)?;
+        Ok((written, end + written as u64))
+    }
+
+    /// Cuts or extends (with zeros) to this length.
+    fn set_len(&mut self, _len: u64) -> Result<()> {
+        Err(Errno::Inval)
+    }
+
+    /// Makes sure that `offset..offset + len` has room, extending the file.
+    fn allocate(&mut self, _offset: u64, _len: u64) -> Result<()> {
+        Err(Errno::Spipe)
+    }
+
+    /// Sets times.
+    fn set_times(&mut self, _times: Times) -> Result<()> {
+        Err(Errno::Perm)
+    }
+
+    /// Carries what was written to the disk; with `data_only`, as fdatasync does.
+    fn sync(&mut self, _data_only: bool) -> Result<()> {
+        Err(Errno::Inval)
+    }
+
+    /// Entries from `cookie` on (0 is the first, others are those of [`Dirent::next`]).
+    fn readdir(&mut self, _cookie: u64, _emit: &mut Emit<'_>) -> Result<()> {
+        Err(Errno::Notdir)
+    }
+
+    /// Whether what is wanted could be done now; Again if not.
+    fn ready(&mut self, _want: Interest) -> Result<Ready> {
+        Ok(Ready::default())
+    }
+
+    /// How to learn of readiness after an Again, be it from [`File::opened`], `read`,
+    /// `write`, `accept` or `ready`. Edge-triggered and one-shot.
+    fn wait(&mut self, _want: Interest, _waker: &Waker) -> Wait<'_> {
+        Wait::Now
+    }
+
+    /// Whether it is a terminal (`isatty`).
+    fn is_terminal(&self) -> bool {
+        false
+    }
+
+    /// The next connection of a listening socket.
+    fn accept(&mut self) -> Result<Box<dyn File>> {
+        Err(Errno::Notsock)
+    }
+
+    /// As `read`, but leaves the data there (`MSG_PEEK`).
+    fn peek(&mut self, _bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
+        Err(Errno::Notsock)
+    }
+
+    /// Ends one or both directions of a stream.
+    fn shutdown(&mut self, _how: Interest) -> Result<()> {
+        Err(Errno::Notsock)
+    }
+}

@@ -1,0 +1,46 @@
+//! One component of a path, proven to be nothing more.
+
+use std::fmt;
+
+/// A single name within a directory: not empty, at most 255 bytes, no `/`, no NUL, neither
+/// `.` nor `..`. Whoever holds one can hand it to an `*at` call without another thought.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name<'a>(&'a str);
+
+impl<'a> Name<'a> {
+    /// Bytes in the longest name; `NAME_MAX` of Linux.
+    pub const MAX: usize = 255;
+
+    /// Checks `text`; `None` if it is no single name.
+    pub fn new(text: &'a str) -> Option<Name<'a>> {
+        let plain = !text.is_empty() && text != "." && text != "..";
+        let clean = !text.bytes().any(|b| b == b'/' || b == 0);
+        (plain && clean && text.len() <= Self::MAX).then_some(Name(text))
+    }
+
+    /// The text.
+    pub fn as_str(self) -> &'a str {
+        self.0
+    }
+}
+
+impl fmt::Debug for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Name;
+
+    #[test]
+    fn only_single_names() {
+        for good in ["a", "...", ".x", "a:b", "é", &"x".repeat(255)] {
+            assert!(Name::new(good).is_some(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "/", "a\0", &"x".repeat(256)] {
+            assert!(Name::new(bad).is_none(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Which backend stands where: the mounts of a guest.
+//!
+//! A namespace is one tree of names, as on Linux. Mounting is inserting: the longest mount
+//! wins, a walk crosses from one mount into another, a directory lists the mount points in
+//! it, and the mount points are what a guest finds preopened. It never changes once it is
+//! built, so that any number of guests can share it without a lock.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::walk::Place;
+use super::{Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Result, Stat, Times};
+
+/// Cookies of listed mount points; the backends' own never have this bit.
+const MOUNT_COOKIE: u64 = 1 << 63;
+
+/// A position in the tree of mount points.
+pub(crate) struct Mount {
+    /// Number of the mount this position belongs to, if something is mounted just here.
+    mounted: Option<(MountId, Arc<dyn Node>)>,
+    below: BTreeMap<Box<str>, Arc<Mount>>,
+}
+
+/// Tells mounts apart: links and renames never go from one to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MountId(u32);
+
+impl Mount {
+    fn empty() -> Mount {
+        Mount { mounted: None, below: BTreeMap::new() }
+    }
+
+    /// The position one name further down, if a mount lies there or beyond.
+    pub(crate) fn below(&self, name: &str) -> Option<&Arc<Mount>> {
+        self.below.get(name)
+    }
+
+    pub(crate) fn mounted(&self) -> Option<(MountId, &Arc<dyn Node>)> {
+        self.mounted.as_ref().map(|(id, node)| (*id, node))
+    }
+}
+
+/// A mount point as a guest finds it.
+#[derive(Clone)]
+pub struct Preopen {
+    /// The name the guest is told (`fd_prestat_dir_name`), as it was given.
+    pub name: Arc<str>,
+    /// The directory.
+    pub place: Place,
+}
+
+/// The tree of names of a guest.
+#[derive(Clone, Default)]
+pub struct Namespace {
+    preopens: Arc<[Preopen]>,
+}
+
+impl Namespace {
+    /// A namespace with nothing in it.
+    pub fn builder() -> Builder {
+        Builder { mounts: Vec::new() }
+    }
+
+    /// The mount points, in the order of mounting.
+    pub fn preopens(&self) -> &[Preopen] {
+        &self.preopens
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.preopens.iter().map(|p| &p.name)).finish()
+    }
+}
+
+/// Collects mounts.
+pub struct Builder {
+    mounts: Vec<(Arc<str>, Vec<Box<str>>, Arc<dyn Node>)>,
+}
+
+/// Why something can't be mounted at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountError {
+    /// The path has a component that is no name (`..`, too long, NUL).
+    BadPath(String),
+    /// Something is mounted there already.
+    Taken(String),
+}
+
+impl fmt::Display for MountError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MountError::BadPath(path) => {
+                write!(f, "'{path}' can't be a mount point: give a path without '..', like /data")
+            }
+            MountError::Taken(path) => {
+                write!(f, "'{path}' is mounted twice: give each mount its own path")
+            }
+        }
+    }
+}
+
+impl std::error::Error for MountError {}
+
+impl Builder {
+    /// Mounts `node` at `path`. `/`, `.` and the empty path are the root; `data` and
+    /// `/data` are the same place.
+    pub fn mount(mut self, path: &str, node: Arc<dyn Node>) -> Result<Builder, MountError> {
+        let names: Option<Vec<Box<str>>> = path
+            .split('/')
+            .filter(|part| !part.is_empty() && *part != ".")
+            .map(|part| Name::new(part).map(|name| name.as_str().into()))
+            .collect();
+        let Some(names) = names.filter(|_| !path.contains('\0')) else {
+            return Err(MountError::BadPath(path.into()));
+        };
+        if self.mounts.iter().any(|(_, there, _)| *there == names) {
+            return Err(MountError::Taken(path.into()));
+        }
+        let name = if path.is_empty() { "/" } else { path };
+        self.mounts.push((name.into(), names, node));
+        Ok(self)
+    }
+
+    /// Done; the mounts become the preopens, in the order they were made.
+    pub fn build(self) -> Namespace {
+        let mut root = Mount::empty();
+        for (number, (_, names, node)) in self.mounts.iter().enumerate() {
+            let id = MountId(u32::try_from(number).unwrap_or(u32::MAX));
+            insert(&mut root, names, (id, node.clone()));
+        }
+        let root = Arc::new(root);
+        let preopens = self.mounts.iter().map(|(name, names, _)| {
+            let mut here = &root;
+            for part in names {
+                here = here.below(part).expect("inserted above");
+            }
+            Preopen { name: name.clone(), place: Place::mount_point(here).expect("inserted above") }
+        });
+        Namespace { preopens: preopens.collect() }
+    }
+}
+
+fn insert(at: &mut Mount, names: &[Box<str>], mounted: (MountId, Arc<dyn Node>)) {
+    let Some((first, rest)) = names.split_first() else {
+        at.mounted = Some(mounted);
+        return;
+    };
+    let below = at.below.entry(first.clone()).or_insert_with(|| Arc::new(Mount::empty()));
+    let below = Arc::get_mut(below).expect("nobody else has the tree while it is built");
+    insert(below, rest, mounted);
+}
+
+/// The directory on the way to a mount point that its surroundings do not have.
+pub(crate) struct Stepping;
+
+impl Node for Stepping {
+    fn stat(&self) -> Result<Stat> {
+        Ok(Stat::of(Filetype::Directory))
+    }
+
+    fn open(&self, how: Open) -> Result<Box<dyn File>> {
+        if how.write { Err(Errno::Isdir) } else { Ok(Box::new(Stepping)) }
+    }
+
+    fn lookup(&self, _name: Name<'_>) -> Result<Arc<dyn Node>> {
+        Err(Errno::Noent)
+    }
+}
+
+impl File for Stepping {
+    fn stat(&mut self) -> Result<Stat> {
+        Node::stat(self)
+    }
+
+    fn readdir(&mut self, _cookie: u64, _emit: &mut Emit<'_>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Opens the directory at `place`, with the mount points in it among its entries.
+pub(crate) fn open_directory(place: &Place, how: Open) -> Result<Box<dyn File>> {
+    let dir = place.node.open(how)?;
+    let Some(here) = place.mounts_below() else {
+        return Ok(dir);
+    };
+    let absent =
+        |name: &&Box<str>| Name::new(name).is_some_and(|name| place.node.lookup(name).is_err());
+    let names: Vec<Box<str>> = here.below.keys().filter(absent).cloned().collect();
+    if names.is_empty() { Ok(dir) } else { Ok(Box::new(WithMounts { dir, names })) }
+}
+
+/// A directory whose own entries are followed by mount points it does not have itself.
+struct WithMounts {
+    dir: Box<dyn File>,
+    names: Vec<Box<str>>,
+}
+
+impl File for WithMounts {
+    fn stat(&mut self) -> Result<Stat> {
+        self.dir.stat()
+    }
+
+    fn set_times(&mut self, times: Times) -> Result<()> {
+        self.dir.set_times(times)
+    }
+
+    fn sync(&mut self, data_only: bool) -> Result<()> {
+        self.dir.sync(data_only)
+    }
+
+    fn readdir(&mut self, cookie: u64, emit: &mut Emit<'_>) -> Result<()> {
+        let mut first = cookie & !MOUNT_COOKIE;
+        if cookie & MOUNT_COOKIE == 0 {
+            let mut full = false;
+            self.dir.readdir(cookie, &mut |entry| {
+                full = !emit(entry);
+                !full
+            })?;
+            if full {
+                return Ok(());
+            }
+            first = 0;
+        }
+        let first = usize::try_from(first).unwrap_or(usize::MAX);
+        for (index, name) in self.names.iter().enumerate().skip(first) {
+            let next = MOUNT_COOKIE | (index as u64 + 1);
+            let filetype = Filetype::Directory;
+            if !emit(Dirent { next, ino: 0, filetype, name: name.as_bytes() }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,295 @@
+//! The only code that sees a path.
+//!
+//! A walk goes down from a directory one name at a time and keeps the stack of directories
+//! it came through. `..` pops that stack and never asks a backend, so nobody can get above
+//! where the walk began, whatever the host's tree does meanwhile. Links are followed here,
+//! by their text, under the same rules: a link that is absolute or leads above the start is
+//! refused with ENOTCAPABLE when it is walked; one that only exists is harmless.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::namespace::{Mount, MountId, Stepping};
+use super::{Errno, Filetype, Name, Node, Result, Stat};
+
+/// Links followed in one walk before ELOOP; Linux's number (path_resolution(7)).
+pub const LINKS_MAX: usize = 40;
+
+/// Bytes in the longest path; `PATH_MAX` of Linux.
+pub const PATH_MAX: usize = 4096;
+
+/// A node, and where in the namespace it is.
+#[derive(Clone)]
+pub struct Place {
+    /// The node.
+    pub node: Arc<dyn Node>,
+    mount: MountId,
+    /// Position among the mount points, if any lies here or below.
+    here: Option<Arc<Mount>>,
+}
+
+impl Place {
+    pub(crate) fn mount_point(here: &Arc<Mount>) -> Option<Place> {
+        let (mount, node) = here.mounted()?;
+        Some(Place { node: node.clone(), mount, here: Some(here.clone()) })
+    }
+
+    pub(crate) fn mounts_below(&self) -> Option<&Mount> {
+        self.here.as_deref()
+    }
+
+    /// Whether both are of one mount, so that a link or rename between them is possible.
+    pub fn same_mount(&self, other: &Place) -> bool {
+        self.mount == other.mount
+    }
+
+    /// One step down: into a mount if one is there, else to the node's own child.
+    fn step(&self, name: Name<'_>) -> Result<Place> {
+        let here = self.here.as_ref().and_then(|here| here.below(name.as_str()));
+        if let Some(place) = here.and_then(Place::mount_point) {
+            return Ok(place);
+        }
+        let node = match self.node.lookup(name) {
+            Err(Errno::Noent) if here.is_some() => Arc::new(Stepping),
+            other => other?,
+        };
+        Ok(Place { node, mount: self.mount, here: here.cloned() })
+    }
+
+    fn is_mount_point(&self) -> bool {
+        self.here.as_ref().is_some_and(|here| here.mounted().is_some())
+    }
+}
+
+/// Where a walk arrived.
+pub enum Walked<'p> {
+    /// At a directory that the path does not name within another one: `.`, `a/..`.
+    Itself(Place),
+    /// At a name in a directory.
+    Entry(Entry<'p>),
+}
+
+/// A name in a directory, and what is there.
+pub struct Entry<'p> {
+    /// The directory.
+    pub dir: Place,
+    name: Cow<'p, str>,
+    /// What is there, `None` if nothing; a link only if it was not to be followed.
+    pub found: Option<(Place, Stat)>,
+    /// The path ended in a slash: only a directory will do.
+    pub slash: bool,
+}
+
+impl Entry<'_> {
+    /// The name.
+    pub fn name(&self) -> Name<'_> {
+        Name::new(&self.name).expect("made from a Name")
+    }
+
+    /// Whether something is mounted there: such a name can't be removed or renamed.
+    pub fn is_mount_point(&self) -> bool {
+        self.found.as_ref().is_some_and(|(place, _)| place.is_mount_point())
+    }
+}
+
+impl<'p> Walked<'p> {
+    /// What is there.
+    ///
+    /// # Errors
+    ///
+    /// ENOENT if nothing is; ENOTDIR if the path ended in a slash and it is no directory.
+    pub fn existing(self) -> Result<(Place, Stat)> {
+        match self {
+            Walked::Itself(place) => {
+                let stat = place.node.stat()?;
+                Ok((place, stat))
+            }
+            Walked::Entry(entry) => {
+                let (place, stat) = entry.found.ok_or(Errno::Noent)?;
+                if entry.slash && stat.filetype != Filetype::Directory {
+                    return Err(Errno::Notdir);
+                }
+                Ok((place, stat))
+            }
+        }
+    }
+
+    /// The name in its directory, or `itself` as the error where the path has none.
+    pub fn entry(self, itself: Errno) -> Result<Entry<'p>> {
+        match self {
+            Walked::Entry(entry) => Ok(entry),
+            Walked::Itself(_) => Err(itself),
+        }
+    }
+}
+
+/// Walks `path` from `base`. A link at the end is followed if `follow`, or if a slash
+/// behind it asks for the directory it leads to.
+///
+/// # Errors
+///
+/// ENOENT for an empty path or a missing directory on the way, ENOTDIR for something else
+/// on the way, ENAMETOOLONG, EINVAL for a NUL, ELOOP after [`LINKS_MAX`] links, and
+/// ENOTCAPABLE for everything that would lead above `base`.
+pub fn walk<'p>(base: &Place, path: &'p str, follow: bool) -> Result<Walked<'p>> {
+    if path.is_empty() {
+        return Err(Errno::Noent);
+    }
+    if path.len() >= PATH_MAX {
+        return Err(Errno::Nametoolong);
+    }
+    if path.bytes().any(|byte| byte == 0) {
+        return Err(Errno::Inval);
+    }
+    if let Some(entry) = shortcut(base, path) {
+        return Ok(Walked::Entry(entry));
+    }
+    Walk { stack: smallvec![base.clone()], links: 0 }.run(Cow::Borrowed(path), follow)
+}
+
+struct Walk {
+    /// The directories on the way, from where the walk began; never empty.
+    stack: SmallVec<[Place; 8]>,
+    links: usize,
+}
+
+impl Walk {
+    fn run<'p>(mut self, mut path: Cow<'p, str>, follow: bool) -> Result<Walked<'p>> {
+        loop {
+            if path.starts_with('/') {
+                return Err(Errno::Notcapable);
+            }
+            // All but the last component, which may need a link's text put in its place.
+            let link = match self.go_down(&path)? {
+                Stop::Done => return Ok(Walked::Itself(self.top().clone())),
+                Stop::Link { text, rest } => join(text, &path[rest..]),
+                Stop::Last { name, slash } => {
+                    let found = self.look(&path[name.clone()])?;
+                    match found {
+                        Some((link, stat))
+                            if stat.filetype == Filetype::SymbolicLink && (follow || slash) =>
+                        {
+                            let rest = if slash { "/" } else { "" };
+                            join(self.read_link(&link)?, rest)
+                        }
+                        found => {
+                            let name = match path {
+                                Cow::Borrowed(path) => Cow::Borrowed(&path[name]),
+                                Cow::Owned(path) => Cow::Owned(path[name].to_owned()),
+                            };
+                            let dir = self.top().clone();
+                            return Ok(Walked::Entry(Entry { dir, name, found, slash }));
+                        }
+                    }
+                }
+            };
+            path = Cow::Owned(link);
+        }
+    }
+
+    fn top(&self) -> &Place {
+        self.stack.last().expect("never popped below the start")
+    }
+
+    /// Goes through the components of `path` until the last, or to a link before it.
+    fn go_down(&mut self, path: &str) -> Result<Stop> {
+        let mut at = 0;
+        loop {
+            at += path[at..].bytes().take_while(|byte| *byte == b'/').count();
+            let part = path[at..].split('/').next().unwrap_or_default();
+            let end = at + part.len();
+            let last = path[end..].bytes().all(|byte| byte == b'/');
+            match part {
+                "" => return Ok(Stop::Done),
+                "." => {}
+                ".." => {
+                    if self.stack.len() == 1 {
+                        return Err(Errno::Notcapable);
+                    }
+                    self.stack.pop();
+                }
+                name if last => {
+                    valid(name)?;
+                    return Ok(Stop::Last { name: at..end, slash: end < path.len() });
+                }
+                name => {
+                    let (place, stat) = self.look(name)?.ok_or(Errno::Noent)?;
+                    match stat.filetype {
+                        Filetype::Directory => self.stack.push(place),
+                        Filetype::SymbolicLink => {
+                            let text = self.read_link(&place)?;
+                            return Ok(Stop::Link { text, rest: end });
+                        }
+                        _ => return Err(Errno::Notdir),
+                    }
+                }
+            }
+            at = end;
+        }
+    }
+
+    fn look(&self, name: &str) -> Result<Option<(Place, Stat)>> {
+        look(self.top(), valid(name)?)
+    }
+
+    fn read_link(&mut self, link: &Place) -> Result<String> {
+        self.links += 1;
+        if self.links > LINKS_MAX {
+            return Err(Errno::Loop);
+        }
+        let text = link.node.readlink()?;
+        if text.is_empty() { Err(Errno::Noent) } else { Ok(text) }
+    }
+}
+
+/// Where going down a path stopped.
+enum Stop {
+    /// At its end, in the directory on top of the stack.
+    Done,
+    /// Before its last component, a name.
+    Last { name: std::ops::Range<usize>, slash: bool },
+    /// At a link before the end; `rest` is where the path goes on behind it.
+    Link { text: String, rest: usize },
+}
+
+fn join(mut text: String, rest: &str) -> String {
+    text.push_str(rest);
+    text
+}
+
+fn valid(name: &str) -> Result<Name<'_>> {
+    Name::new(name).ok_or(Errno::Nametoolong)
+}
+
+fn look(dir: &Place, name: Name<'_>) -> Result<Option<(Place, Stat)>> {
+    match dir.step(name) {
+        Ok(place) => {
+            let stat = place.node.stat()?;
+            Ok(Some((place, stat)))
+        }
+        Err(Errno::Noent) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Goes through the directories of a plain path in one call of the backend's, if it can and
+/// no mount lies there. Whatever is unusual about the path is left to the walk.
+fn shortcut<'p>(base: &Place, path: &'p str) -> Option<Entry<'p>> {
+    let (dirs, last) = path.rsplit_once('/')?;
+    let first = dirs.split('/').next()?;
+    let plain = dirs.split('/').all(|part| Name::new(part).is_some());
+    let mounts = base.here.as_ref().is_some_and(|here| here.below(first).is_some());
+    if !plain || mounts {
+        return None;
+    }
+    let name = Name::new(last)?;
+    let dir = Place { node: base.node.descend(dirs)?, mount: base.mount, here: None };
+    let found = look(&dir, name).ok()?;
+    let link = |(_, stat): &(Place, Stat)| stat.filetype == Filetype::SymbolicLink;
+    if found.as_ref().is_some_and(link) {
+        return None;
+    }
+    Some(Entry { dir, name: Cow::Borrowed(last), found, slash: false })
+}
