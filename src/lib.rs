@@ -1,6 +1,16 @@
 //! tinyhost: a small WASI preview1 host on the wasmi interpreter.
 
 mod errno;
+mod guest;
+mod program;
+#[cfg(all(unix, feature = "net"))]
+pub mod sched;
 pub mod vfs;
+pub mod wasi;
+#[cfg(all(unix, feature = "net"))]
+mod watch;
 
 pub use errno::Errno;
+pub use guest::{Armed, Cause, Guest, Step, Trap};
+pub use program::{Config, Program, ProgramError};
+pub use wasi::WasiCtx;

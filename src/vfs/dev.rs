@@ -1,1 +1,192 @@
-//! (to come)
+//! `/dev`: devices, the guest's own streams, and the network.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::sync::Arc;
+
+use super::{Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Result, Stat};
+
+/// The directory to be mounted at `/dev`.
+#[derive(Default)]
+pub struct Dev {
+    #[cfg(all(unix, feature = "net"))]
+    net: Option<super::net::Net>,
+}
+
+impl Dev {
+    /// Devices and streams only.
+    pub fn new() -> Dev {
+        Dev::default()
+    }
+
+    /// The network's names as well.
+    #[cfg(all(unix, feature = "net"))]
+    pub fn with_net(net: super::net::Net) -> Dev {
+        Dev { net: Some(net) }
+    }
+
+    #[cfg(all(unix, feature = "net"))]
+    fn network(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
+        self.net.as_ref().ok_or(Errno::Noent)?.lookup(name)
+    }
+
+    #[cfg(not(all(unix, feature = "net")))]
+    fn network(&self, _name: Name<'_>) -> Result<Arc<dyn Node>> {
+        Err(Errno::Noent)
+    }
+
+    /// Everything that is listed; network names are endless and are not.
+    fn names(&self) -> Vec<(&'static str, Filetype)> {
+        let mut names: Vec<_> = DEVICES.iter().map(|(name, _)| (*name, CHARACTER)).collect();
+        names.extend(STREAMS.iter().map(|(name, _)| (*name, CHARACTER)));
+        names.push(("fd", Filetype::Directory));
+        #[cfg(all(unix, feature = "net"))]
+        if self.net.is_some() {
+            names.extend(["tcp", "udp", "accept"].map(|name| (name, Filetype::Directory)));
+        }
+        names
+    }
+}
+
+const CHARACTER: Filetype = Filetype::CharacterDevice;
+
+const DEVICES: [(&str, Device); 5] = [
+    ("null", Device::Null),
+    ("zero", Device::Zero),
+    ("full", Device::Full),
+    ("random", Device::Random),
+    ("urandom", Device::Random),
+];
+
+const STREAMS: [(&str, u32); 3] = [("stdin", 0), ("stdout", 1), ("stderr", 2)];
+
+fn find<T: Copy>(table: &[(&str, T)], name: Name<'_>) -> Option<T> {
+    table.iter().find(|(there, _)| *there == name.as_str()).map(|(_, found)| *found)
+}
+
+impl Node for Dev {
+    fn stat(&self) -> Result<Stat> {
+        Ok(Stat::of(Filetype::Directory))
+    }
+
+    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
+        Ok(Box::new(Listing(self.names())))
+    }
+
+    fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
+        if let Some(device) = find(&DEVICES, name) {
+            return Ok(Arc::new(device));
+        }
+        if let Some(number) = find(&STREAMS, name) {
+            return Ok(Arc::new(Alias(number)));
+        }
+        if name.as_str() == "fd" { Ok(Arc::new(FdDir)) } else { self.network(name) }
+    }
+}
+
+/// A directory whose entries were known when it was opened.
+pub(super) struct Listing(pub(super) Vec<(&'static str, Filetype)>);
+
+impl File for Listing {
+    fn stat(&mut self) -> Result<Stat> {
+        Ok(Stat::of(Filetype::Directory))
+    }
+
+    fn readdir(&mut self, cookie: u64, emit: &mut Emit<'_>) -> Result<()> {
+        let first = usize::try_from(cookie).unwrap_or(usize::MAX);
+        for (index, (name, filetype)) in self.0.iter().enumerate().skip(first) {
+            let next = index as u64 + 1;
+            if !emit(Dirent { next, ino: next, filetype: *filetype, name: name.as_bytes() }) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The devices of mem(4) and random(4).
+#[derive(Clone, Copy)]
+enum Device {
+    Null,
+    Zero,
+    Full,
+    Random,
+}
+
+impl Node for Device {
+    fn stat(&self) -> Result<Stat> {
+        Ok(Stat::of(CHARACTER))
+    }
+
+    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
+        Ok(Box::new(*self))
+    }
+}
+
+impl File for Device {
+    fn stat(&mut self) -> Result<Stat> {
+        Node::stat(self)
+    }
+
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
+        for buf in bufs.iter_mut() {
+            match self {
+                Device::Null => return Ok(0),
+                Device::Zero | Device::Full => buf.fill(0),
+                Device::Random => getrandom::fill(buf).map_err(|_| Errno::Io)?,
+            }
+        }
+        Ok(bufs.iter().map(|buf| buf.len()).sum())
+    }
+
+    fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
+        match self {
+            Device::Full => Err(Errno::Nospc),
+            _ => Ok(bufs.iter().map(|buf| buf.len()).sum()),
+        }
+    }
+
+    fn set_len(&mut self, _len: u64) -> Result<()> {
+        Err(Errno::Inval)
+    }
+
+    fn allocate(&mut self, _offset: u64, _len: u64) -> Result<()> {
+        Err(Errno::Nodev)
+    }
+}
+
+/// A name for one of the guest's own descriptors.
+struct Alias(u32);
+
+impl Node for Alias {
+    fn stat(&self) -> Result<Stat> {
+        Ok(Stat::of(CHARACTER))
+    }
+
+    /// Who opens it by way of a guest gets the descriptor itself; nobody else has one.
+    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
+        Err(Errno::Nxio)
+    }
+
+    fn alias(&self) -> Option<u32> {
+        Some(self.0)
+    }
+}
+
+/// `/dev/fd`: every descriptor by its number.
+struct FdDir;
+
+impl Node for FdDir {
+    fn stat(&self) -> Result<Stat> {
+        Ok(Stat::of(Filetype::Directory))
+    }
+
+    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
+        Ok(Box::new(Listing(vec![("0", CHARACTER), ("1", CHARACTER), ("2", CHARACTER)])))
+    }
+
+    fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
+        let digits = name.as_str().bytes().all(|byte| byte.is_ascii_digit());
+        let number = name.as_str().parse().ok().filter(|_| digits);
+        Ok(Arc::new(Alias(number.ok_or(Errno::Noent)?)))
+    }
+}

@@ -1,1 +1,156 @@
-//! (to come)
+//! The host's standard streams, and the streams of a guest that has none.
+
+use std::io::{IoSlice, IoSliceMut};
+
+use super::{Errno, File, Filetype, Result, Stat};
+
+/// A stream that is at its end, and takes and forgets what is written: the standard
+/// streams of a guest that was given none.
+pub struct Empty;
+
+impl File for Empty {
+    fn stat(&mut self) -> Result<Stat> {
+        Ok(Stat::of(Filetype::Unknown))
+    }
+
+    fn read(&mut self, _bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
+        Ok(0)
+    }
+
+    fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
+        Ok(bufs.iter().map(|buf| buf.len()).sum())
+    }
+}
+
+/// A descriptor the host's caller closed: everything is EBADF, as for any program that is
+/// started so.
+pub struct Closed;
+
+impl File for Closed {
+    fn stat(&mut self) -> Result<Stat> {
+        Err(Errno::Badf)
+    }
+}
+
+#[cfg(all(unix, any(feature = "net", feature = "host-fs")))]
+pub use host::Stream;
+
+#[cfg(all(unix, any(feature = "net", feature = "host-fs")))]
+mod host {
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+    use std::task::Waker;
+
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::fs::FileType;
+
+    use super::super::{Interest, Ready, Wait};
+    use super::*;
+
+    /// Bytes a pipe or terminal that is writable takes without blocking (`PIPE_BUF`,
+    /// pipe(7)); files and sockets take any number.
+    const WRITE_MAX: usize = 4096;
+
+    /// One of the process's own standard streams.
+    ///
+    /// Its descriptor is shared with other processes, so O_NONBLOCK can't be set on it: a
+    /// shell would find its terminal changed. Instead it is asked with poll(2) before each
+    /// read or write that could block.
+    pub struct Stream {
+        fd: OwnedFd,
+        filetype: FileType,
+        terminal: bool,
+    }
+
+    impl Stream {
+        /// A stream on a copy of a descriptor, or `None` if it is closed.
+        pub fn new(fd: impl AsFd) -> Option<Stream> {
+            let fd = rustix::io::fcntl_dupfd_cloexec(fd, 3).ok()?;
+            let stat = rustix::fs::fstat(&fd).ok()?;
+            let filetype = FileType::from_raw_mode(stat.st_mode);
+            let terminal = rustix::termios::isatty(&fd);
+            Some(Stream { fd, filetype, terminal })
+        }
+
+        /// Whether the kernel could make a reader or writer wait.
+        fn may_block(&self) -> bool {
+            self.terminal || !matches!(self.filetype, FileType::RegularFile | FileType::Directory)
+        }
+
+        fn poll(&self, want: Interest) -> Result<Ready> {
+            let flag = if want.read { PollFlags::IN } else { PollFlags::OUT };
+            let mut fds = [PollFd::new(&self.fd, flag)];
+            poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+            let found = fds[0].revents();
+            if found.is_empty() {
+                return Err(Errno::Again);
+            }
+            Ok(Ready { nbytes: 0, hangup: found.contains(PollFlags::HUP) })
+        }
+    }
+
+    impl File for Stream {
+        fn stat(&mut self) -> Result<Stat> {
+            // Only what the stream is: the host's inode numbers are nobody's business.
+            Ok(Stat::of(match self.filetype {
+                FileType::CharacterDevice => Filetype::CharacterDevice,
+                FileType::RegularFile => Filetype::RegularFile,
+                FileType::Socket => Filetype::SocketStream,
+                FileType::BlockDevice => Filetype::BlockDevice,
+                _ => Filetype::Unknown,
+            }))
+        }
+
+        fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
+            if self.may_block() {
+                self.poll(Interest::READ)?;
+            }
+            Ok(rustix::io::readv(&self.fd, bufs)?)
+        }
+
+        fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
+            if !self.may_block() {
+                return Ok(rustix::io::writev(&self.fd, bufs)?);
+            }
+            self.poll(Interest::WRITE)?;
+            if bufs.iter().map(|buf| buf.len()).sum::<usize>() <= WRITE_MAX {
+                return Ok(rustix::io::writev(&self.fd, bufs)?);
+            }
+            let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
+            Ok(rustix::io::write(&self.fd, &first[..first.len().min(WRITE_MAX)])?)
+        }
+
+        fn append(&mut self, bufs: &[IoSlice<'_>]) -> Result<(usize, u64)> {
+            Ok((self.write(bufs, 0)?, 0))
+        }
+
+        fn sync(&mut self, data_only: bool) -> Result<()> {
+            Ok(if data_only {
+                rustix::fs::fdatasync(&self.fd)?
+            } else {
+                rustix::fs::fsync(&self.fd)?
+            })
+        }
+
+        fn ready(&mut self, want: Interest) -> Result<Ready> {
+            if self.may_block() { self.poll(want) } else { Ok(Ready::default()) }
+        }
+
+        fn wait(&mut self, _want: Interest, _waker: &Waker) -> Wait<'_> {
+            Wait::Fd(self.fd.as_fd())
+        }
+
+        fn is_terminal(&self) -> bool {
+            self.terminal
+        }
+
+        fn peek(&mut self, _bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
+            Err(Errno::Notsup)
+        }
+    }
+
+    impl AsFd for Stream {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.fd.as_fd()
+        }
+    }
+}

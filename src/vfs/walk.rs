@@ -125,15 +125,25 @@ impl<'p> Walked<'p> {
     }
 }
 
-/// Walks `path` from `base`. A link at the end is followed if `follow`, or if a slash
-/// behind it asks for the directory it leads to.
+/// What becomes of a symbolic link at the end of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// It is followed: `open`, `stat`.
+    Yes,
+    /// Only if a slash behind it asks for the directory it leads to: `lstat`, O_NOFOLLOW.
+    IfSlash,
+    /// It is meant itself: `unlink`, `rename` and all others that change the name.
+    No,
+}
+
+/// Walks `path` from `base`.
 ///
 /// # Errors
 ///
 /// ENOENT for an empty path or a missing directory on the way, ENOTDIR for something else
 /// on the way, ENAMETOOLONG, EINVAL for a NUL, ELOOP after [`LINKS_MAX`] links, and
 /// ENOTCAPABLE for everything that would lead above `base`.
-pub fn walk<'p>(base: &Place, path: &'p str, follow: bool) -> Result<Walked<'p>> {
+pub fn walk<'p>(base: &Place, path: &'p str, follow: Follow) -> Result<Walked<'p>> {
     if path.is_empty() {
         return Err(Errno::Noent);
     }
@@ -156,7 +166,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn run<'p>(mut self, mut path: Cow<'p, str>, follow: bool) -> Result<Walked<'p>> {
+    fn run<'p>(mut self, mut path: Cow<'p, str>, follow: Follow) -> Result<Walked<'p>> {
         loop {
             if path.starts_with('/') {
                 return Err(Errno::Notcapable);
@@ -167,10 +177,9 @@ impl Walk {
                 Stop::Link { text, rest } => join(text, &path[rest..]),
                 Stop::Last { name, slash } => {
                     let found = self.look(&path[name.clone()])?;
+                    let follow = follow == Follow::Yes || slash && follow == Follow::IfSlash;
                     match found {
-                        Some((link, stat))
-                            if stat.filetype == Filetype::SymbolicLink && (follow || slash) =>
-                        {
+                        Some((link, stat)) if follow && stat.filetype == Filetype::SymbolicLink => {
                             let rest = if slash { "/" } else { "" };
                             join(self.read_link(&link)?, rest)
                         }

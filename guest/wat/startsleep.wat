@@ -1,0 +1,22 @@
+;; Sleeps 1 ms in its start section, before `_start` could be called.
+;;
+;; Pins: the start section runs while the module is instantiated, where a guest can't be
+;; parked. The host must say so; it must neither block nor hand out a strange errno.
+
+(module
+  (import "wasi_snapshot_preview1" "poll_oneoff"
+    (func $poll_oneoff (param $in i32) (param $out i32) (param $count i32) (param $stored i32)
+      (result i32)))
+  (memory (export "memory") 1)
+
+  ;; A subscription of 48 bytes at 0: userdata, tag 0 (clock), clock 1 (monotonic),
+  ;; timeout 1,000,000 ns, precision, flags 0 (relative).
+  (data (i32.const 0) "\07\00\00\00\00\00\00\00" "\00\00\00\00\00\00\00\00")
+  (data (i32.const 16) "\01\00\00\00\00\00\00\00" "\40\42\0f\00\00\00\00\00")
+  (data (i32.const 32) "\00\00\00\00\00\00\00\00" "\00\00\00\00\00\00\00\00")
+
+  (start $sleep)
+  (func $sleep
+    (if (call $poll_oneoff (i32.const 0) (i32.const 64) (i32.const 1) (i32.const 96))
+      (then (unreachable))))
+  (func (export "_start")))

@@ -1,0 +1,126 @@
+//! Waiting in place: for guests that are called plainly, and for [`crate::Guest::run`].
+
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use wasmi::{Memory, StoreContextMut};
+
+use super::frame::Args;
+use super::{Stop, WasiCtx, run};
+
+/// Runs a call that has to wait until it doesn't.
+#[cold]
+pub(super) fn in_place<T>(
+    store: &mut StoreContextMut<'_, T>,
+    get: impl Fn(&mut T) -> &mut WasiCtx + Copy,
+    memory: Memory,
+    row: usize,
+    args: &Args,
+    mut stop: Stop,
+) -> Result<i32, wasmi::Error> {
+    let mut waiter = Waiter::new().map_err(host_error)?;
+    loop {
+        let cx = get(store.data_mut());
+        match stop {
+            Stop::Exit(code) => return Err(wasmi::Error::i32_exit(code.cast_signed())),
+            Stop::Errno(errno) => return Ok(errno.code()),
+            Stop::Yield => std::thread::yield_now(),
+            Stop::Park => waiter.wait(cx).map_err(host_error)?,
+        }
+        let (bytes, data) = memory.data_and_store_mut(&mut *store);
+        let cx = get(data);
+        cx.frame.again();
+        match run(row, args, bytes, cx) {
+            Ok(errno) => return Ok(errno),
+            Err(next) => stop = next,
+        }
+    }
+}
+
+fn host_error(error: std::io::Error) -> wasmi::Error {
+    wasmi::Error::new(format!("the host can't wait for the guest's files: {error}"))
+}
+
+/// Blocks a thread until what a context's frame waits for may have happened.
+pub(crate) struct Waiter {
+    #[cfg(feature = "net")]
+    poll: mio::Poll,
+    #[cfg(feature = "net")]
+    events: mio::Events,
+    waker: Waker,
+}
+
+#[cfg(feature = "net")]
+struct PollWaker(mio::Waker);
+
+#[cfg(feature = "net")]
+impl Wake for PollWaker {
+    fn wake(self: Arc<Self>) {
+        // Nothing can be done about a failure here; the guest's deadline still holds.
+        let _ = self.0.wake();
+    }
+}
+
+#[cfg(feature = "net")]
+impl Waiter {
+    pub(crate) fn new() -> std::io::Result<Waiter> {
+        let poll = mio::Poll::new()?;
+        let waker = mio::Waker::new(poll.registry(), mio::Token(usize::MAX))?;
+        let waker = Waker::from(Arc::new(PollWaker(waker)));
+        Ok(Waiter { poll, events: mio::Events::with_capacity(8), waker })
+    }
+
+    pub(crate) fn wait(&mut self, cx: &mut WasiCtx) -> std::io::Result<()> {
+        let mut watched = crate::watch::Watched::default();
+        let armed = watched.arm(cx, &self.waker, self.poll.registry(), mio::Token(0))?;
+        let result = if armed { self.poll.poll(&mut self.events, remaining(cx)) } else { Ok(()) };
+        watched.disarm(self.poll.registry());
+        match result {
+            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(not(feature = "net"))]
+struct ThreadWaker(std::thread::Thread);
+
+#[cfg(not(feature = "net"))]
+impl Wake for ThreadWaker {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+#[cfg(not(feature = "net"))]
+impl Waiter {
+    pub(crate) fn new() -> std::io::Result<Waiter> {
+        let waker = Waker::from(Arc::new(ThreadWaker(std::thread::current())));
+        Ok(Waiter { waker })
+    }
+
+    /// Without the network there is nothing to watch a descriptor with: such a one is
+    /// simply asked again and again.
+    pub(crate) fn wait(&mut self, cx: &mut WasiCtx) -> std::io::Result<()> {
+        const ASK_AGAIN: Duration = Duration::from_millis(5);
+        let mut watched = false;
+        let armed = cx.frame.arm(&mut cx.fds, &self.waker, &mut |_, _| watched = true);
+        let mut timeout = remaining(cx);
+        if watched {
+            timeout = Some(timeout.map_or(ASK_AGAIN, |left| left.min(ASK_AGAIN)));
+        }
+        match timeout {
+            _ if !armed => {}
+            Some(timeout) => std::thread::park_timeout(timeout),
+            None => std::thread::park(),
+        }
+        Ok(())
+    }
+}
+
+/// How long until the frame's deadline.
+pub(crate) fn remaining(cx: &WasiCtx) -> Option<Duration> {
+    let deadline = cx.frame.deadline?;
+    Some(Duration::from_nanos(deadline.saturating_sub(cx.clock.monotonic())))
+}

@@ -1,0 +1,109 @@
+//! What is remembered of a call that has to wait.
+//!
+//! A call is restartable: before it answers Again it has written no guest memory and
+//! changed nothing. So its row and arguments are enough to run it again; what must not
+//! happen twice (starting the clock of a sleep, dialling) is kept here as well.
+
+use std::task::Waker;
+
+use smallvec::SmallVec;
+
+use super::abi::{Fdflags, Rights};
+use super::fd::Fds;
+use crate::vfs::{File, Filetype, Interest, Wait};
+
+/// Parameters of the call with the most (`path_open`).
+pub const ARGS_MAX: usize = 9;
+
+/// The raw arguments of a call.
+pub type Args = [u64; ARGS_MAX];
+
+/// A call under way.
+#[derive(Default)]
+pub struct Frame {
+    /// Index in the table, and arguments.
+    pub(crate) row: usize,
+    pub(crate) args: Args,
+    /// The guest's monotonic clock when the call was first made, ns.
+    pub(crate) start: Option<u64>,
+    /// When to run it again even if nothing happened, in the guest's monotonic ns.
+    pub(crate) deadline: Option<u64>,
+    /// A file that is open as soon as its connection is.
+    pub(crate) half_open: Option<HalfOpen>,
+    /// What it waits for.
+    pub(crate) waits: SmallVec<[(On, Interest); 2]>,
+    /// It does not wait, it only lets others run.
+    pub(crate) yields: bool,
+    /// How much of a long call is done already.
+    pub(crate) progress: u32,
+    /// It has given way once, which is all `sched_yield` asks.
+    pub(crate) gave_way: bool,
+}
+
+/// What a call waits on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum On {
+    /// A descriptor of the guest.
+    Fd(u32),
+    /// The frame's half-open file.
+    HalfOpen,
+}
+
+/// A file being opened, and the descriptor it will have.
+pub struct HalfOpen {
+    pub(crate) file: Box<dyn File>,
+    pub(crate) filetype: Filetype,
+    pub(crate) flags: Fdflags,
+    pub(crate) base: Rights,
+    pub(crate) inheriting: Rights,
+    pub(crate) path: Box<str>,
+}
+
+impl Frame {
+    /// Makes it that of a new call.
+    #[inline]
+    pub(crate) fn begin(&mut self) {
+        let clean = self.start.is_none() && self.waits.is_empty() && self.progress == 0;
+        if !clean || self.gave_way {
+            *self = Frame::default();
+        }
+    }
+
+    /// Before the call is run again.
+    pub(crate) fn again(&mut self) {
+        self.waits.clear();
+        self.deadline = None;
+    }
+
+    /// Waits for a descriptor; several waits for one become one.
+    pub(crate) fn wait(&mut self, on: On, want: Interest) {
+        match self.waits.iter_mut().find(|(there, _)| *there == on) {
+            Some((_, interest)) => *interest = interest.or(want),
+            None => self.waits.push((on, want)),
+        }
+    }
+
+    /// Asks each file that is waited for how its readiness will be known. `watch` is
+    /// called for those that the operating system watches. `false` means that one is
+    /// ready already, and nothing needs to be waited for.
+    pub(crate) fn arm(
+        &mut self,
+        fds: &mut Fds,
+        waker: &Waker,
+        watch: &mut dyn FnMut(Wait<'_>, Interest),
+    ) -> bool {
+        for (on, want) in &self.waits {
+            let file = match on {
+                On::Fd(fd) => fds.any(*fd).ok().map(|descriptor| &mut descriptor.file),
+                On::HalfOpen => self.half_open.as_mut().map(|half| &mut half.file),
+            };
+            match file.map(|file| file.wait(*want, waker)) {
+                None | Some(Wait::Now) => return false,
+                Some(Wait::Waker | Wait::Never(_)) => {}
+                #[cfg(unix)]
+                Some(fd @ Wait::Fd(_)) => watch(fd, *want),
+            }
+        }
+        true
+    }
+}

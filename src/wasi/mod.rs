@@ -1,0 +1,387 @@
+//! `wasi_snapshot_preview1`: one row per syscall, and the way in.
+//!
+//! Linker, trace and the exhaustive tests are all derived from [`TABLE`]. A row's function
+//! decodes its arguments, checks them against the guest's memory and descriptors, asks the
+//! [filesystem](crate::vfs) and encodes the answer; it never calls the system itself.
+
+pub mod abi;
+mod block;
+pub mod clock;
+pub mod ctx;
+pub mod fd;
+mod file;
+pub mod frame;
+mod limits;
+pub mod mem;
+mod open;
+mod path;
+mod poll;
+mod proc;
+mod readdir;
+mod sock;
+pub mod trace;
+
+use wasmi::{AsContextMut, Caller, Extern, Linker, Memory, StoreContextMut};
+
+use crate::Errno;
+use crate::vfs::Interest;
+pub(crate) use block::{Waiter, remaining};
+pub use clock::{Clock, Random};
+pub use ctx::{BadString, Builder, Mode, Strings, WasiCtx};
+use frame::{Args, On};
+pub use limits::Limits;
+pub use mem::Mem;
+pub use trace::{Outcome, Trace};
+
+/// The import module all functions are in.
+pub const MODULE: &str = "wasi_snapshot_preview1";
+
+/// Why a call did not end with success.
+pub(crate) enum Stop {
+    /// The guest is told.
+    Errno(Errno),
+    /// What it waits for is in the frame; the call is to be run again.
+    Park,
+    /// The guest gives way to others; the call is to be run again.
+    Yield,
+    /// The guest has ended itself.
+    Exit(u32),
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Stop {
+        Stop::Errno(errno)
+    }
+}
+
+/// What a syscall function answers.
+pub(crate) type Sys = Result<(), Stop>;
+
+/// A call: the guest's memory, and its context.
+pub(crate) struct Call<'a> {
+    pub mem: Mem<'a>,
+    pub cx: &'a mut WasiCtx,
+}
+
+impl Call<'_> {
+    /// The one place where blocking and NONBLOCK part: an Again from descriptor `fd`
+    /// parks the guest, or is its answer if the descriptor says so.
+    pub fn or_park<T>(
+        &mut self,
+        fd: u32,
+        want: Interest,
+        answer: Result<T, Errno>,
+    ) -> Result<T, Stop> {
+        match answer {
+            Err(Errno::Again) if !self.cx.fds.any(fd)?.flags.has(abi::Fdflags::NONBLOCK) => {
+                self.cx.frame.wait(On::Fd(fd), want);
+                Err(Stop::Park)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// When this call was first made, in the guest's monotonic ns.
+    pub fn start(&mut self) -> u64 {
+        let clock = &self.cx.clock;
+        *self.cx.frame.start.get_or_insert_with(|| clock.monotonic())
+    }
+}
+
+/// What a parameter means; its wasm type follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A descriptor.
+    Fd,
+    /// A pointer to where a result goes.
+    Out,
+    /// A pointer to something else.
+    Ptr,
+    /// The start of a path; its length is the next parameter.
+    Path,
+    /// Vectors to read into; their number is the next parameter.
+    Iovs,
+    /// Vectors to write from; their number is the next parameter.
+    Ciovs,
+    /// A length or count.
+    Size,
+    /// A 32-bit number, flags or enumeration.
+    U32,
+    /// A 64-bit number or flags.
+    U64,
+    /// A signed 64-bit offset.
+    I64,
+}
+
+impl Kind {
+    /// Whether it is an `i64` in wasm; all others are `i32`.
+    pub fn is_wide(self) -> bool {
+        matches!(self, Kind::U64 | Kind::I64)
+    }
+}
+
+/// A parameter, by the spec's name.
+#[derive(Debug)]
+pub struct Param {
+    /// The spec's name.
+    pub name: &'static str,
+    /// What it means.
+    pub kind: Kind,
+}
+
+/// A syscall.
+pub struct Row {
+    /// The spec's name.
+    pub name: &'static str,
+    /// Its parameters.
+    pub params: &'static [Param],
+    /// `false` for `proc_exit`, which has no result.
+    pub returns: bool,
+    run: fn(&mut Call<'_>, &Args) -> Sys,
+}
+
+/// The Rust type a wasm argument of each [`Kind`] comes in.
+macro_rules! wasm {
+    (U64) => {
+        u64
+    };
+    (I64) => {
+        i64
+    };
+    ($other:ident) => {
+        u32
+    };
+}
+
+macro_rules! syscalls {
+    ($($module:ident :: $name:ident ( $($param:ident : $kind:ident),* ) -> $result:ident;)*) => {
+        #[allow(non_camel_case_types, clippy::enum_variant_names)]
+        enum Index { $($name,)* }
+
+        /// Every function of preview1.
+        pub static TABLE: &[Row] = &[$(Row {
+            name: stringify!($name),
+            params: &[$(Param { name: stringify!($param), kind: Kind::$kind },)*],
+            returns: syscalls!(@returns $result),
+            run: |call, args| {
+                let mut _args = args.iter();
+                $module::$name(call, $(syscalls!(@decode $kind _args $param),)*)
+            },
+        },)*];
+
+        /// Adds every function of preview1 to a linker, for guests whose context `get`
+        /// finds in the store's data.
+        ///
+        /// A call that has to wait does what the context's [`Mode`] says.
+        ///
+        /// # Errors
+        ///
+        /// If one of the names is defined there already.
+        pub fn add_to_linker<T: 'static>(
+            linker: &mut Linker<T>,
+            get: impl Fn(&mut T) -> &mut WasiCtx + Copy + Send + Sync + 'static,
+        ) -> Result<(), wasmi::Error> {
+            $(syscalls!(@link linker, get, $name($($param: $kind),*) -> $result);)*
+            Ok(())
+        }
+    };
+    (@returns errno) => { true };
+    (@returns never) => { false };
+    (@decode I64 $args:ident $param:ident) => { syscalls!(@next $args).cast_signed() };
+    (@decode U64 $args:ident $param:ident) => { syscalls!(@next $args) };
+    // What came in as an i32 goes out as one: the upper half was always zero.
+    (@decode $kind:ident $args:ident $param:ident) => { (syscalls!(@next $args) & 0xffff_ffff) as u32 };
+    (@next $args:ident) => { $args.next().copied().unwrap_or_default() };
+    (@raw I64 $param:ident) => { $param.cast_unsigned() };
+    (@raw $kind:ident $param:ident) => { u64::from($param) };
+    (@link $linker:ident, $get:ident, $name:ident($($param:ident: $kind:ident),*) -> errno) => {
+        $linker.func_wrap(MODULE, stringify!($name),
+            move |caller: Caller<'_, T>, $($param: wasm!($kind)),*| -> Result<i32, wasmi::Error> {
+                enter(caller, $get, Index::$name as usize, &[$(syscalls!(@raw $kind $param)),*])
+            })?;
+    };
+    (@link $linker:ident, $get:ident, $name:ident($($param:ident: $kind:ident),*) -> never) => {
+        $linker.func_wrap(MODULE, stringify!($name),
+            move |caller: Caller<'_, T>, $($param: wasm!($kind)),*| -> Result<(), wasmi::Error> {
+                enter(caller, $get, Index::$name as usize, &[$(syscalls!(@raw $kind $param)),*])
+                    .map(drop)
+            })?;
+    };
+}
+
+syscalls! {
+    proc::args_get(argv: Out, argv_buf: Out) -> errno;
+    proc::args_sizes_get(argc: Out, argv_buf_size: Out) -> errno;
+    proc::environ_get(environ: Out, environ_buf: Out) -> errno;
+    proc::environ_sizes_get(environc: Out, environ_buf_size: Out) -> errno;
+    proc::clock_res_get(id: U32, resolution: Out) -> errno;
+    proc::clock_time_get(id: U32, precision: U64, time: Out) -> errno;
+    file::fd_advise(fd: Fd, offset: U64, len: U64, advice: U32) -> errno;
+    file::fd_allocate(fd: Fd, offset: U64, len: U64) -> errno;
+    file::fd_close(fd: Fd) -> errno;
+    file::fd_datasync(fd: Fd) -> errno;
+    file::fd_fdstat_get(fd: Fd, stat: Out) -> errno;
+    file::fd_fdstat_set_flags(fd: Fd, flags: U32) -> errno;
+    file::fd_fdstat_set_rights(fd: Fd, fs_rights_base: U64, fs_rights_inheriting: U64) -> errno;
+    file::fd_filestat_get(fd: Fd, buf: Out) -> errno;
+    file::fd_filestat_set_size(fd: Fd, size: U64) -> errno;
+    file::fd_filestat_set_times(fd: Fd, atim: U64, mtim: U64, fst_flags: U32) -> errno;
+    file::fd_pread(fd: Fd, iovs: Iovs, iovs_len: Size, offset: U64, nread: Out) -> errno;
+    file::fd_prestat_get(fd: Fd, buf: Out) -> errno;
+    file::fd_prestat_dir_name(fd: Fd, path: Out, path_len: Size) -> errno;
+    file::fd_pwrite(fd: Fd, iovs: Ciovs, iovs_len: Size, offset: U64, nwritten: Out) -> errno;
+    file::fd_read(fd: Fd, iovs: Iovs, iovs_len: Size, nread: Out) -> errno;
+    readdir::fd_readdir(fd: Fd, buf: Out, buf_len: Size, cookie: U64, bufused: Out) -> errno;
+    file::fd_renumber(fd: Fd, to: Fd) -> errno;
+    file::fd_seek(fd: Fd, offset: I64, whence: U32, newoffset: Out) -> errno;
+    file::fd_sync(fd: Fd) -> errno;
+    file::fd_tell(fd: Fd, offset: Out) -> errno;
+    file::fd_write(fd: Fd, iovs: Ciovs, iovs_len: Size, nwritten: Out) -> errno;
+    path::path_create_directory(fd: Fd, path: Path, path_len: Size) -> errno;
+    path::path_filestat_get(fd: Fd, flags: U32, path: Path, path_len: Size, buf: Out) -> errno;
+    path::path_filestat_set_times(fd: Fd, flags: U32, path: Path, path_len: Size, atim: U64, mtim: U64, fst_flags: U32) -> errno;
+    path::path_link(old_fd: Fd, old_flags: U32, old_path: Path, old_path_len: Size, new_fd: Fd, new_path: Path, new_path_len: Size) -> errno;
+    open::path_open(fd: Fd, dirflags: U32, path: Path, path_len: Size, oflags: U32, fs_rights_base: U64, fs_rights_inheriting: U64, fdflags: U32, opened_fd: Out) -> errno;
+    path::path_readlink(fd: Fd, path: Path, path_len: Size, buf: Out, buf_len: Size, bufused: Out) -> errno;
+    path::path_remove_directory(fd: Fd, path: Path, path_len: Size) -> errno;
+    path::path_rename(fd: Fd, old_path: Path, old_path_len: Size, new_fd: Fd, new_path: Path, new_path_len: Size) -> errno;
+    path::path_symlink(old_path: Path, old_path_len: Size, fd: Fd, new_path: Path, new_path_len: Size) -> errno;
+    path::path_unlink_file(fd: Fd, path: Path, path_len: Size) -> errno;
+    poll::poll_oneoff(r#in: Ptr, out: Out, nsubscriptions: Size, nevents: Out) -> errno;
+    proc::proc_exit(rval: U32) -> never;
+    proc::proc_raise(sig: U32) -> errno;
+    proc::sched_yield() -> errno;
+    proc::random_get(buf: Out, buf_len: Size) -> errno;
+    sock::sock_accept(fd: Fd, flags: U32, result_fd: Out) -> errno;
+    sock::sock_recv(fd: Fd, ri_data: Iovs, ri_data_len: Size, ri_flags: U32, ro_datalen: Out, ro_flags: Out) -> errno;
+    sock::sock_send(fd: Fd, si_data: Ciovs, si_data_len: Size, si_flags: U32, so_datalen: Out) -> errno;
+    sock::sock_shutdown(fd: Fd, how: U32) -> errno;
+}
+
+/// Bytes moved by a call before its guest is charged fuel for them, and how many cost one
+/// unit; so that a guest can't get a slice's worth of copying for a handful of calls.
+const CHARGED_FROM: u64 = 64 << 10;
+const BYTES_PER_FUEL: u64 = 16;
+
+/// The way in: every call of every guest comes through here.
+fn enter<T>(
+    mut caller: Caller<'_, T>,
+    get: impl Fn(&mut T) -> &mut WasiCtx + Copy,
+    row: usize,
+    given: &[u64],
+) -> Result<i32, wasmi::Error> {
+    let mut args = Args::default();
+    args[..given.len()].copy_from_slice(given);
+    let cx = get(caller.data_mut());
+    let memory = match cx.memory {
+        Some(memory) => memory,
+        None => find_memory(&mut caller, get)?,
+    };
+    let (bytes, data) = memory.data_and_store_mut(&mut caller);
+    let cx = get(data);
+    cx.frame.begin();
+    let stop = match run(row, &args, bytes, cx) {
+        Ok(errno) => {
+            if cx.moved >= CHARGED_FROM {
+                let moved = std::mem::take(&mut cx.moved);
+                charge(&mut caller, moved);
+            }
+            return Ok(errno);
+        }
+        Err(stop) => stop,
+    };
+    match (stop, cx.mode) {
+        (Stop::Exit(code), _) => Err(wasmi::Error::i32_exit(code.cast_signed())),
+        (stop, Mode::Suspend) => {
+            (cx.frame.row, cx.frame.args) = (row, args);
+            cx.frame.yields = matches!(stop, Stop::Yield);
+            Err(wasmi::Error::host(Suspended))
+        }
+        (_, Mode::Refuse) => Err(wasmi::Error::new(format!(
+            "the module's start section called {}, which has to wait; a start section can't: \
+             move the call to _start",
+            TABLE[row].name
+        ))),
+        (stop, Mode::InPlace) => {
+            let mut store = caller.as_context_mut();
+            block::in_place(&mut store, get, memory, row, &args, stop)
+        }
+    }
+}
+
+/// Runs a row once, and tells the trace of it.
+fn run(row: usize, args: &Args, bytes: &mut [u8], cx: &mut WasiCtx) -> Result<i32, Stop> {
+    let row = &TABLE[row];
+    let mut call = Call { mem: Mem(bytes), cx };
+    let answer = match (row.run)(&mut call, args) {
+        Ok(()) => Ok(0),
+        Err(Stop::Errno(errno)) => Ok(errno.code()),
+        Err(stop) => Err(stop),
+    };
+    if let Some(mut trace) = call.cx.trace.take() {
+        let outcome = match &answer {
+            Ok(0) => Outcome::Done(None),
+            Ok(code) => Outcome::Done(Errno::from_code(*code)),
+            Err(Stop::Exit(code)) => Outcome::Exit(*code),
+            Err(_) => Outcome::Parked,
+        };
+        trace.call(row, args, &call.mem, outcome);
+        call.cx.trace = Some(trace);
+    }
+    answer
+}
+
+/// Runs the parked call of a guest again, with the frame it left.
+pub(crate) fn retry(mut store: StoreContextMut<'_, WasiCtx>) -> Result<i32, Stop> {
+    let memory = store.data().memory;
+    let (bytes, cx) = match memory {
+        Some(memory) => memory.data_and_store_mut(&mut store),
+        None => return Err(Stop::Exit(u32::MAX)),
+    };
+    cx.frame.again();
+    let (row, args) = (cx.frame.row, cx.frame.args);
+    let answer = run(row, &args, bytes, cx);
+    if answer.is_ok() {
+        cx.frame = frame::Frame::default();
+    }
+    answer
+}
+
+/// The guest's memory, looked up by name at its first call only.
+#[cold]
+fn find_memory<T>(
+    caller: &mut Caller<'_, T>,
+    get: impl Fn(&mut T) -> &mut WasiCtx,
+) -> Result<Memory, wasmi::Error> {
+    match caller.get_export("memory") {
+        Some(Extern::Memory(memory)) => {
+            get(caller.data_mut()).memory = Some(memory);
+            Ok(memory)
+        }
+        _ => Err(wasmi::Error::new(
+            "the module exports no memory named 'memory', which WASI calls need: \
+             build it as a WASI command",
+        )),
+    }
+}
+
+#[cold]
+fn charge<T>(caller: &mut Caller<'_, T>, moved: u64) {
+    // Without metering there is nothing to charge.
+    if let Ok(fuel) = caller.get_fuel() {
+        let _ = caller.set_fuel(fuel.saturating_sub(moved / BYTES_PER_FUEL));
+    }
+}
+
+/// The host error of a call that has been parked. It carries nothing: what is to be waited
+/// for is in the frame.
+#[derive(Debug)]
+pub(crate) struct Suspended;
+
+impl std::fmt::Display for Suspended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the call has to wait, but was not made resumably (or as a tail call)")
+    }
+}
+
+impl wasmi::errors::HostError for Suspended {}

@@ -1,0 +1,242 @@
+//! `path_open`.
+
+use std::time::Instant;
+
+use super::abi::{Fdflags, Oflags, Rights};
+use super::fd::{Descriptor, rights_of};
+use super::frame::{HalfOpen, On};
+use super::path::lookup_follow;
+use super::{Call, Stop, Sys};
+use crate::Errno;
+use crate::vfs::namespace::open_directory;
+use crate::vfs::walk::{Follow, Place, Walked, walk};
+use crate::vfs::{Filetype, Interest, Open, Stat};
+
+/// How often a name that comes or goes between looking and opening is looked at again.
+const RACES_MAX: usize = 8;
+
+/// What opening for writing is needed for.
+const WRITING: [Rights; 3] = [Rights::FD_WRITE, Rights::FD_ALLOCATE, Rights::FD_FILESTAT_SET_SIZE];
+
+/// What was asked for.
+struct Wish {
+    oflags: Oflags,
+    fdflags: Fdflags,
+    follow: Follow,
+    base: Rights,
+    inheriting: Rights,
+}
+
+/// What was opened.
+enum Opened {
+    /// Another number for a descriptor there is.
+    Alias(u32),
+    /// A file that may still be connecting, or a directory with its place.
+    File(HalfOpen, Option<Place>),
+    /// The name came or went meanwhile.
+    Raced,
+}
+
+#[expect(clippy::too_many_arguments, reason = "the spec's")]
+pub(super) fn path_open(
+    c: &mut Call<'_>,
+    fd: u32,
+    dirflags: u32,
+    path: u32,
+    path_len: u32,
+    oflags: u32,
+    fs_rights_base: u64,
+    fs_rights_inheriting: u64,
+    fdflags: u32,
+    opened_fd: u32,
+) -> Sys {
+    if let Some(half) = c.cx.frame.half_open.take() {
+        return finish(c, half, None, opened_fd);
+    }
+    c.has_rights(fd, Rights::PATH_OPEN)?;
+    // "The implementation is allowed to return a file descriptor with fewer rights than
+    // those specified": what the directory can't hand on is left out.
+    let inherited = c.cx.fds.any(fd)?.inheriting;
+    let wish = Wish {
+        oflags: Oflags::parse(oflags)?,
+        fdflags: Fdflags::parse(fdflags)?,
+        follow: lookup_follow(dirflags)?,
+        base: Rights::truncate(fs_rights_base) & inherited,
+        inheriting: Rights::truncate(fs_rights_inheriting) & inherited,
+    };
+    c.has_rights(fd, wish.needs()?)?;
+    c.mem.check(opened_fd, 4)?;
+    c.cx.fds.room()?;
+    let dir = c.cx.fds.dir(fd, Rights::PATH_OPEN)?;
+    let text = c.mem.text(path, path_len)?;
+    let mut opened = Opened::Raced;
+    for _ in 0..RACES_MAX {
+        opened = wish.open(dir, text)?;
+        if !matches!(opened, Opened::Raced) {
+            break;
+        }
+    }
+    match opened {
+        Opened::Raced => Err(Errno::Busy.into()),
+        Opened::Alias(other) => {
+            let number = c.cx.fds.alias(other)?;
+            Ok(c.mem.put_u32(opened_fd, number)?)
+        }
+        Opened::File(half, place) => finish(c, half, place, opened_fd),
+    }
+}
+
+/// Gives an opened file its number, or waits until it is connected. Waiting is not
+/// NONBLOCK's to avoid: a connection given up at once would never be made.
+fn finish(c: &mut Call<'_>, mut half: HalfOpen, place: Option<Place>, opened_fd: u32) -> Sys {
+    match half.file.opened() {
+        Ok(()) => {}
+        Err(Errno::Again) => {
+            let now = c.cx.clock.monotonic();
+            c.cx.frame.deadline = half.file.deadline().map(|deadline| {
+                let left = deadline.saturating_duration_since(Instant::now()).as_nanos();
+                now.saturating_add(u64::try_from(left).unwrap_or(u64::MAX))
+            });
+            c.start();
+            c.cx.frame.half_open = Some(half);
+            c.cx.frame.wait(On::HalfOpen, Interest { read: true, write: true });
+            return Err(Stop::Park);
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let number = c.cx.fds.insert(Descriptor {
+        file: half.file,
+        filetype: half.filetype,
+        place,
+        offset: 0,
+        flags: half.flags,
+        base: half.base,
+        inheriting: half.inheriting,
+        preopen: None,
+        path: half.path,
+    })?;
+    Ok(c.mem.put_u32(opened_fd, number)?)
+}
+
+impl Wish {
+    fn creates(&self) -> bool {
+        self.oflags.has(Oflags::CREAT)
+    }
+
+    fn excludes(&self) -> bool {
+        self.oflags.has(Oflags::CREAT | Oflags::EXCL)
+    }
+
+    fn writes(&self) -> bool {
+        WRITING.iter().any(|right| self.base.has(*right))
+    }
+
+    /// The rights the directory must have; EINVAL for flags that contradict each other.
+    fn needs(&self) -> Result<Rights, Errno> {
+        let mut needs = Rights::PATH_OPEN;
+        if self.creates() {
+            needs = needs | Rights::PATH_CREATE_FILE;
+        }
+        if self.oflags.has(Oflags::TRUNC) {
+            needs = needs | Rights::PATH_FILESTAT_SET_SIZE;
+        }
+        let shapes = Oflags::CREAT | Oflags::EXCL | Oflags::TRUNC;
+        let contradicts =
+            self.oflags.has(Oflags::DIRECTORY) && self.oflags & shapes != Oflags::NONE;
+        if contradicts { Err(Errno::Inval) } else { Ok(needs) }
+    }
+
+    fn open(&self, dir: &Place, path: &str) -> Result<Opened, Errno> {
+        // open(2): with O_CREAT|O_EXCL a link at the end is not followed.
+        let follow = if self.excludes() { Follow::No } else { self.follow };
+        let walked = walk(dir, path, follow)?;
+        let entry = match walked {
+            Walked::Itself(place) => {
+                let stat = place.node.stat()?;
+                return self.open_existing(place, &stat, false, path);
+            }
+            Walked::Entry(entry) => entry,
+        };
+        let (name, slash) = (entry.name(), entry.slash);
+        if let Some((place, stat)) = &entry.found {
+            return match self.open_existing(place.clone(), stat, slash, path) {
+                Err(Errno::Noent) if self.creates() => Ok(Opened::Raced),
+                other => other,
+            };
+        }
+        if !self.creates() {
+            return Err(Errno::Noent);
+        }
+        if slash {
+            return Err(Errno::Isdir);
+        }
+        match entry.dir.node.create(name, self.how()) {
+            Err(Errno::Exist) if !self.excludes() => Ok(Opened::Raced),
+            Err(error) => Err(error),
+            Ok(file) => Ok(Opened::File(self.half_open(file, Filetype::RegularFile, path), None)),
+        }
+    }
+
+    fn open_existing(
+        &self,
+        place: Place,
+        stat: &Stat,
+        slash: bool,
+        path: &str,
+    ) -> Result<Opened, Errno> {
+        if self.excludes() {
+            return Err(Errno::Exist);
+        }
+        if stat.filetype == Filetype::Directory {
+            return self.open_directory(place, path);
+        }
+        if stat.filetype == Filetype::SymbolicLink {
+            return Err(Errno::Loop);
+        }
+        if slash || self.oflags.has(Oflags::DIRECTORY) {
+            return Err(Errno::Notdir);
+        }
+        if let Some(number) = place.node.alias() {
+            return Ok(Opened::Alias(number));
+        }
+        let file = place.node.open(self.how())?;
+        Ok(Opened::File(self.half_open(file, stat.filetype, path), None))
+    }
+
+    fn open_directory(&self, place: Place, path: &str) -> Result<Opened, Errno> {
+        let writes = self.base.has(Rights::FD_WRITE) && !self.oflags.has(Oflags::DIRECTORY);
+        if writes || self.creates() || self.oflags.has(Oflags::TRUNC) {
+            return Err(Errno::Isdir);
+        }
+        let file = open_directory(&place, Open { read: true, ..Open::default() })?;
+        Ok(Opened::File(self.half_open(file, Filetype::Directory, path), Some(place)))
+    }
+
+    fn how(&self) -> Open {
+        Open {
+            read: self.base.has(Rights::FD_READ),
+            write: self.writes(),
+            truncate: self.oflags.has(Oflags::TRUNC),
+        }
+    }
+
+    fn half_open(
+        &self,
+        file: Box<dyn crate::vfs::File>,
+        filetype: Filetype,
+        path: &str,
+    ) -> HalfOpen {
+        let (base, inheriting) = rights_of(filetype, file.is_terminal());
+        // A connection goes both ways, whatever was asked: a program that creates a file
+        // to write to it reads the answer from the same descriptor.
+        let base = if filetype.is_socket() { base } else { self.base & base };
+        HalfOpen {
+            file,
+            filetype,
+            flags: self.fdflags,
+            base,
+            inheriting: self.inheriting & inheriting,
+            path: path.into(),
+        }
+    }
+}
