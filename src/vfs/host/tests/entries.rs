@@ -86,6 +86,9 @@ fn any_size_of_portion_gives_the_same_entries() {
         }
         assert_eq!(seen, all);
     }
+    // Going back forgets the one that was refused.
+    assert_eq!(entries(&mut *file, 0, 5).0, all[..5]);
+    assert_eq!(entries(&mut *file, 0, usize::MAX).0, all);
 }
 
 #[test]
