@@ -141,6 +141,6 @@ impl Entries {
     }
 
     fn after(&self, _entry: &DirEntry) -> Result<u64> {
-        Ok(self.at + 1)
+        self.at.checked_add(1).ok_or(Errno::Overflow)
     }
 }

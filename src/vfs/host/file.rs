@@ -90,6 +90,9 @@ impl File for HostFile {
     }
 
     fn allocate(&mut self, offset: u64, len: u64) -> Result<()> {
+        if !self.has_offsets() {
+            return Err(Errno::Spipe);
+        }
         if len == 0 {
             return Err(Errno::Inval);
         }

@@ -33,9 +33,9 @@ pub(super) struct HostNode {
 }
 
 /// What all nodes of one mount share.
-pub(super) struct Mount {
+struct Mount {
     /// Cleared when the system turns out not to have the shortcut.
-    pub(super) shortcut: AtomicBool,
+    shortcut: AtomicBool,
 }
 
 impl HostNode {
@@ -83,16 +83,11 @@ impl HostNode {
         to.directory()
     }
 
-    #[cfg(target_os = "linux")]
     fn leap(&self, dirs: &str) -> Option<OwnedFd> {
-        use rustix::fs::ResolveFlags;
         if !self.mount.shortcut.load(Ordering::Relaxed) {
             return None;
         }
-        let resolve =
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let from = self.directory().ok()?;
-        match rustix::fs::openat2(from, dirs, WALK, Mode::empty(), resolve) {
+        match open_beneath(self.directory().ok()?, dirs) {
             Ok(fd) => Some(fd),
             // EPERM is what filters of system calls answer to one they do not know.
             Err(Os::NOSYS | Os::PERM) => {
@@ -101,11 +96,6 @@ impl HostNode {
             }
             Err(_) => None,
         }
-    }
-
-    #[cfg(not(target_os = "linux"))]
-    fn leap(&self, _dirs: &str) -> Option<OwnedFd> {
-        None
     }
 }
 
@@ -208,6 +198,19 @@ impl Node for HostNode {
         let dir = self.directory()?;
         rustix::fs::unlinkat(dir, name.as_str(), AtFlags::REMOVEDIR).map_err(not_empty)
     }
+}
+
+/// Opens the directory at `dirs` below `from`, if there is no link on the way.
+#[cfg(target_os = "linux")]
+fn open_beneath(from: &OwnedFd, dirs: &str) -> rustix::io::Result<OwnedFd> {
+    use rustix::fs::ResolveFlags;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    rustix::fs::openat2(from, dirs, WALK, Mode::empty(), resolve)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_beneath(_from: &OwnedFd, _dirs: &str) -> rustix::io::Result<OwnedFd> {
+    Err(Os::NOSYS)
 }
 
 /// The access an open asks for. Truncating needs write access even if nothing is to be

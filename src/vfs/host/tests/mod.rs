@@ -12,8 +12,6 @@ use std::io::{IoSlice, IoSliceMut};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::time::Duration;
 
 use super::{HostDir, open};
 use crate::vfs::{Errno, File, Name, Namespace, Node, Open, Result};
@@ -95,19 +93,6 @@ fn write(file: &mut dyn File, text: &str, offset: u64) -> Result<usize> {
 /// The error of something whose success can't be printed.
 fn error<T>(result: Result<T>) -> Errno {
     result.err().expect("an error")
-}
-
-/// Runs what must not block, and gives up if it does.
-fn within_seconds(seconds: u64, what: &str, run: impl FnOnce() + Send + 'static) {
-    let (done, wait) = mpsc::channel();
-    let thread = std::thread::spawn(move || {
-        run();
-        let _ = done.send(());
-    });
-    if let Err(mpsc::RecvTimeoutError::Timeout) = wait.recv_timeout(Duration::from_secs(seconds)) {
-        panic!("{what} took longer than {seconds} s");
-    }
-    thread.join().unwrap();
 }
 
 /// Marsaglia's xorshift64: the same trees and paths at every run.

@@ -77,7 +77,7 @@ fn bases(node: &Arc<dyn Node>) -> Vec<Place> {
 fn the_shortcut_is_the_walk() {
     let (mut found, mut leaps) = (0, 0);
     for seed in 1..=8 {
-        let mut random = Random(seed * 0x9e37_79b9_7f4a_7c1);
+        let mut random = Random(seed * 0x09e3_779b_97f4_a7c1);
         let scratch = Scratch::with(&["tree"]);
         let tree = scratch.path("tree");
         grow(&mut random, &tree, 0);

@@ -2,12 +2,27 @@
 #![cfg(target_os = "linux")]
 
 use std::os::unix::net::UnixListener;
+use std::sync::mpsc;
 use std::task::Waker;
+use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::*;
 use crate::vfs::{Filetype, Interest, Ready, Wait};
+
+/// Runs what must not block, and gives up if it does.
+fn within_seconds(seconds: u64, what: &str, run: impl FnOnce() + Send + 'static) {
+    let (done, wait) = mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        run();
+        let _ = done.send(());
+    });
+    if let Err(mpsc::RecvTimeoutError::Timeout) = wait.recv_timeout(Duration::from_secs(seconds)) {
+        panic!("{what} took longer than {seconds} s");
+    }
+    thread.join().unwrap();
+}
 
 fn fifo() -> (Scratch, Arc<dyn Node>) {
     let scratch = Scratch::new();
