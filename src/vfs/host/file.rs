@@ -1,0 +1,178 @@
+//! Open files of the host that are not directories.
+
+use std::io::{IoSlice, IoSliceMut, IsTerminal};
+use std::os::fd::{AsFd, OwnedFd};
+use std::task::Waker;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::FileType;
+use rustix::io::{Errno as Os, retry_on_intr};
+
+use super::super::{Errno, File, Interest, Ready, Result, Stat, Times, Wait};
+use super::{stat, timestamps};
+
+/// An open file of the host: regular, a FIFO, a device. Its description is non-blocking and
+/// nobody else's.
+pub(super) struct HostFile {
+    fd: OwnedFd,
+    kind: FileType,
+}
+
+impl HostFile {
+    pub(super) fn new(fd: OwnedFd, kind: FileType) -> HostFile {
+        HostFile { fd, kind }
+    }
+
+    /// Whether it has places to read and write at; the rest are streams.
+    fn has_offsets(&self) -> bool {
+        matches!(self.kind, FileType::RegularFile | FileType::BlockDevice)
+    }
+
+    fn poll(&self, want: PollFlags) -> Result<PollFlags> {
+        let mut fds = [PollFd::new(&self.fd, want)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        retry_on_intr(|| poll(&mut fds, Some(&at_once)))?;
+        Ok(fds[0].revents())
+    }
+
+    /// An open that doesn't wait for a FIFO's writer would have a reader take "no writer
+    /// yet" for the end. The end is there once a writer was and is gone.
+    fn fifo_is_at_end(&self) -> Result<bool> {
+        let events = self.poll(PollFlags::IN)?;
+        Ok(events.contains(PollFlags::HUP) && !events.contains(PollFlags::IN))
+    }
+}
+
+impl File for HostFile {
+    fn stat(&mut self) -> Result<Stat> {
+        Ok(stat(&rustix::fs::fstat(&self.fd)?))
+    }
+
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>], offset: u64) -> Result<usize> {
+        if self.has_offsets() {
+            return Ok(retry_on_intr(|| rustix::io::preadv(&self.fd, bufs, offset))?);
+        }
+        let read = retry_on_intr(|| rustix::io::readv(&self.fd, bufs))?;
+        let asked = bufs.iter().any(|buf| !buf.is_empty());
+        if read == 0 && asked && self.kind == FileType::Fifo && !self.fifo_is_at_end()? {
+            return Err(Errno::Again);
+        }
+        Ok(read)
+    }
+
+    fn write(&mut self, bufs: &[IoSlice<'_>], offset: u64) -> Result<usize> {
+        if self.has_offsets() {
+            return Ok(retry_on_intr(|| rustix::io::pwritev(&self.fd, bufs, offset))?);
+        }
+        Ok(retry_on_intr(|| rustix::io::writev(&self.fd, bufs))?)
+    }
+
+    fn append(&mut self, bufs: &[IoSlice<'_>]) -> Result<(usize, u64)> {
+        if !self.has_offsets() {
+            return Ok((self.write(bufs, 0)?, 0));
+        }
+        if bufs.iter().all(|buf| buf.is_empty()) {
+            return Ok((0, self.stat()?.size));
+        }
+        match append(&self.fd, bufs) {
+            Err(Os::NOSYS | Os::OPNOTSUPP) => {
+                let end = self.stat()?.size;
+                let written = self.write(bufs, end)?;
+                Ok((written, end.saturating_add(written as u64)))
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn set_len(&mut self, len: u64) -> Result<()> {
+        i64::try_from(len).map_err(|_| Errno::Inval)?;
+        Ok(retry_on_intr(|| rustix::fs::ftruncate(&self.fd, len))?)
+    }
+
+    fn allocate(&mut self, offset: u64, len: u64) -> Result<()> {
+        if !self.has_offsets() {
+            return Err(Errno::Spipe);
+        }
+        if len == 0 {
+            return Err(Errno::Inval);
+        }
+        let end = offset.checked_add(len).filter(|end| i64::try_from(*end).is_ok());
+        let end = end.ok_or(Errno::Fbig)?;
+        match allocate(&self.fd, offset, len) {
+            Err(Os::OPNOTSUPP | Os::NOSYS) if self.kind == FileType::RegularFile => {
+                if self.stat()?.size < end { self.set_len(end) } else { Ok(()) }
+            }
+            other => Ok(other?),
+        }
+    }
+
+    fn set_times(&mut self, times: Times) -> Result<()> {
+        Ok(rustix::fs::futimens(&self.fd, &timestamps(times))?)
+    }
+
+    fn sync(&mut self, data_only: bool) -> Result<()> {
+        sync(&self.fd, data_only)
+    }
+
+    fn ready(&mut self, want: Interest) -> Result<Ready> {
+        if self.has_offsets() {
+            return Ok(Ready::default());
+        }
+        let mut events = PollFlags::empty();
+        events.set(PollFlags::IN, want.read);
+        events.set(PollFlags::OUT, want.write);
+        let events = self.poll(events)?;
+        if events.is_empty() {
+            return Err(Errno::Again);
+        }
+        let readable = events.contains(PollFlags::IN);
+        let nbytes = if readable { rustix::io::ioctl_fionread(&self.fd).unwrap_or(0) } else { 0 };
+        // A FIFO whose readers are gone says so to its writer with POLLERR.
+        Ok(Ready { nbytes, hangup: events.intersects(PollFlags::HUP | PollFlags::ERR) })
+    }
+
+    fn wait(&mut self, _want: Interest, _waker: &Waker) -> Wait<'_> {
+        if self.has_offsets() { Wait::Now } else { Wait::Fd(self.fd.as_fd()) }
+    }
+
+    fn is_terminal(&self) -> bool {
+        self.fd.is_terminal()
+    }
+}
+
+/// Appends in one step, whoever else does, and says where that ended: -1 has the call move
+/// the description's own position, which nothing else here does.
+#[cfg(target_os = "linux")]
+fn append(fd: &OwnedFd, bufs: &[IoSlice<'_>]) -> rustix::io::Result<(usize, u64)> {
+    use rustix::io::{ReadWriteFlags, pwritev2};
+    let written = retry_on_intr(|| pwritev2(fd, bufs, u64::MAX, ReadWriteFlags::APPEND))?;
+    Ok((written, rustix::fs::tell(fd)?))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn append(_fd: &OwnedFd, _bufs: &[IoSlice<'_>]) -> rustix::io::Result<(usize, u64)> {
+    Err(Os::NOSYS)
+}
+
+#[cfg(target_os = "linux")]
+fn allocate(fd: &OwnedFd, offset: u64, len: u64) -> rustix::io::Result<()> {
+    let mode = rustix::fs::FallocateFlags::empty();
+    retry_on_intr(|| rustix::fs::fallocate(fd, mode, offset, len))
+}
+
+/// macOS can only reserve room in a way that cuts a file which is longer.
+#[cfg(not(target_os = "linux"))]
+fn allocate(_fd: &OwnedFd, _offset: u64, _len: u64) -> rustix::io::Result<()> {
+    Err(Os::NOSYS)
+}
+
+/// fsync or, where there is one, fdatasync.
+pub(super) fn sync(fd: &OwnedFd, data_only: bool) -> Result<()> {
+    #[cfg(target_os = "linux")]
+    if data_only {
+        return Ok(retry_on_intr(|| rustix::fs::fdatasync(fd))?);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = data_only;
+    Ok(retry_on_intr(|| rustix::fs::fsync(fd))?)
+}
