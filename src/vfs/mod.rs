@@ -26,7 +26,7 @@ pub mod host;
 pub mod mem;
 mod name;
 pub mod namespace;
-#[cfg(feature = "net")]
+#[cfg(all(unix, feature = "net"))]
 pub mod net;
 pub mod pipe;
 mod readonly;
@@ -39,6 +39,7 @@ use std::any::Any;
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Instant;
 
 pub use crate::errno::Errno;
 pub use name::Name;
@@ -278,8 +279,9 @@ pub trait File: Send {
     /// What it is.
     fn stat(&mut self) -> Result<Stat>;
 
-    /// Whether opening is done. Again: not yet, wait and ask again. An error is the error
-    /// of the open.
+    /// Whether opening is done. Again: not yet, wait (for both directions: a connect ends
+    /// in a write event, an accept in a read event) and ask again. An error is the error of
+    /// the open.
     fn opened(&mut self) -> Result<()> {
         Ok(())
     }
@@ -336,6 +338,13 @@ pub trait File: Send {
     /// `write`, `accept` or `ready`. Edge-triggered and one-shot.
     fn wait(&mut self, _want: Interest, _waker: &Waker) -> Wait<'_> {
         Wait::Now
+    }
+
+    /// When it must be asked again even if nothing woke its waiter, because it has a time
+    /// limit of its own (a connect). Asked together with `wait`, it goes along with whatever
+    /// that answers, [`Wait::Never`] included.
+    fn deadline(&self) -> Option<Instant> {
+        None
     }
 
     /// Whether it is a terminal (`isatty`).
