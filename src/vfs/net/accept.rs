@@ -150,7 +150,9 @@ impl Drop for Turn {
         let next = queue.waiting.front_mut().filter(|_| was_first);
         let waker = next.and_then(|(_, waker)| waker.take());
         drop(queue);
-        waker.map(Waker::wake);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }
 

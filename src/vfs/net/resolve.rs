@@ -52,7 +52,9 @@ impl Answer {
             slot.answer = Some(answer);
             let waker = slot.waker.take();
             drop(slot);
-            waker.map(Waker::wake);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
         }
     }
 }
