@@ -347,8 +347,8 @@ pub trait File: Send {
     }
 
     /// When it must be asked again even if nothing woke its waiter, because it has a time
-    /// limit of its own (a connect). Asked for after `wait`, it goes along with whatever
-    /// that answered, [`Wait::Never`] included.
+    /// limit of its own (a connect). Asked together with `wait`, it goes along with whatever
+    /// that answers, [`Wait::Never`] included.
     fn deadline(&self) -> Option<Instant> {
         None
     }
