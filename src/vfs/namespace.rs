@@ -212,10 +212,16 @@ pub(crate) fn open_directory(place: &Place, how: Open) -> Result<Box<dyn File>> 
     let Some(here) = place.mounts_below() else {
         return Ok(dir);
     };
-    let absent =
-        |name: &&Box<str>| Name::new(name).is_some_and(|name| place.node.lookup(name).is_err());
-    let names: Vec<Box<str>> = here.below.keys().filter(absent).cloned().collect();
-    if names.is_empty() { Ok(dir) } else { Ok(Box::new(WithMounts { dir, names })) }
+    let mut mounts = Vec::new();
+    for (text, below) in &here.below {
+        let absent = Name::new(text).is_some_and(|name| place.node.lookup(name).is_err());
+        if absent {
+            let stat = below.mounted().and_then(|(_, node)| node.stat().ok());
+            let filetype = stat.map_or(Filetype::Directory, |stat| stat.filetype);
+            mounts.push((text.clone(), filetype));
+        }
+    }
+    if mounts.is_empty() { Ok(dir) } else { Ok(Box::new(WithMounts { dir, mounts })) }
 }
 
 /// A directory whose own entries are followed by mount points it does not have itself.
