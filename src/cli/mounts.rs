@@ -168,7 +168,10 @@ fn node(mount: &Mount, net: &Net) -> Outcome<Arc<dyn Node>> {
             let bad = |error| Failure::not_started(format!("{}: {error}", mount.typed));
             tar::open(bytes).map_err(bad)
         }
-        Kind::Unix(path) => Ok(Arc::new(UnixSocket::new(path, net))),
+        Kind::Unix(path) => {
+            let socket = UnixSocket::new(path, net).map_err(|error| fail(path, &error))?;
+            Ok(Arc::new(socket))
+        }
     }
 }
 

@@ -101,7 +101,7 @@ fn guest(plan: &Plan, program: &Program) -> Outcome<Guest> {
     // argv[0] is the name of the file, as elsewhere: a guest has no use for its path.
     let name = plan.program.rsplit('/').next().unwrap_or(&plan.program);
     let mut cx = WasiCtx::builder().namespace(namespace).exit_on_broken_pipe();
-    let usage = Failure::usage::<tinyhost::wasi::BadString>;
+    let usage = |error: tinyhost::wasi::BadString| Failure::usage(error);
     for arg in std::iter::once(name).chain(plan.args.iter().map(String::as_str)) {
         cx = cx.arg(arg).map_err(usage)?;
     }

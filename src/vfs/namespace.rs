@@ -179,7 +179,8 @@ fn insert(at: &mut Mount, names: &[Box<str>], mounted: (MountId, Arc<dyn Node>))
     insert(below, rest, mounted);
 }
 
-/// The directory on the way to a mount point that its surroundings do not have.
+/// The directory on the way to a mount point that its surroundings do not have. Nothing
+/// can be made in it, as there is no place where that would be.
 pub(crate) struct Stepping;
 
 impl Node for Stepping {
@@ -188,10 +189,38 @@ impl Node for Stepping {
     }
 
     fn open(&self, how: Open) -> Result<Box<dyn File>> {
-        if how.write { Err(Errno::Isdir) } else { Ok(Box::new(Stepping)) }
+        if how.write || how.truncate { Err(Errno::Isdir) } else { Ok(Box::new(Stepping)) }
     }
 
     fn lookup(&self, _name: Name<'_>) -> Result<Arc<dyn Node>> {
+        Err(Errno::Noent)
+    }
+
+    fn create(&self, _name: Name<'_>, _how: Open) -> Result<Box<dyn File>> {
+        Err(Errno::Rofs)
+    }
+
+    fn create_directory(&self, _name: Name<'_>) -> Result<()> {
+        Err(Errno::Rofs)
+    }
+
+    fn symlink(&self, _name: Name<'_>, _target: &str) -> Result<()> {
+        Err(Errno::Rofs)
+    }
+
+    fn link(&self, _name: Name<'_>, _to: &Arc<dyn Node>, _to_name: Name<'_>) -> Result<()> {
+        Err(Errno::Noent)
+    }
+
+    fn rename(&self, _name: Name<'_>, _to: &Arc<dyn Node>, _to_name: Name<'_>) -> Result<()> {
+        Err(Errno::Noent)
+    }
+
+    fn unlink(&self, _name: Name<'_>) -> Result<()> {
+        Err(Errno::Noent)
+    }
+
+    fn remove_directory(&self, _name: Name<'_>) -> Result<()> {
         Err(Errno::Noent)
     }
 }
@@ -206,27 +235,28 @@ impl File for Stepping {
     }
 }
 
-/// Opens the directory at `place`, with the mount points in it among its entries.
-pub(crate) fn open_directory(place: &Place, how: Open) -> Result<Box<dyn File>> {
+/// Opens the directory at `place` as [`Node::open`] does, with the mount points in it among
+/// its entries.
+pub fn open_directory(place: &Place, how: Open) -> Result<Box<dyn File>> {
     let dir = place.node.open(how)?;
     let Some(here) = place.mounts_below() else {
         return Ok(dir);
     };
-    let mut mounts = Vec::new();
-    for (text, below) in &here.below {
-        let absent = Name::new(text).is_some_and(|name| place.node.lookup(name).is_err());
-        if absent {
-            let stat = below.mounted().and_then(|(_, node)| node.stat().ok());
-            let filetype = stat.map_or(Filetype::Directory, |stat| stat.filetype);
-            mounts.push((text.clone(), filetype));
-        }
-    }
+    let has = |name: &str| Name::new(name).is_some_and(|name| place.node.lookup(name).is_ok());
+    let filetype = |below: &Mount| {
+        let stat = below.mounted().and_then(|(_, node)| node.stat().ok());
+        stat.map_or(Filetype::Directory, |stat| stat.filetype)
+    };
+    let shown = here.below.iter().filter(|(name, below)| below.mounted.is_some() || !has(name));
+    let mounts: Vec<_> = shown.map(|(name, below)| (name.clone(), filetype(below))).collect();
     if mounts.is_empty() { Ok(dir) } else { Ok(Box::new(WithMounts { dir, mounts })) }
 }
 
-/// A directory whose own entries are followed by mount points it does not have itself.
+/// A directory whose own entries are followed by the mount points in it; what of its own
+/// they cover is not shown.
 struct WithMounts {
     dir: Box<dyn File>,
+    /// Sorted.
     mounts: Vec<(Box<str>, Filetype)>,
 }
 
@@ -247,8 +277,12 @@ impl File for WithMounts {
         let mut first = cookie & !MOUNT_COOKIE;
         if cookie & MOUNT_COOKIE == 0 {
             let mut full = false;
+            let mounts = &self.mounts;
+            let covered = |name: &[u8]| {
+                mounts.binary_search_by(|(known, _)| known.as_bytes().cmp(name)).is_ok()
+            };
             self.dir.readdir(cookie, &mut |entry| {
-                full = !emit(entry);
+                full = !covered(entry.name) && !emit(entry);
                 !full
             })?;
             if full {

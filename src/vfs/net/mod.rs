@@ -46,6 +46,7 @@ const DENIALS_MAX: usize = 256;
 pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What a network is made of.
+#[derive(Clone)]
 pub struct Config {
     /// What is allowed.
     pub policy: Policy,
