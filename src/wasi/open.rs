@@ -197,8 +197,7 @@ impl Wish {
     }
 
     fn open_directory(&self, place: Place, path: &str) -> Result<Opened, Errno> {
-        let writes = self.base.has(Rights::FD_WRITE) && !self.oflags.has(Oflags::DIRECTORY);
-        if writes || self.creates() || self.oflags.has(Oflags::TRUNC) {
+        if self.base.has(Rights::FD_WRITE) || self.creates() || self.oflags.has(Oflags::TRUNC) {
             return Err(Errno::Isdir);
         }
         let file = open_directory(&place, Open { read: true, ..Open::default() })?;
