@@ -139,7 +139,26 @@ impl From<std::io::Error> for Errno {
         if let Some(errno) = rustix::io::Errno::from_io_error(&error) {
             return Errno::from(errno);
         }
-        from_kind(error.kind())
+        let ours = error.get_ref().and_then(|inner| inner.downcast_ref::<Errno>());
+        ours.copied().unwrap_or_else(|| from_kind(error.kind()))
+    }
+}
+
+/// The other way round, for [`std::io`] traits on files of ours: the kind, and the errno
+/// itself inside.
+impl From<Errno> for std::io::Error {
+    fn from(errno: Errno) -> std::io::Error {
+        use std::io::ErrorKind as K;
+        let kind = match errno {
+            Errno::Again => K::WouldBlock,
+            Errno::Pipe => K::BrokenPipe,
+            Errno::Noent => K::NotFound,
+            Errno::Exist => K::AlreadyExists,
+            Errno::Inval => K::InvalidInput,
+            Errno::Nomem => K::OutOfMemory,
+            _ => K::Other,
+        };
+        std::io::Error::new(kind, errno)
     }
 }
 

@@ -12,7 +12,7 @@ use wasmi::{
 };
 
 use crate::program::{Program, is_out_of_memory};
-use crate::vfs::{Interest, Wait};
+use crate::vfs::{Fd, Interest};
 use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
 
 /// Fuel for a start section, which can't be interrupted. About a tenth of a second.
@@ -24,7 +24,27 @@ const RUN_SLICE: u64 = 10_000_000;
 /// A running program: its memory, its descriptors, and where it is.
 ///
 /// A guest is `Send`: between two steps it can be moved to another thread. Dropping it, in
-/// whatever state, closes all it held.
+/// whatever state, cancels it and closes all it held.
+///
+/// ```
+/// use tinyhost::{Cause, Guest, Program, Step, WasiCtx};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hello = Program::new(std::fs::read("fixtures/hello.wasm")?)?;
+/// let mut guest = Guest::new(&hello, WasiCtx::builder().build());
+/// assert_eq!(guest.run()?, Step::Exited(0)); // to its end, waiting where it has to
+///
+/// let spin = Program::new(std::fs::read("fixtures/spin.wasm")?)?;
+/// let mut guest = Guest::new(&spin, WasiCtx::builder().build());
+/// assert_eq!(guest.step(100_000), Step::Yielded); // a slice; there is no end to it
+/// guest.limit_fuel(1_000_000);
+/// match guest.run()? {
+///     Step::Trapped(trap) => assert_eq!(trap.cause, Cause::Fuel),
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Guest {
     store: Store<WasiCtx>,
     state: State,
@@ -56,6 +76,13 @@ pub enum Step {
     /// It waits: [`Guest::arm`] says for what. Stepping it again any time is allowed, and
     /// does nothing if it was too early.
     Parked,
+}
+
+impl Step {
+    /// Whether the guest is at its end, and no further step will change that.
+    pub fn is_end(&self) -> bool {
+        matches!(self, Step::Exited(_) | Step::Trapped(_))
+    }
 }
 
 /// Why a guest was ended.
@@ -142,7 +169,7 @@ impl Guest {
             }
             State::Ready(start) => start.call_resumable(&mut self.store, &[], &mut []),
             State::OutOfFuel(call) => call.resume(&mut self.store, &mut []),
-            State::Parked(call) => match wasi::retry(self.store.as_context_mut()) {
+            State::Parked(call) => match wasi::run_again(self.store.as_context_mut(), |cx| cx) {
                 Ok(errno) => call.resume(&mut self.store, &[Val::I32(errno)], &mut []),
                 Err(stop) => return self.stopped(call, stop),
             },
@@ -239,13 +266,40 @@ impl Guest {
     /// Arms what a parked guest waits for. `waker` is woken by what happens in this
     /// process; `watch` is called for each descriptor of the operating system, to be
     /// watched in the given direction until the guest is stepped or dropped. Any wake may
-    /// be false.
-    pub fn arm(&mut self, waker: &Waker, watch: &mut dyn FnMut(Wait<'_>, Interest)) -> Armed {
-        let cx = self.store.data_mut();
-        if !cx.frame.arm(&mut cx.fds, waker, watch) {
-            return Armed::Now;
-        }
-        Armed::Until(wasi::remaining(cx))
+    /// be false. Who only steps the guest once a frame need not call this at all.
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
+    /// use std::task::Wake;
+    /// use tinyhost::{Armed, Guest, Program, Step, WasiCtx, vfs::pipe::pipe};
+    ///
+    /// /// Remembers that it was woken; an event loop would be sent a message.
+    /// struct Flag(AtomicBool);
+    /// impl Wake for Flag {
+    ///     fn wake(self: Arc<Self>) {
+    ///         self.0.store(true, Ordering::Release);
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let program = Program::new(std::fs::read("fixtures/promptreply.wasm")?)?;
+    /// let (stdin, mut feed) = pipe(4096);
+    /// let mut guest = Guest::new(&program, WasiCtx::builder().stdin(stdin).build());
+    /// assert_eq!(guest.step(1_000_000), Step::Parked); // it reads a line
+    ///
+    /// let woken = Arc::new(Flag(AtomicBool::new(false)));
+    /// let armed = guest.arm(&woken.clone().into(), &mut |_fd, _interest| {});
+    /// assert_eq!(armed, Armed::Until(None));
+    /// assert!(!woken.0.load(Ordering::Acquire));
+    ///
+    /// feed.write(b"a line\n")?; // wakes it
+    /// assert!(woken.0.load(Ordering::Acquire));
+    /// assert_eq!(guest.step(1_000_000), Step::Exited(0));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn arm(&mut self, waker: &Waker, watch: &mut dyn FnMut(Fd<'_>, Interest)) -> Armed {
+        self.store.data_mut().arm(waker, watch)
     }
 
     #[cfg(all(unix, feature = "net"))]
@@ -282,6 +336,9 @@ pub enum Armed {
     /// Nothing to wait for: step it.
     Now,
     /// Step it when woken, or after this time if there is one.
+    ///
+    /// The time is one of the guest's own clock, if it sleeps; a clock that stands still
+    /// until it is moved (a [`ManualClock`](crate::ManualClock)) is to be moved by as much.
     Until(Option<Duration>),
 }
 

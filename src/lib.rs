@@ -1,6 +1,74 @@
-//! tinyhost: a small WASI preview1 host on the wasmi interpreter.
+//! A small WASI preview1 host on the wasmi interpreter, where the network is a filesystem.
+//!
+//! ```
+//! use tinyhost::vfs::pipe::Capture;
+//! use tinyhost::{Guest, Program, Step, WasiCtx};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let program = Program::new(std::fs::read("fixtures/hello.wasm")?)?; // checked once
+//!     let stdout = Capture::new(1 << 20);
+//!     let cx = WasiCtx::builder().arg("hello")?.stdout(stdout.clone()).build();
+//!     let mut guest = Guest::new(&program, cx); // as many as are wanted
+//!     while guest.step(100_000) == Step::Yielded { /* draw a frame */ }
+//!     assert_eq!(stdout.take(), b"hello, world\n");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! No code is ever generated, so guests run where no page may be made executable. No call
+//! blocks: a guest that has to wait is parked, and its host goes on.
+//!
+//! ```text
+//!   your program        Guest::step(fuel) -> Exited | Trapped | Yielded | Parked
+//!        |                 driven by you, by a Group, or by the Scheduler (feature net)
+//!   Program, Guest      compiled once; started, stepped, parked, resumed, dropped
+//!        |
+//!   wasi                preview1: guest memory in, checks, errno out; one row per call
+//!        |
+//!   vfs                 Namespace: mounts -> Node: a name -> File: what is open
+//!        |
+//!   mem  pipe  dev  tar  host  net  your own          the backends
+//! ```
+//!
+//! | to | there is |
+//! |---|---|
+//! | load a program, and start guests of it | [`Program`], [`Guest::new`] |
+//! | give a guest arguments, streams, files, clocks, limits | [`WasiCtx::builder`] |
+//! | run it a bit | [`Guest::step`], [`Guest::limit_fuel`] |
+//! | run it to its end, blocking | [`Guest::run`] |
+//! | run several from a loop of one's own | [`Group`] |
+//! | run thousands, with sockets and timers | [`sched::Scheduler`] |
+//! | learn what a parked guest waits for | [`Guest::arm`] |
+//! | cancel it | drop it |
+//! | hold the other end of its streams | [`vfs::pipe`] |
+//! | say what it sees | [`vfs::Namespace`], with [`vfs::mem`], [`vfs::dev`], [`vfs::tar`], [`vfs::host`], [`vfs::net`] |
+//! | show it something of one's own | [`vfs::Node`], [`vfs::File`] |
+//! | make it do the same each time | [`ManualClock`], [`Random`] |
+//! | see each of its calls | [`wasi::Trace`] |
+//! | use all this with a wasmi `Linker` and `Store` of one's own | [`wasi::add_to_linker`], [`wasi::retry`] |
+//!
+//! # Features
+//!
+//! | feature | what is there with it |
+//! |---|---|
+//! | `host-fs` | directories of the host as a backend (Unix) |
+//! | `net` | sockets as files, and the scheduler on mio (Unix) |
+//! | `tar` | tar images as a backend |
+//! | `simd` | the SIMD proposals in the interpreter |
+//! | `os-random` | the operating system's random bytes; without it, bring your own |
+//! | `cli` | the `tinyhost` program, and all it needs |
+//!
+//! All but `host-fs` and `net` are on unless told otherwise, and `cli` brings those two. A
+//! library wants `default-features = false`. With no feature at all the crate needs no
+//! operating system: it builds for wasm32-wasip1 and wasm32-unknown-unknown, where
+//! [`SystemClock`] stands still and [`Guest::run`] must not be used.
+#![cfg_attr(not(feature = "net"), doc = "\n[`sched::Scheduler`]: self\n[`vfs::net`]: self")]
+#![cfg_attr(not(feature = "host-fs"), doc = "\n[`vfs::host`]: self")]
+#![cfg_attr(not(feature = "tar"), doc = "\n[`vfs::tar`]: self")]
+#![deny(missing_docs)]
 
 mod errno;
+mod group;
 mod guest;
 mod program;
 #[cfg(all(unix, feature = "net"))]
@@ -11,6 +79,19 @@ pub mod wasi;
 mod watch;
 
 pub use errno::Errno;
+pub use group::{Group, Member, Turn};
 pub use guest::{Armed, Cause, Guest, Step, Trap};
 pub use program::{Config, Program, ProgramError};
-pub use wasi::WasiCtx;
+pub use wasi::{Clock, ManualClock, Random, SystemClock, WasiCtx};
+/// The interpreter, in the version that [`wasi::add_to_linker`] is for.
+pub use wasmi;
+
+/// The examples of the read-me are compiled and run as well.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadMe;
+
+/// And those of the page on moving from `wasmi_wasi`.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-wasmi-wasi.md")]
+struct FromWasmiWasi;

@@ -30,6 +30,18 @@ impl Default for Config {
 }
 
 /// A program: a WASI command that can be started again and again. Cheap to clone.
+///
+/// ```
+/// use tinyhost::{Program, ProgramError};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let program = Program::new(std::fs::read("fixtures/hello.wasm")?)?;
+/// # let _ = program;
+/// let error = Program::new(b"#!/bin/sh").unwrap_err();
+/// assert_eq!(error, ProgramError::NotWasm); // its text says what to do
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Program {
     pub(crate) shared: Arc<Shared>,

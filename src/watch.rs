@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::task::Waker;
 
-use crate::vfs::{Interest, Wait};
+use crate::vfs::Interest;
 use crate::wasi::WasiCtx;
 
 /// The descriptors registered for one parked guest.
@@ -33,8 +33,8 @@ impl Watched {
     ) -> io::Result<bool> {
         let mut failed = None;
         let mut at_once = false;
-        let armed = cx.frame.arm(&mut cx.fds, waker, &mut |wait, want| {
-            let (Wait::Fd(fd), Some(interest)) = (wait, interest(want)) else { return };
+        let armed = cx.frame.arm(&mut cx.fds, waker, &mut |fd, want| {
+            let Some(interest) = interest(want) else { return };
             let fd = fd.as_raw_fd();
             match registry.register(&mut SourceFd(&fd), token, interest) {
                 Ok(()) => self.0.push(fd),

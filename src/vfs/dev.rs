@@ -1,27 +1,50 @@
 //! `/dev`: devices, the guest's own streams, and the network.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Result, Stat};
+use crate::wasi::{Random, default_random};
 
 /// The directory to be mounted at `/dev`.
-#[derive(Default)]
 pub struct Dev {
+    random: Source,
     #[cfg(all(unix, feature = "net"))]
     net: Option<super::net::Net>,
+}
+
+/// Where `/dev/random` takes its bytes from; all guests that share the directory share it.
+type Source = Arc<Mutex<Box<dyn Random>>>;
+
+impl Default for Dev {
+    fn default() -> Dev {
+        Dev::new()
+    }
 }
 
 impl Dev {
     /// Devices and streams only.
     pub fn new() -> Dev {
-        Dev::default()
+        Dev {
+            random: Arc::new(Mutex::new(default_random())),
+            #[cfg(all(unix, feature = "net"))]
+            net: None,
+        }
+    }
+
+    /// Has `/dev/random` and `/dev/urandom` take their bytes from `source`, so that a guest
+    /// reads the same there each time. Unless told otherwise they come from the operating
+    /// system, or with the feature `os-random` left out a read answers EIO.
+    #[must_use]
+    pub fn random(mut self, source: impl Random + 'static) -> Dev {
+        self.random = Arc::new(Mutex::new(Box::new(source)));
+        self
     }
 
     /// The network's names as well.
     #[cfg(all(unix, feature = "net"))]
     pub fn with_net(net: super::net::Net) -> Dev {
-        Dev { net: Some(net) }
+        Dev { net: Some(net), ..Dev::new() }
     }
 
     #[cfg(all(unix, feature = "net"))]
@@ -74,7 +97,7 @@ impl Node for Dev {
 
     fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
         if let Some(device) = find(&DEVICES, name) {
-            return Ok(Arc::new(device));
+            return Ok(Arc::new(DeviceNode { device, random: self.random.clone() }));
         }
         if let Some(number) = find(&STREAMS, name) {
             return Ok(Arc::new(Alias(number)));
@@ -112,34 +135,47 @@ enum Device {
     Random,
 }
 
-impl Node for Device {
+struct DeviceNode {
+    device: Device,
+    random: Source,
+}
+
+impl Node for DeviceNode {
     fn stat(&self) -> Result<Stat> {
         Ok(Stat::of(CHARACTER))
     }
 
     fn open(&self, _how: Open) -> Result<Box<dyn File>> {
-        Ok(Box::new(*self))
+        Ok(Box::new(DeviceFile { device: self.device, random: self.random.clone() }))
     }
 }
 
-impl File for Device {
+struct DeviceFile {
+    device: Device,
+    random: Source,
+}
+
+impl File for DeviceFile {
     fn stat(&mut self) -> Result<Stat> {
-        Node::stat(self)
+        Ok(Stat::of(CHARACTER))
     }
 
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
         for buf in bufs.iter_mut() {
-            match self {
+            match self.device {
                 Device::Null => return Ok(0),
                 Device::Zero | Device::Full => buf.fill(0),
-                Device::Random => getrandom::fill(buf).map_err(|_| Errno::Io)?,
+                Device::Random => {
+                    let mut source = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+                    source.fill(buf).map_err(|_| Errno::Io)?;
+                }
             }
         }
         Ok(bufs.iter().map(|buf| buf.len()).sum())
     }
 
     fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
-        match self {
+        match self.device {
             Device::Full => Err(Errno::Nospc),
             _ => Ok(bufs.iter().map(|buf| buf.len()).sum()),
         }

@@ -159,6 +159,15 @@ pub struct Ready {
     pub hangup: bool,
 }
 
+/// A descriptor of the operating system, lent for as long as it takes to watch it.
+#[cfg(unix)]
+pub type Fd<'a> = std::os::fd::BorrowedFd<'a>;
+
+/// There are no descriptors on this system, so there is no value of this type.
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub struct Fd<'a>(std::convert::Infallible, std::marker::PhantomData<&'a ()>);
+
 /// How a driver learns that a file which answered Again may be asked once more.
 #[derive(Debug)]
 pub enum Wait<'a> {
@@ -167,8 +176,7 @@ pub enum Wait<'a> {
     /// The file has taken the waker and will call it.
     Waker,
     /// The operating system knows: watch this descriptor.
-    #[cfg(unix)]
-    Fd(std::os::fd::BorrowedFd<'a>),
+    Fd(Fd<'a>),
     /// It will never be ready.
     Never(std::marker::PhantomData<&'a ()>),
 }
@@ -198,7 +206,41 @@ pub type Emit<'a> = dyn FnMut(Dirent<'_>) -> bool + 'a;
 /// A thing with a name. Everything a backend has to write.
 ///
 /// `stat` and `open` make a complete node; a directory adds `lookup`, a writable one the
-/// verbs below it.
+/// verbs below it. One that tells the players' number to whoever reads it:
+///
+/// ```
+/// use std::sync::Arc;
+/// use tinyhost::vfs::{File, Filetype, Namespace, Node, Open, Result, Stat, pipe::Input};
+///
+/// struct Players(Arc<std::sync::atomic::AtomicU32>);
+///
+/// impl Node for Players {
+///     fn stat(&self) -> Result<Stat> {
+///         Ok(Stat::of(Filetype::CharacterDevice))
+///     }
+///
+///     fn open(&self, _how: Open) -> Result<Box<dyn File>> {
+///         let now = self.0.load(std::sync::atomic::Ordering::Relaxed);
+///         Ok(Box::new(Input::new(format!("{now}\n"))))
+///     }
+/// }
+///
+/// # fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
+/// # use tinyhost::{Guest, Program, Step, WasiCtx, vfs::pipe::Capture};
+/// let players = Arc::new(Players(Arc::new(7.into())));
+/// let names = Namespace::builder().mount("/game/players", players)?.build();
+/// let cat = Program::new(std::fs::read("fixtures/cat.wasm")?)?;
+/// let out = Capture::new(64);
+/// let cx = WasiCtx::builder().arg("cat")?.arg("/game/players")?;
+/// let mut guest = Guest::new(&cat, cx.namespace(names).stdout(out.clone()).build());
+/// assert_eq!(guest.run()?, Step::Exited(0));
+/// assert_eq!(out.take(), b"7\n");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// What a file does that can't be told beforehand it does in [`File::read`] and
+/// [`File::write`], which are given the guest's own buffers.
 ///
 /// # Errors
 ///

@@ -50,7 +50,23 @@ pub struct Preopen {
     pub place: Place,
 }
 
-/// The tree of names of a guest.
+/// The tree of names of a guest. Cheap to clone, and shared by any number of guests.
+///
+/// ```
+/// use tinyhost::vfs::{Namespace, ReadOnly, dev::Dev, mem};
+/// use std::sync::Arc;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let shared = mem::tree(Some(1 << 20)); // at most 1 MiB
+/// let writer = Namespace::builder()
+///     .mount("/work", shared.clone())?
+///     .mount("/dev", Arc::new(Dev::new()))?
+///     .build();
+/// let reader = Namespace::builder().mount("/work", Arc::new(ReadOnly(shared)))?.build();
+/// assert_eq!((writer.preopens().len(), reader.preopens().len()), (2, 1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Default)]
 pub struct Namespace {
     preopens: Arc<[Preopen]>,
@@ -114,6 +130,10 @@ impl std::error::Error for MountError {}
 impl Builder {
     /// Mounts `node` at `path`. `/`, `.` and the empty path are the root; `data` and
     /// `/data` are the same place.
+    ///
+    /// # Errors
+    ///
+    /// If the path can't be one, or something is mounted there already.
     pub fn mount(mut self, path: &str, node: Arc<dyn Node>) -> Result<Builder, MountError> {
         let names: Option<Vec<Box<str>>> = path
             .split('/')

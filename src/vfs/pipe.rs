@@ -16,6 +16,24 @@ use super::{Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
 ///
 /// Dropping an end closes it: the reader then finds the end after what is still there, the
 /// writer EPIPE. A write is taken in part if only a part fits; there is no PIPE_BUF.
+///
+/// What happens at one end wakes who waits at the other: a guest parked in a read goes on
+/// once its host has written. A host that waits for a guest arms its own end with
+/// [`File::wait`]. The ends are [`std::io::Read`] and [`std::io::Write`] as well, and
+/// answer `WouldBlock` there.
+///
+/// ```
+/// use tinyhost::vfs::{Errno, pipe::pipe};
+///
+/// let (mut reader, mut writer) = pipe(4);
+/// let mut bytes = [0; 8];
+/// assert_eq!(reader.read(&mut bytes), Err(Errno::Again));
+/// assert_eq!(writer.write(b"abcdef"), Ok(4)); // it holds no more
+/// assert_eq!(writer.write(b"ef"), Err(Errno::Again));
+/// assert_eq!(reader.read(&mut bytes), Ok(4));
+/// drop(writer);
+/// assert_eq!(reader.read(&mut bytes), Ok(0)); // the end
+/// ```
 pub fn pipe(capacity_bytes: usize) -> (Reader, Writer) {
     let shared = Arc::new(Mutex::new(Ring {
         bytes: VecDeque::new(),
@@ -113,6 +131,12 @@ impl Reader {
     }
 }
 
+impl std::io::Read for Reader {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        Ok(Reader::read(self, buf)?)
+    }
+}
+
 impl Drop for Reader {
     fn drop(&mut self) {
         let mut ring = lock(&self.0);
@@ -200,6 +224,16 @@ impl Writer {
         drop(ring);
         wake(waker);
         Ok(total)
+    }
+}
+
+impl std::io::Write for Writer {
+    fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+        Ok(Writer::write(self, buf)?)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

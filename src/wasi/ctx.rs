@@ -6,7 +6,7 @@ use std::sync::Arc;
 use wasmi::Memory;
 
 use super::abi::{Fdflags, Rights};
-use super::clock::{Clock, Random, SystemClock, SystemRandom};
+use super::clock::{Clock, Random, SystemClock, default_random};
 use super::fd::{Descriptor, Fds};
 use super::frame::Frame;
 use super::limits::Limits;
@@ -113,7 +113,7 @@ impl WasiCtx {
             namespace: Namespace::default(),
             sockets: Vec::new(),
             clock: Arc::new(SystemClock),
-            random: Box::new(SystemRandom),
+            random: default_random(),
             trace: None,
             limits: Limits::default(),
             fds_max: FDS_DEFAULT,
@@ -126,16 +126,31 @@ impl WasiCtx {
     pub fn memory_peak(&self) -> usize {
         self.limits.peak
     }
+
+    /// The limiter of memory, for a store of your own: `store.limiter(|app|
+    /// app.wasi.limiter())` makes [`Builder::memory_max`] hold there. A
+    /// [`crate::Guest`]'s store has it already.
+    pub fn limiter(&mut self) -> &mut Limits {
+        &mut self.limits
+    }
 }
 
 impl Builder {
     /// Adds an argument; the first one is the program's name.
+    ///
+    /// # Errors
+    ///
+    /// If it contains a NUL.
     pub fn arg(mut self, arg: impl AsRef<[u8]>) -> Result<Builder, BadString> {
         self.args.push(&[arg.as_ref()])?;
         Ok(self)
     }
 
     /// Adds a variable of the environment.
+    ///
+    /// # Errors
+    ///
+    /// If it contains a NUL.
     pub fn env(
         mut self,
         key: impl AsRef<[u8]>,
@@ -193,7 +208,9 @@ impl Builder {
         self
     }
 
-    /// Where its random bytes come from.
+    /// Where its random bytes come from (`random_get`; `/dev/random` has a source of its
+    /// own, see [`Dev::random`](crate::vfs::dev::Dev::random)). Unless told otherwise that
+    /// is the operating system, or with the feature `os-random` left out nothing: EIO.
     pub fn random(mut self, random: impl Random + 'static) -> Builder {
         self.random = Box::new(random);
         self

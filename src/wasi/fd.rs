@@ -225,7 +225,8 @@ impl Fds {
         Ok(())
     }
 
-    /// Numbers in use, with what is behind them: for reports.
+    /// Numbers in use, with what is behind them.
+    #[cfg(test)]
     pub fn iter(&self) -> impl Iterator<Item = (usize, &Descriptor)> {
         let descriptor =
             |key: Key| self.open.get(key).and_then(Option::as_ref).map(|entry| &entry.descriptor);

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use super::Clock;
 use super::abi::{Fdflags, Rights};
 use super::fd::Fds;
-use crate::vfs::{File, Filetype, Interest, Wait};
+use crate::vfs::{Fd, File, Filetype, Interest, Wait};
 
 /// Parameters of the call with the most (`path_open`).
 pub const ARGS_MAX: usize = 9;
@@ -92,17 +92,14 @@ impl Frame {
         &mut self,
         fds: &mut Fds,
         waker: &Waker,
-        watch: &mut dyn FnMut(Wait<'_>, Interest),
+        watch: &mut dyn FnMut(Fd<'_>, Interest),
     ) -> bool {
-        #[cfg(not(unix))]
-        let _ = watch;
         for (on, want) in &self.waits {
             let file = file(*on, fds, &mut self.half_open);
             match file.map(|file| file.wait(*want, waker)) {
                 None | Some(Wait::Now) => return false,
                 Some(Wait::Waker | Wait::Never(_)) => {}
-                #[cfg(unix)]
-                Some(fd @ Wait::Fd(_)) => watch(fd, *want),
+                Some(Wait::Fd(fd)) => watch(fd, *want),
             }
         }
         true

@@ -6,31 +6,40 @@
 
 pub mod abi;
 mod block;
-pub mod clock;
-pub mod ctx;
-pub mod fd;
+mod clock;
+mod ctx;
+mod fd;
 mod file;
-pub mod frame;
+mod frame;
 mod limits;
-pub mod mem;
+mod mem;
 mod open;
 mod path;
 mod poll;
 mod proc;
 mod readdir;
+mod resume;
 mod sock;
-pub mod trace;
+mod trace;
 
 use wasmi::{AsContextMut, Caller, Extern, Linker, Memory, StoreContextMut};
 
 use crate::Errno;
 use crate::vfs::Interest;
-pub(crate) use block::{Waiter, remaining};
-pub use clock::{Clock, Random};
-pub use ctx::{BadString, Builder, Mode, Strings, WasiCtx};
-use frame::{Args, On};
+pub(crate) use block::Waiter;
+#[cfg(all(unix, feature = "net"))]
+pub(crate) use block::remaining;
+#[cfg(feature = "os-random")]
+pub use clock::SystemRandom;
+pub(crate) use clock::default_random;
+pub use clock::{Clock, ManualClock, Random, SystemClock};
+pub use ctx::{BadString, Builder, FDS_DEFAULT, Mode, Strings, WasiCtx};
+use frame::On;
+pub use frame::{ARGS_MAX, Args};
 pub use limits::Limits;
 pub use mem::Mem;
+pub use poll::SUBSCRIPTIONS_MAX;
+pub use resume::{Retried, is_parked, retry};
 pub use trace::{Outcome, Trace};
 
 /// The import module all functions are in.
@@ -172,7 +181,33 @@ macro_rules! syscalls {
         /// Adds every function of preview1 to a linker, for guests whose context `get`
         /// finds in the store's data.
         ///
-        /// A call that has to wait does what the context's [`Mode`] says.
+        /// This is for those who own a wasmi `Linker` and `Store`; a [`crate::Program`] has
+        /// done it already. A call that has to wait does what the context's [`Mode`] says:
+        /// under wasmi's plain `call` it waits in place, under `call_resumable` it hands
+        /// control back, and [`retry`] goes on with it.
+        ///
+        /// ```
+        /// use tinyhost::vfs::pipe::Capture;
+        /// use tinyhost::wasi::{self, WasiCtx};
+        /// use tinyhost::wasmi::{Engine, Linker, Module, Store};
+        ///
+        /// struct App { wasi: WasiCtx, frames: u64 }
+        ///
+        /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+        /// let engine = Engine::default();
+        /// let module = Module::new(&engine, std::fs::read("fixtures/hello.wasm")?)?;
+        /// let mut linker = Linker::new(&engine);
+        /// wasi::add_to_linker(&mut linker, |app: &mut App| &mut app.wasi)?;
+        ///
+        /// let stdout = Capture::new(4096);
+        /// let wasi = WasiCtx::builder().stdout(stdout.clone()).build();
+        /// let mut store = Store::new(&engine, App { wasi, frames: 0 });
+        /// let instance = linker.instantiate_and_start(&mut store, &module)?;
+        /// instance.get_typed_func::<(), ()>(&store, "_start")?.call(&mut store, ())?;
+        /// assert_eq!(stdout.take(), b"hello, world\n");
+        /// # Ok(())
+        /// # }
+        /// ```
         ///
         /// # Errors
         ///
@@ -332,12 +367,15 @@ fn run(row: usize, args: &Args, bytes: &mut [u8], cx: &mut WasiCtx) -> Result<i3
 }
 
 /// Runs the parked call of a guest again, with the frame it left.
-pub(crate) fn retry(mut store: StoreContextMut<'_, WasiCtx>) -> Result<i32, Stop> {
-    let memory = store.data().memory;
-    let (bytes, cx) = match memory {
-        Some(memory) => memory.data_and_store_mut(&mut store),
-        None => return Err(Stop::Exit(u32::MAX)),
-    };
+pub(crate) fn run_again<T>(
+    mut store: StoreContextMut<'_, T>,
+    get: impl Fn(&mut T) -> &mut WasiCtx,
+) -> Result<i32, Stop> {
+    let memory = get(store.data_mut()).memory;
+    // Nothing was ever called with this context: there is nothing to run.
+    let Some(memory) = memory else { return Err(Stop::Park) };
+    let (bytes, data) = memory.data_and_store_mut(&mut store);
+    let cx = get(data);
     cx.frame.again();
     let (row, args) = (cx.frame.row, cx.frame.args);
     let answer = run(row, &args, bytes, cx);

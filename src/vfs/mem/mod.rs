@@ -16,7 +16,6 @@ mod tree;
 use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::walk::PATH_MAX;
 use super::{Errno, File, Name, Node, Open, Result, Stat, Times};
@@ -45,10 +44,7 @@ pub fn tree_with_clock(quota_bytes: Option<u64>, clock: Clock) -> Arc<dyn Node> 
 }
 
 fn system_clock() -> Clock {
-    Arc::new(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-    })
+    Arc::new(|| crate::wasi::Clock::realtime(&crate::wasi::SystemClock))
 }
 
 /// A device number no other tree has: guests take two files of the same device and inode

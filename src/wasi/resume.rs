@@ -1,0 +1,100 @@
+//! Going on with a parked call, for those who own their store.
+
+use std::task::Waker;
+
+use wasmi::{AsContextMut, Val};
+
+use super::{Stop, Suspended, WasiCtx, block, run_again};
+use crate::guest::Armed;
+use crate::vfs::{Fd, Interest};
+
+/// Whether the error of a wasmi `ResumableCall::HostTrap` means that a WASI call has to wait
+/// (a context with [`Mode::Suspend`](super::Mode::Suspend)); any other is a real one.
+pub fn is_parked(error: &wasmi::Error) -> bool {
+    error.downcast_ref::<Suspended>().is_some()
+}
+
+/// What came of a [`retry`].
+#[derive(Debug)]
+pub enum Retried {
+    /// The call is done: resume the guest with this value.
+    Resume(Val),
+    /// It has to wait still; [`WasiCtx::arm`] or [`WasiCtx::wait`] says or does what for.
+    Parked,
+    /// The guest has ended itself in it, with this status: don't resume it.
+    Exited(u32),
+}
+
+/// Runs a parked call of a guest again, in the store that is the user's own. `get` finds the
+/// context, as in [`add_to_linker`](super::add_to_linker).
+///
+/// It may be run any time; too early, it does nothing and the guest stays parked.
+///
+/// ```
+/// use tinyhost::vfs::pipe::{Capture, pipe};
+/// use tinyhost::wasi::{self, Mode, Retried, WasiCtx};
+/// use tinyhost::wasmi::{Engine, Linker, Module, ResumableCall, Store};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let engine = Engine::default();
+/// let module = Module::new(&engine, std::fs::read("fixtures/promptreply.wasm")?)?;
+/// let mut linker = Linker::new(&engine);
+/// wasi::add_to_linker(&mut linker, |cx: &mut WasiCtx| cx)?;
+///
+/// let ((stdin, mut feed), stdout) = (pipe(4096), Capture::new(4096));
+/// let cx = WasiCtx::builder().stdin(stdin).stdout(stdout.clone()).mode(Mode::Suspend).build();
+/// let mut store = Store::new(&engine, cx);
+/// let instance = linker.instantiate_and_start(&mut store, &module)?;
+/// let start = instance.get_func(&store, "_start").ok_or("no _start")?;
+///
+/// let mut call = start.call_resumable(&mut store, &[], &mut [])?;
+/// while let ResumableCall::HostTrap(parked) = call {
+///     if !wasi::is_parked(parked.host_error()) {
+///         break; // proc_exit, or an error of a function of your own
+///     }
+///     match wasi::retry(&mut store, |cx| cx) {
+///         Retried::Resume(value) => call = parked.resume(&mut store, &[value], &mut [])?,
+///         Retried::Parked => {
+///             feed.write(b"a line\n")?; // whatever else there is to do
+///             call = ResumableCall::HostTrap(parked);
+///         }
+///         Retried::Exited(_) => break,
+///     }
+/// }
+/// assert_eq!(stdout.take(), b"a line\n");
+/// # Ok(())
+/// # }
+/// ```
+pub fn retry<T: 'static>(
+    mut store: impl AsContextMut<Data = T>,
+    get: impl Fn(&mut T) -> &mut WasiCtx,
+) -> Retried {
+    loop {
+        match run_again(store.as_context_mut(), &get) {
+            Ok(errno) => return Retried::Resume(Val::I32(errno)),
+            Err(Stop::Exit(code)) => return Retried::Exited(code),
+            Err(Stop::Yield) => {}
+            Err(Stop::Park | Stop::Errno(_)) => return Retried::Parked,
+        }
+    }
+}
+
+impl WasiCtx {
+    /// Arms what the parked call of this context waits for, as
+    /// [`Guest::arm`](crate::Guest::arm) does for a guest of ours.
+    pub fn arm(&mut self, waker: &Waker, watch: &mut dyn FnMut(Fd<'_>, Interest)) -> Armed {
+        if !self.frame.arm(&mut self.fds, waker, watch) {
+            return Armed::Now;
+        }
+        Armed::Until(block::remaining(self))
+    }
+
+    /// Blocks the thread until the parked call may be worth a [`retry`].
+    ///
+    /// # Errors
+    ///
+    /// If the host can't wait (no descriptors left for a poll).
+    pub fn wait(&mut self) -> std::io::Result<()> {
+        block::Waiter::new()?.wait(self)
+    }
+}
