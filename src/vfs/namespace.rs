@@ -76,7 +76,14 @@ impl fmt::Debug for Namespace {
 
 /// Collects mounts.
 pub struct Builder {
-    mounts: Vec<(Arc<str>, Vec<Box<str>>, Arc<dyn Node>)>,
+    mounts: Vec<Mounted>,
+}
+
+struct Mounted {
+    /// The path as it was given, and its names.
+    path: Arc<str>,
+    names: Vec<Box<str>>,
+    node: Arc<dyn Node>,
 }
 
 /// Why something can't be mounted at a path.
@@ -115,28 +122,28 @@ impl Builder {
         let Some(names) = names.filter(|_| !path.contains('\0')) else {
             return Err(MountError::BadPath(path.into()));
         };
-        if self.mounts.iter().any(|(_, there, _)| *there == names) {
+        if self.mounts.iter().any(|mounted| mounted.names == names) {
             return Err(MountError::Taken(path.into()));
         }
-        let name = if path.is_empty() { "/" } else { path };
-        self.mounts.push((name.into(), names, node));
+        let path = if path.is_empty() { "/" } else { path };
+        self.mounts.push(Mounted { path: path.into(), names, node });
         Ok(self)
     }
 
     /// Done; the mounts become the preopens, in the order they were made.
     pub fn build(self) -> Namespace {
         let mut root = Mount::empty();
-        for (number, (_, names, node)) in self.mounts.iter().enumerate() {
+        for (number, Mounted { names, node, .. }) in self.mounts.iter().enumerate() {
             let id = MountId(u32::try_from(number).unwrap_or(u32::MAX));
             insert(&mut root, names, (id, node.clone()));
         }
         let root = Arc::new(root);
-        let preopens = self.mounts.iter().map(|(name, names, _)| {
+        let preopens = self.mounts.iter().map(|Mounted { path, names, .. }| {
             let mut here = &root;
             for part in names {
                 here = here.below(part).expect("inserted above");
             }
-            Preopen { name: name.clone(), place: Place::mount_point(here).expect("inserted above") }
+            Preopen { name: path.clone(), place: Place::mount_point(here).expect("inserted above") }
         });
         Namespace { preopens: preopens.collect() }
     }
@@ -152,7 +159,8 @@ fn insert(at: &mut Mount, names: &[Box<str>], mounted: (MountId, Arc<dyn Node>))
     insert(below, rest, mounted);
 }
 
-/// The directory on the way to a mount point that its surroundings do not have.
+/// The directory on the way to a mount point that its surroundings do not have. Nothing
+/// can be made in it, as there is no place where that would be.
 pub(crate) struct Stepping;
 
 impl Node for Stepping {
@@ -161,10 +169,38 @@ impl Node for Stepping {
     }
 
     fn open(&self, how: Open) -> Result<Box<dyn File>> {
-        if how.write { Err(Errno::Isdir) } else { Ok(Box::new(Stepping)) }
+        if how.write || how.truncate { Err(Errno::Isdir) } else { Ok(Box::new(Stepping)) }
     }
 
     fn lookup(&self, _name: Name<'_>) -> Result<Arc<dyn Node>> {
+        Err(Errno::Noent)
+    }
+
+    fn create(&self, _name: Name<'_>, _how: Open) -> Result<Box<dyn File>> {
+        Err(Errno::Rofs)
+    }
+
+    fn create_directory(&self, _name: Name<'_>) -> Result<()> {
+        Err(Errno::Rofs)
+    }
+
+    fn symlink(&self, _name: Name<'_>, _target: &str) -> Result<()> {
+        Err(Errno::Rofs)
+    }
+
+    fn link(&self, _name: Name<'_>, _to: &Arc<dyn Node>, _to_name: Name<'_>) -> Result<()> {
+        Err(Errno::Noent)
+    }
+
+    fn rename(&self, _name: Name<'_>, _to: &Arc<dyn Node>, _to_name: Name<'_>) -> Result<()> {
+        Err(Errno::Noent)
+    }
+
+    fn unlink(&self, _name: Name<'_>) -> Result<()> {
+        Err(Errno::Noent)
+    }
+
+    fn remove_directory(&self, _name: Name<'_>) -> Result<()> {
         Err(Errno::Noent)
     }
 }
@@ -179,21 +215,24 @@ impl File for Stepping {
     }
 }
 
-/// Opens the directory at `place`, with the mount points in it among its entries.
-pub(crate) fn open_directory(place: &Place, how: Open) -> Result<Box<dyn File>> {
+/// Opens the directory at `place` as [`Node::open`] does, with the mount points in it among
+/// its entries.
+pub fn open_directory(place: &Place, how: Open) -> Result<Box<dyn File>> {
     let dir = place.node.open(how)?;
     let Some(here) = place.mounts_below() else {
         return Ok(dir);
     };
-    let absent =
-        |name: &&Box<str>| Name::new(name).is_some_and(|name| place.node.lookup(name).is_err());
-    let names: Vec<Box<str>> = here.below.keys().filter(absent).cloned().collect();
+    let has = |name: &str| Name::new(name).is_some_and(|name| place.node.lookup(name).is_ok());
+    let shown = here.below.iter().filter(|(name, below)| below.mounted.is_some() || !has(name));
+    let names: Vec<Box<str>> = shown.map(|(name, _)| name.clone()).collect();
     if names.is_empty() { Ok(dir) } else { Ok(Box::new(WithMounts { dir, names })) }
 }
 
-/// A directory whose own entries are followed by mount points it does not have itself.
+/// A directory whose own entries are followed by the mount points in it; what of its own
+/// they cover is not shown.
 struct WithMounts {
     dir: Box<dyn File>,
+    /// Sorted.
     names: Vec<Box<str>>,
 }
 
@@ -214,8 +253,11 @@ impl File for WithMounts {
         let mut first = cookie & !MOUNT_COOKIE;
         if cookie & MOUNT_COOKIE == 0 {
             let mut full = false;
+            let names = &self.names;
+            let covered =
+                |name: &[u8]| names.binary_search_by(|known| known.as_bytes().cmp(name)).is_ok();
             self.dir.readdir(cookie, &mut |entry| {
-                full = !emit(entry);
+                full = !covered(entry.name) && !emit(entry);
                 !full
             })?;
             if full {

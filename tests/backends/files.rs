@@ -1,0 +1,252 @@
+//! Regular files.
+
+use std::io::{IoSlice, IoSliceMut};
+
+use tinyhost::vfs::{Errno, Filetype, Interest, Open, SetTime, Times};
+
+use super::support::*;
+use crate::refused;
+
+pub fn create_write_read(root: &Root) {
+    let mut file = root.create(name("f"), BOTH).expect("create");
+    let hello = [IoSlice::new(b"hel"), IoSlice::new(b""), IoSlice::new(b"lo")];
+    assert_eq!(file.write(&hello, 0), Ok(5));
+    let (mut a, mut b) = ([0; 2], [0; 9]);
+    let n = file.read(&mut [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)], 1);
+    assert_eq!((n, &a, &b[..3]), (Ok(4), b"el", &b"lo\0"[..]));
+    assert_eq!(read(&mut *file, 9, 5).expect("read"), b"");
+    assert_eq!(read(&mut *file, 9, 500).expect("read"), b"");
+    assert_eq!(write(&mut *file, b"LL", 2), Ok(2));
+    assert_eq!(get(root, "f"), b"heLLo");
+}
+
+pub fn create_refuses_what_exists(root: &Root) {
+    put(root, "f", b"kept");
+    dir(root, "d");
+    root.symlink(name("l"), "nowhere").expect("symlink");
+    for there in ["f", "d", "l"] {
+        refused!(root.create(name(there), WRITE), Exist);
+    }
+    assert_eq!(get(root, "f"), b"kept");
+    absent(root, "nowhere");
+}
+
+pub fn read_and_write_only_as_opened(root: &Root) {
+    put(root, "f", b"kept");
+    let node = child(root, "f");
+    let mut file = node.open(READ).expect("open");
+    refused!(write(&mut *file, b"x", 0), Badf);
+    refused!(file.append(&[IoSlice::new(b"x")]), Badf);
+    refused!(file.set_len(0), Inval);
+    assert!(file.allocate(0, 10).is_err());
+    assert_eq!(read_all(&mut *file), b"kept");
+    let mut file = node.open(WRITE).expect("open");
+    refused!(read(&mut *file, 1, 0), Badf);
+    assert_eq!(get(root, "f"), b"kept");
+}
+
+pub fn truncate_cuts_and_open_does_not(root: &Root) {
+    put(root, "f", b"some bytes");
+    let node = child(root, "f");
+    node.open(BOTH).expect("open");
+    assert_eq!(get(root, "f"), b"some bytes");
+    let mut file = node.open(Open { truncate: true, ..BOTH }).expect("open");
+    assert_eq!(file.stat().expect("stat").size, 0);
+    assert_eq!(get(root, "f"), b"");
+}
+
+pub fn a_gap_reads_as_zeros(root: &Root) {
+    let mut file = root.create(name("f"), BOTH).expect("create");
+    assert_eq!(write(&mut *file, b"end", 100_000), Ok(3));
+    let bytes = read_all(&mut *file);
+    assert_eq!(bytes.len(), 100_003);
+    assert!(bytes[..100_000].iter().all(|byte| *byte == 0));
+    assert_eq!(&bytes[100_000..], b"end");
+}
+
+pub fn an_empty_write_changes_nothing(root: &Root) {
+    put(root, "f", b"kept");
+    let mut file = child(root, "f").open(BOTH).expect("open");
+    assert_eq!(write(&mut *file, b"", 1000), Ok(0));
+    assert_eq!(file.write(&[], 1000), Ok(0));
+    assert_eq!(read(&mut *file, 0, 0).expect("read"), b"");
+    assert_eq!(read_all(&mut *file), b"kept");
+}
+
+pub fn append_goes_to_the_end(root: &Root) {
+    put(root, "f", b"one");
+    let node = child(root, "f");
+    let (mut a, mut b) = (node.open(WRITE).expect("open"), node.open(WRITE).expect("open"));
+    assert_eq!(a.append(&[IoSlice::new(b"t"), IoSlice::new(b"wo")]), Ok((3, 6)));
+    assert_eq!(b.append(&[IoSlice::new(b"three")]), Ok((5, 11)));
+    assert_eq!(a.append(&[IoSlice::new(b"!")]), Ok((1, 12)));
+    assert_eq!(get(root, "f"), b"onetwothree!");
+}
+
+pub fn set_len_cuts_and_extends(root: &Root) {
+    put(root, "f", b"0123456789");
+    let mut file = child(root, "f").open(BOTH).expect("open");
+    file.set_len(4).expect("cut");
+    assert_eq!(read_all(&mut *file), b"0123");
+    file.set_len(6).expect("extend");
+    assert_eq!(read_all(&mut *file), b"0123\0\0");
+    assert_eq!(stat(root, "f").size, 6);
+}
+
+/// Not every disk can; then ENOTSUP says so.
+pub fn allocate_extends_and_never_cuts(root: &Root) {
+    put(root, "f", b"0123456789");
+    let mut file = child(root, "f").open(BOTH).expect("open");
+    match file.allocate(8, 4) {
+        Err(Errno::Notsup) => return,
+        done => done.expect("allocate"),
+    }
+    assert_eq!(read_all(&mut *file), b"0123456789\0\0");
+    file.allocate(0, 3).expect("allocate");
+    assert_eq!(stat(root, "f").size, 12);
+    refused!(file.allocate(0, 0), Inval);
+    let too_far = file.allocate(u64::MAX - 1, 10).expect_err("beyond all offsets");
+    assert!(matches!(too_far, Errno::Fbig | Errno::Inval), "{too_far}");
+    assert_eq!(stat(root, "f").size, 12);
+}
+
+pub fn times_are_set_one_by_one(root: &Root) {
+    put(root, "f", b"");
+    let d = dir(root, "d");
+    let node = child(root, "f");
+    let seen = |node: &Root| node.stat().map(|stat| (stat.atim, stat.mtim)).expect("stat");
+    for node in [&node, &d] {
+        node.set_times(to(1_000_000_005, 2_000_000_007)).expect("set_times");
+        assert_eq!(seen(node), (1_000_000_005, 2_000_000_007));
+        let mtim = Times { mtim: Some(SetTime::To(3_000_000_000)), ..Times::default() };
+        node.set_times(mtim).expect("set_times");
+        assert_eq!(seen(node), (1_000_000_005, 3_000_000_000));
+        node.set_times(Times::default()).expect("set_times");
+        assert_eq!(seen(node), (1_000_000_005, 3_000_000_000));
+        let now = Times { atim: Some(SetTime::Now), ..Times::default() };
+        node.set_times(now).expect("set_times");
+        assert!(seen(node).0 > 1_000_000_005);
+        assert_eq!(seen(node).1, 3_000_000_000);
+    }
+    for how in [READ, WRITE] {
+        let mut file = node.open(how).expect("open");
+        file.set_times(to(7_000_000_000, 8_000_000_000)).expect("set_times");
+        assert_eq!(seen(&node), (7_000_000_000, 8_000_000_000));
+    }
+    d.open(READ).expect("open").set_times(to(9_000_000_000, 10_000_000_000)).expect("set_times");
+    assert_eq!(seen(&d), (9_000_000_000, 10_000_000_000));
+}
+
+pub fn changes_move_the_times(root: &Root) {
+    put(root, "f", b"12");
+    let node = child(root, "f");
+    let mut file = node.open(BOTH).expect("open");
+    let old = |node: &Root| node.set_times(to(5, 5)).expect("set_times");
+    let moved = |node: &Root| node.stat().expect("stat").mtim > 5;
+    old(&node);
+    write(&mut *file, b"x", 0).expect("write");
+    assert!(moved(&node), "write");
+    old(&node);
+    file.set_len(1).expect("set_len");
+    assert!(moved(&node), "set_len");
+    old(&node);
+    node.open(Open { truncate: true, ..WRITE }).expect("open");
+    assert!(moved(&node), "truncate");
+    let changes: [(&str, fn(&Root)); 7] = [
+        ("create", |root| put(root, "g", b"")),
+        ("link", |root| root.link(name("g"), root, name("h")).expect("link")),
+        ("rename", |root| root.rename(name("h"), root, name("i")).expect("rename")),
+        ("unlink", |root| root.unlink(name("i")).expect("unlink")),
+        ("mkdir", |root| root.create_directory(name("d")).expect("mkdir")),
+        ("rmdir", |root| root.remove_directory(name("d")).expect("rmdir")),
+        ("symlink", |root| root.symlink(name("l"), "x").expect("symlink")),
+    ];
+    for (change, make) in changes {
+        old(root);
+        make(root);
+        assert!(moved(root), "{change}");
+    }
+}
+
+pub fn stat_tells_one_file_from_another(root: &Root) {
+    put(root, "f", b"12345");
+    put(root, "g", b"");
+    let (f, g) = (stat(root, "f"), stat(root, "g"));
+    assert_eq!((f.filetype, f.size, f.nlink), (Filetype::RegularFile, 5, 1));
+    assert_eq!(g.size, 0);
+    assert_eq!(f.dev, g.dev);
+    assert_ne!(f.ino, g.ino);
+    let opened = child(root, "f").open(READ).expect("open").stat().expect("stat");
+    assert_eq!((opened.dev, opened.ino), (f.dev, f.ino));
+    assert_eq!((opened.filetype, opened.size), (f.filetype, f.size));
+}
+
+pub fn a_file_is_no_socket_and_no_directory(root: &Root) {
+    put(root, "f", b"12345");
+    let mut file = child(root, "f").open(BOTH).expect("open");
+    refused!(file.readdir(0, &mut |_| true), Notdir);
+    refused!(file.accept(), Notsock);
+    refused!(file.peek(&mut []), Notsock);
+    refused!(file.shutdown(Interest::READ), Notsock);
+    assert!(!file.is_terminal());
+    file.opened().expect("opened");
+    file.ready(Interest::READ.or(Interest::WRITE)).expect("always ready");
+    file.sync(false).expect("sync");
+    file.sync(true).expect("sync");
+}
+
+pub fn a_file_has_no_children(root: &Root) {
+    put(root, "f", b"");
+    put(root, "g", b"");
+    let f = child(root, "f");
+    let g = name("g");
+    refused!(f.lookup(g), Notdir);
+    refused!(f.create(g, WRITE), Notdir);
+    refused!(f.create_directory(g), Notdir);
+    refused!(f.symlink(g, "x"), Notdir);
+    refused!(f.link(g, root, name("h")), Notdir);
+    refused!(f.rename(g, root, name("h")), Notdir);
+    refused!(f.unlink(g), Notdir);
+    refused!(f.remove_directory(g), Notdir);
+    refused!(root.link(g, &f, g), Notdir);
+    refused!(root.rename(g, &f, g), Notdir);
+    refused!(f.readlink(), Inval);
+    assert!(f.descend("g").is_none());
+}
+
+pub fn an_unlinked_file_lives_on(root: &Root) {
+    put(root, "f", b"still");
+    let mut file = child(root, "f").open(BOTH).expect("open");
+    root.unlink(name("f")).expect("unlink");
+    absent(root, "f");
+    put(root, "f", b"another");
+    assert_eq!(write(&mut *file, b" here", 5), Ok(5));
+    assert_eq!(read_all(&mut *file), b"still here");
+    assert_eq!(file.stat().expect("stat").nlink, 0);
+    assert_eq!(get(root, "f"), b"another");
+}
+
+/// Which errno it is, systems do not agree on.
+pub fn huge_numbers_are_refused(root: &Root) {
+    put(root, "f", b"kept");
+    let mut file = child(root, "f").open(BOTH).expect("open");
+    for far in [u64::MAX, u64::MAX - 1, 1 << 63] {
+        let errno = write(&mut *file, b"xyz", far).expect_err("write");
+        assert!(matches!(errno, Errno::Fbig | Errno::Inval | Errno::Nospc), "{errno}");
+        let errno = file.set_len(far).expect_err("set_len");
+        assert!(matches!(errno, Errno::Fbig | Errno::Inval | Errno::Nospc), "{errno}");
+        match read(&mut *file, 3, far) {
+            Ok(bytes) => assert!(bytes.is_empty()),
+            Err(errno) => assert_eq!(errno, Errno::Inval),
+        }
+    }
+    assert_eq!(get(root, "f"), b"kept");
+}
+
+pub fn several_chunks_come_back(root: &Root) {
+    let bytes: Vec<u8> = (0..300_000u32).map(|n| (n * 7 / 3) as u8).collect();
+    put(root, "f", &bytes);
+    assert!(get(root, "f") == bytes);
+    let mut file = child(root, "f").open(READ).expect("open");
+    assert_eq!(read(&mut *file, 70_000, 65_530).expect("read"), bytes[65_530..135_530]);
+}

@@ -1,0 +1,183 @@
+//! Mounts: a tree with others in it.
+
+use tinyhost::vfs::namespace::{MountError, open_directory};
+use tinyhost::vfs::walk::{Place, Walked, walk};
+use tinyhost::vfs::{Filetype, Namespace, mem};
+
+use super::support::*;
+use crate::refused;
+
+/// A tree with one file in it, which tells whose it is.
+fn tree(file: &str) -> Root {
+    let tree = mem::tree(None);
+    put(&tree, file, file.as_bytes());
+    tree
+}
+
+fn namespace(mounts: &[(&str, &Root)]) -> Namespace {
+    let add = |builder: tinyhost::vfs::namespace::Builder, (path, node): &(&str, &Root)| {
+        builder.mount(path, (*node).clone()).expect("mount")
+    };
+    mounts.iter().fold(Namespace::builder(), add).build()
+}
+
+fn base(namespace: &Namespace) -> &Place {
+    &namespace.preopens()[0].place
+}
+
+fn listed(place: &Place) -> Vec<String> {
+    names(&mut *open_directory(place, READ).expect("open"))
+}
+
+pub fn preopens_come_in_order(root: &Root) {
+    put(root, "r", b"");
+    let (x, y) = (tree("x"), tree("y"));
+    let ns = namespace(&[("/b", &x), ("", root), ("a/c/", &y)]);
+    let names: Vec<&str> = ns.preopens().iter().map(|preopen| &*preopen.name).collect();
+    assert_eq!(names, ["/b", "/", "a/c/"]);
+    for (preopen, file) in ns.preopens().iter().zip(["x", "r", "y"]) {
+        go(&preopen.place, file).expect("its own file");
+    }
+    assert!(Namespace::default().preopens().is_empty());
+}
+
+pub fn the_longest_mount_wins(root: &Root) {
+    let a = dir(root, "a");
+    let b = dir(&a, "b");
+    put(&b, "f", b"covered");
+    put(&a, "g", b"seen");
+    let (x, y) = (tree("x"), tree("y"));
+    let ns = namespace(&[("/", root), ("/a/b", &x), ("/a/b/c/d", &y)]);
+    let base = base(&ns);
+    assert_eq!(cat(base, "a/g").as_deref(), Ok(&b"seen"[..]));
+    assert_eq!(cat(base, "a/b/x").as_deref(), Ok(&b"x"[..]));
+    assert_eq!(cat(base, "a/b/c/d/y").as_deref(), Ok(&b"y"[..]));
+    refused!(go(base, "a/b/f"), Noent);
+    // From a preopen in between as well, and not from a mount that holds none.
+    assert_eq!(cat(&ns.preopens()[1].place, "c/d/y").as_deref(), Ok(&b"y"[..]));
+    refused!(go(&ns.preopens()[2].place, "x"), Noent);
+}
+
+pub fn dot_dot_crosses_a_mount_point(root: &Root) {
+    let a = dir(root, "a");
+    put(&a, "g", b"seen");
+    let x = tree("x");
+    let ns = namespace(&[("/", root), ("/a/b", &x)]);
+    assert_eq!(cat(base(&ns), "a/b/../g").as_deref(), Ok(&b"seen"[..]));
+    assert_eq!(cat(base(&ns), "a/b/../b/x").as_deref(), Ok(&b"x"[..]));
+    refused!(walk(&ns.preopens()[1].place, "../g", true), Notcapable);
+    // A link in a mount goes up through it as well, if the walk came in from there.
+    x.symlink(name("up"), "../g").expect("symlink");
+    assert_eq!(cat(base(&ns), "a/b/up").as_deref(), Ok(&b"seen"[..]));
+    refused!(walk(&ns.preopens()[1].place, "up", true), Notcapable);
+}
+
+pub fn mounts_need_no_directory_there(root: &Root) {
+    let x = tree("x");
+    let ns = namespace(&[("/", root), ("/p/q/r", &x)]);
+    let base = base(&ns);
+    assert_eq!(cat(base, "p/q/r/x").as_deref(), Ok(&b"x"[..]));
+    assert_eq!(cat(base, "p/./q/../q/r/x").as_deref(), Ok(&b"x"[..]));
+    for path in ["p", "p/", "p/q", "p/q/r"] {
+        assert_eq!(go(base, path).expect("walk").1.filetype, Filetype::Directory, "{path}");
+    }
+    refused!(go(base, "p/x"), Noent);
+    absent(root, "p");
+    // Made meanwhile, it is the real one; the mount stays where it is.
+    let p = dir(root, "p");
+    put(&p, "f", b"real");
+    assert_eq!(cat(base, "p/f").as_deref(), Ok(&b"real"[..]));
+    assert_eq!(cat(base, "p/q/r/x").as_deref(), Ok(&b"x"[..]));
+}
+
+pub fn nothing_is_made_on_the_way_to_a_mount(root: &Root) {
+    let x = tree("x");
+    let ns = namespace(&[("/", root), ("/p/q", &x)]);
+    let (p, _) = go(base(&ns), "p").expect("walk");
+    let n = name("n");
+    refused!(p.node.create(n, WRITE), Rofs);
+    refused!(p.node.create_directory(n), Rofs);
+    refused!(p.node.symlink(n, "x"), Rofs);
+    refused!(p.node.unlink(n), Noent);
+    refused!(p.node.remove_directory(n), Noent);
+    refused!(p.node.rename(n, root, n), Noent);
+    refused!(p.node.link(n, root, n), Noent);
+    refused!(p.node.open(WRITE), Isdir);
+}
+
+pub fn a_mount_is_a_mount_point(root: &Root) {
+    dir(root, "a");
+    dir(root, "b");
+    let x = tree("x");
+    let ns = namespace(&[("/", root), ("/a", &x)]);
+    let is_mount_point = |path: &str| match walk(base(&ns), path, true).expect("walk") {
+        Walked::Entry(entry) => entry.is_mount_point(),
+        Walked::Itself(_) => panic!("an entry"),
+    };
+    assert!(is_mount_point("a") && is_mount_point("a/") && is_mount_point("b/../a"));
+    assert!(!is_mount_point("b") && !is_mount_point("new") && !is_mount_point("a/x"));
+}
+
+pub fn listing_shows_mounts(root: &Root) {
+    dir(root, "real");
+    put(root, "covered", b"a file");
+    put(root, "f", b"");
+    let x = tree("x");
+    let mounts = [("/", root), ("/covered", &x), ("/absent", &x), ("/real/in", &x), ("/p/q", &x)];
+    let ns = namespace(&mounts);
+    let base = base(&ns);
+    assert_eq!(listed(base), ["absent", "covered", "f", "p", "real"]);
+    let at = |path: &str| listed(&go(base, path).expect("walk").0);
+    assert_eq!(at("real"), ["in"]);
+    assert_eq!(at("p"), ["q"]);
+    assert_eq!(at("p/q"), ["x"]);
+    // One at a time it is the same, and each mount point is a directory.
+    let mut open = open_directory(base, READ).expect("open");
+    let all = list(&mut *open, 0, 99);
+    let mut parts = Vec::new();
+    while let [entry] = &list(&mut *open, parts.last().map_or(0, |e: &Listed| e.next), 1)[..] {
+        parts.push(entry.clone());
+    }
+    assert_eq!(parts, all);
+    let kind = |name: &str| all.iter().find(|entry| entry.name == name).map(|e| e.filetype);
+    for dir in ["absent", "covered", "p", "real"] {
+        assert_eq!(kind(dir), Some(Filetype::Directory as u8), "{dir}");
+    }
+    assert!(list(&mut *open, u64::MAX, 9).is_empty());
+    refused!(open_directory(base, WRITE), Isdir);
+}
+
+/// What decides between a rename and EXDEV.
+pub fn mounts_are_told_apart(root: &Root) {
+    dir(root, "a");
+    let x = tree("x");
+    let ns = namespace(&[("/", root), ("/m", &x), ("/p/q", root)]);
+    let at = |path: &str| go(base(&ns), path).expect("walk").0;
+    assert!(at("a").same_mount(&at(".")));
+    assert!(at("m/x").same_mount(&ns.preopens()[1].place));
+    assert!(at("p").same_mount(&at("a")));
+    assert!(!at("m").same_mount(&at("a")));
+    assert!(!at("p/q").same_mount(&at(".")), "one tree, but two mounts");
+}
+
+pub fn links_cross_into_mounts(root: &Root) {
+    root.symlink(name("l"), "m/x").expect("symlink");
+    root.symlink(name("d"), "m").expect("symlink");
+    let x = tree("x");
+    let ns = namespace(&[("/", root), ("/m", &x)]);
+    assert_eq!(cat(base(&ns), "l").as_deref(), Ok(&b"x"[..]));
+    assert_eq!(cat(base(&ns), "d/x").as_deref(), Ok(&b"x"[..]));
+}
+
+pub fn mount_paths_are_checked(root: &Root) {
+    let builder = || Namespace::builder().mount("/a", root.clone()).expect("mount");
+    for bad in ["/a/../b", "..", "a\0b", &"x".repeat(256)] {
+        let error = builder().mount(bad, root.clone()).err();
+        assert_eq!(error, Some(MountError::BadPath(bad.into())));
+    }
+    for taken in ["a", "/a/", "./a", "//a//."] {
+        let error = builder().mount(taken, root.clone()).err();
+        assert_eq!(error, Some(MountError::Taken(taken.into())));
+    }
+    builder().mount("/", root.clone()).and_then(|b| b.mount("a/b", root.clone())).expect("mount");
+}

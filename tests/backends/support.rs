@@ -1,0 +1,170 @@
+//! What the behaviours have in common: trees, and short ways to say what happens in them.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::sync::Arc;
+
+use tinyhost::vfs::walk::{Place, Walked, walk};
+use tinyhost::vfs::{
+    Errno, File, Filetype, Name, Namespace, Node, Open, Result, SetTime, Stat, Times, mem,
+};
+
+pub type Root = Arc<dyn Node>;
+
+pub const READ: Open = Open { read: true, write: false, truncate: false };
+pub const WRITE: Open = Open { read: false, write: true, truncate: false };
+pub const BOTH: Open = Open { read: true, write: true, truncate: false };
+
+/// A tree that needs nothing to be put away after it.
+pub struct Nothing;
+
+impl Drop for Nothing {
+    fn drop(&mut self) {}
+}
+
+pub fn mem() -> (Root, Nothing) {
+    (mem::tree(Some(64 << 20)), Nothing)
+}
+
+/// The error must be this one.
+#[macro_export]
+macro_rules! refused {
+    ($result:expr, $errno:ident) => {
+        assert_eq!($result.err(), Some(tinyhost::vfs::Errno::$errno), "{}", stringify!($result))
+    };
+}
+
+pub fn name(text: &str) -> Name<'_> {
+    Name::new(text).expect("a name")
+}
+
+/// A new file with these bytes.
+pub fn put(dir: &Root, path: &str, bytes: &[u8]) {
+    let mut file = dir.create(name(path), WRITE).expect("create");
+    assert_eq!(write(&mut *file, bytes, 0).expect("write"), bytes.len());
+}
+
+/// A new directory.
+pub fn dir(parent: &Root, text: &str) -> Root {
+    parent.create_directory(name(text)).expect("create_directory");
+    child(parent, text)
+}
+
+pub fn child(parent: &Root, text: &str) -> Root {
+    parent.lookup(name(text)).expect("lookup")
+}
+
+/// What is in the file of that name.
+pub fn get(dir: &Root, text: &str) -> Vec<u8> {
+    read_all(&mut *child(dir, text).open(READ).expect("open"))
+}
+
+pub fn stat(dir: &Root, text: &str) -> Stat {
+    child(dir, text).stat().expect("stat")
+}
+
+pub fn absent(dir: &Root, text: &str) {
+    refused!(dir.lookup(name(text)), Noent);
+}
+
+pub fn read(file: &mut dyn File, len: usize, offset: u64) -> Result<Vec<u8>> {
+    let mut bytes = vec![0xee; len];
+    let n = file.read(&mut [IoSliceMut::new(&mut bytes)], offset)?;
+    bytes.truncate(n);
+    Ok(bytes)
+}
+
+pub fn read_all(file: &mut dyn File) -> Vec<u8> {
+    let mut all = Vec::new();
+    loop {
+        let part = read(file, 10_000, all.len() as u64).expect("read");
+        if part.is_empty() {
+            return all;
+        }
+        all.extend(part);
+    }
+}
+
+pub fn write(file: &mut dyn File, bytes: &[u8], offset: u64) -> Result<usize> {
+    file.write(&[IoSlice::new(bytes)], offset)
+}
+
+pub fn to(atim: u64, mtim: u64) -> Times {
+    Times { atim: Some(SetTime::To(atim)), mtim: Some(SetTime::To(mtim)) }
+}
+
+/// A directory entry, kept.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    pub name: String,
+    pub next: u64,
+    pub ino: u64,
+    pub filetype: u8,
+}
+
+/// Up to `limit` entries from `cookie` on.
+pub fn list(file: &mut dyn File, cookie: u64, limit: usize) -> Vec<Listed> {
+    let mut entries = Vec::new();
+    file.readdir(cookie, &mut |entry| {
+        if entries.len() == limit {
+            return false;
+        }
+        let name = String::from_utf8(entry.name.to_vec()).expect("UTF-8");
+        let (next, ino, filetype) = (entry.next, entry.ino, entry.filetype as u8);
+        entries.push(Listed { name, next, ino, filetype });
+        true
+    })
+    .expect("readdir");
+    entries
+}
+
+/// The names in an open directory, sorted, without `.` and `..`.
+pub fn names(file: &mut dyn File) -> Vec<String> {
+    let entries = list(file, 0, usize::MAX).into_iter().map(|entry| entry.name);
+    let mut names: Vec<String> = entries.filter(|name| name != "." && name != "..").collect();
+    names.sort();
+    names
+}
+
+pub fn names_in(dir: &Root) -> Vec<String> {
+    names(&mut *dir.open(READ).expect("open"))
+}
+
+/// The tree as the only mount of a namespace.
+pub fn place(root: &Root) -> Place {
+    let builder = Namespace::builder().mount("/", root.clone()).expect("mount");
+    builder.build().preopens()[0].place.clone()
+}
+
+/// Where a path leads, following links, and what is there.
+pub fn go(base: &Place, path: &str) -> Result<(Place, Stat)> {
+    walk(base, path, true)?.existing()
+}
+
+/// The file a path leads to.
+pub fn cat(base: &Place, path: &str) -> Result<Vec<u8>> {
+    let (place, _) = go(base, path)?;
+    Ok(read_all(&mut *place.node.open(READ)?))
+}
+
+/// What a walk came to, in words that can be compared: the directory's inode, the name,
+/// what is there, and whether a slash ended the path.
+#[derive(Debug, PartialEq)]
+pub enum Arrived {
+    Itself(u64),
+    Entry { dir: u64, name: String, found: Option<(u64, Filetype)>, slash: bool },
+    Refused(Errno),
+}
+
+pub fn arrive(base: &Place, path: &str, follow: bool) -> Arrived {
+    let ino = |place: &Place| place.node.stat().expect("stat").ino;
+    match walk(base, path, follow) {
+        Err(errno) => Arrived::Refused(errno),
+        Ok(Walked::Itself(place)) => Arrived::Itself(ino(&place)),
+        Ok(Walked::Entry(entry)) => Arrived::Entry {
+            dir: ino(&entry.dir),
+            name: entry.name().as_str().into(),
+            found: entry.found.as_ref().map(|(_, stat)| (stat.ino, stat.filetype)),
+            slash: entry.slash,
+        },
+    }
+}
