@@ -189,7 +189,8 @@ impl Slot {
             Step::Yielded => self.bell.rung.store(true, Ordering::Release),
             Step::Parked => {
                 let mut watched = None;
-                self.ask = match self.guest.arm(&self.waker, &mut |_, _| watched = Some(ASK_AGAIN)) {
+                self.ask = match self.guest.arm(&self.waker, &mut |_, _| watched = Some(ASK_AGAIN))
+                {
                     Armed::Until(time) => time.into_iter().chain(watched).min(),
                     // A file that says so again and again is not believed.
                     Armed::Now if asked => Some(ASK_AGAIN),

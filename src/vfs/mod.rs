@@ -34,6 +34,7 @@ pub mod stdio;
 #[cfg(feature = "tar")]
 pub mod tar;
 pub mod walk;
+mod whole;
 
 use std::any::Any;
 use std::io::{IoSlice, IoSliceMut};
@@ -45,6 +46,7 @@ pub use crate::errno::Errno;
 pub use name::Name;
 pub use namespace::Namespace;
 pub use readonly::ReadOnly;
+pub use whole::{read, write};
 
 /// What a filesystem call answers.
 pub type Result<T, E = Errno> = std::result::Result<T, E>;

@@ -30,6 +30,11 @@ fn range(ptr: u32, len: u32) -> Result<std::ops::Range<usize>, Errno> {
 }
 
 impl Mem<'_> {
+    /// All of it.
+    pub fn all(&self) -> &[u8] {
+        self.0
+    }
+
     /// `len` bytes at `ptr`.
     pub fn bytes(&self, ptr: u32, len: u32) -> Result<&[u8], Errno> {
         self.0.get(range(ptr, len)?).ok_or(Errno::Fault)
