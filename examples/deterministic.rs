@@ -10,7 +10,7 @@ use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::pipe::Capture;
 use tinyhost::vfs::{self, Namespace};
 use tinyhost::wasi::{Args, Mem, Outcome, Row, Trace};
-use tinyhost::{Armed, Guest, ManualClock, Program, Step, WasiCtx};
+use tinyhost::{Armed, Clock, Guest, ManualClock, Program, Step, WasiCtx};
 
 /// Random enough for a guest's hash tables, and the same each time (SplitMix64).
 fn seeded(mut state: u64) -> impl FnMut(&mut [u8]) + Send {
@@ -25,26 +25,28 @@ fn seeded(mut state: u64) -> impl FnMut(&mut [u8]) + Send {
     }
 }
 
-/// One line for each call: name, arguments, how it ended, and a sum over all of memory.
+/// One line for each call: name, arguments, how it ended; at the exit a sum over memory.
 struct Lines(Arc<Mutex<String>>);
 
 impl Trace for Lines {
     fn call(&mut self, row: &'static Row, args: &Args, mem: &Mem<'_>, outcome: Outcome) {
         let mut text = self.0.lock().expect("nobody panics with it");
         let args = &args[..row.params.len()];
-        let mut sum = 0u64;
-        for word in mem.all().chunks(8) {
-            let word = word.iter().fold(0u64, |all, byte| all << 8 | u64::from(*byte));
-            sum = (sum.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+        let _ = writeln!(text, "{} {args:?} {outcome:?}", row.name);
+        if let Outcome::Exit(_) = outcome {
+            let sum = mem.all().iter().fold(0u64, |sum, byte| {
+                (sum.rotate_left(5) ^ u64::from(*byte)).wrapping_mul(0x517c_c1b7_2722_0a95)
+            });
+            let _ = writeln!(text, "memory {sum:016x}");
         }
-        let _ = writeln!(text, "{} {args:?} {outcome:?} {sum:016x}", row.name);
     }
 }
 
 fn run(program: &Program, args: &[&str], seed: u64) -> Result<(String, u64), Box<dyn Error>> {
     let clock = Arc::new(ManualClock::new(1_000_000_000_000_000_000));
     let now = clock.clone();
-    let tree = vfs::mem::tree_with_clock(None, Arc::new(move || tinyhost::Clock::realtime(&*now)));
+    let time = Arc::new(move || Clock::realtime(&*now));
+    let tree = vfs::mem::tree_with_device(None, time, 1);
     let names = Namespace::builder()
         .mount("/", tree)?
         .mount("/dev", Arc::new(Dev::new().random(seeded(!seed))))?

@@ -60,23 +60,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build();
 
     // One plugin tours the shared tree, as any program would a disk, and cleans up behind it.
-    run(&load("fstour")?, &["fstour", "/shared"], "", &names)?;
+    run(&load("fstour")?, &["fstour", "/shared"], &names)?;
     // One adds to the score: it opens the node, writes "2", and reads what it was.
-    run(&load("dial")?, &["dial", "/app/score", "2"], "", &names)?;
+    run(&load("dial")?, &["dial", "/app/score", "2"], &names)?;
     // One reads both.
-    run(&load("cat")?, &["cat", "/shared/notes/today", "/app/score"], "", &names)?;
+    run(&load("cat")?, &["cat", "/shared/notes/today", "/app/score"], &names)?;
     println!("the application: {}", score.load(Ordering::Relaxed));
     Ok(())
 }
 
-fn run(
-    program: &Program,
-    args: &[&str],
-    stdin: &str,
-    names: &Namespace,
-) -> Result<(), Box<dyn Error>> {
+fn run(program: &Program, args: &[&str], names: &Namespace) -> Result<(), Box<dyn Error>> {
     let out = Capture::new(64 << 10);
-    let mut cx = WasiCtx::builder().namespace(names.clone()).stdin(Input::new(stdin.to_owned()));
+    let mut cx = WasiCtx::builder().namespace(names.clone());
     for arg in args {
         cx = cx.arg(arg)?;
     }

@@ -37,9 +37,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(5);
 /// group.spawn(Guest::new(&program, WasiCtx::builder().stdin(end).stdout(to).build()));
 /// group.spawn(Guest::new(&program, WasiCtx::builder().stdin(from).stdout(out.clone()).build()));
 ///
-/// feed.write(b"through both")?;
+/// feed.write(b"through both\n")?;
 /// assert!(group.turn(10_000_000).ended.is_empty()); // both wait for more
-/// assert_eq!(out.take(), b"through both");
+/// assert_eq!(out.take(), b"through both\n");
 /// drop(feed);
 /// let ended = group.turn(10_000_000).ended;
 /// assert!(ended.iter().all(|(_, step, _)| *step == Step::Exited(0)) && ended.len() == 2);

@@ -135,7 +135,11 @@ impl Guest {
                 let start = instance.get_func(&guest.store, "_start");
                 State::Ready(start.expect("checked when the program was made"))
             }
-            Err(error) => State::Over(guest.end(error)),
+            Err(error) => {
+                let end = guest.end(error);
+                guest.over(end);
+                return guest;
+            }
         };
         guest.store.data_mut().mode = Mode::Suspend;
         guest
@@ -218,6 +222,13 @@ impl Guest {
             }
             Err(error) => self.end(error),
         };
+        self.over(step)
+    }
+
+    /// Its end closes all it had open, as that of a process does: who reads what it wrote
+    /// comes to an end as well, whether the guest has been dropped yet or not.
+    fn over(&mut self, step: Step) -> Step {
+        self.store.data_mut().close();
         self.state = State::Over(step.clone());
         step
     }
@@ -225,11 +236,7 @@ impl Guest {
     /// A parked call was run again and did not get through.
     fn stopped(&mut self, call: ResumableCallHostTrap, stop: Stop) -> Step {
         match stop {
-            Stop::Exit(code) => {
-                let step = Step::Exited(code);
-                self.state = State::Over(step.clone());
-                step
-            }
+            Stop::Exit(code) => self.over(Step::Exited(code)),
             Stop::Yield => {
                 self.state = State::Parked(call);
                 Step::Yielded

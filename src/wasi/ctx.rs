@@ -122,6 +122,12 @@ impl WasiCtx {
         }
     }
 
+    /// Closes everything, a file that is still being opened included.
+    pub(crate) fn close(&mut self) {
+        self.fds = Fds::new(0);
+        self.frame = Frame::default();
+    }
+
     /// The most memory the guest has had, in bytes.
     pub fn memory_peak(&self) -> usize {
         self.limits.peak

@@ -37,8 +37,14 @@ pub fn tree(quota_bytes: Option<u64>) -> Arc<dyn Node> {
 
 /// As [`tree`], with times from `clock`, for runs that must come out the same each time.
 pub fn tree_with_clock(quota_bytes: Option<u64>, clock: Clock) -> Arc<dyn Node> {
+    tree_with_device(quota_bytes, clock, new_dev())
+}
+
+/// As [`tree_with_clock`], with a device number of the caller's choice: the ones chosen here
+/// are never the same twice in a process. Two trees that one guest sees must differ in it.
+pub fn tree_with_device(quota_bytes: Option<u64>, clock: Clock, device: u64) -> Arc<dyn Node> {
     let tree = Mutex::new(Tree::new(quota_bytes.unwrap_or(u64::MAX), clock()));
-    let shared = Arc::new(Shared { tree, clock, dev: new_dev() });
+    let shared = Arc::new(Shared { tree, clock, dev: device });
     let root = Handle::new(&shared, &mut shared.lock(), ROOT);
     Arc::new(MemNode(root))
 }
