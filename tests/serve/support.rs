@@ -28,7 +28,9 @@ impl Watchdog {
         let (shown, test) = (waits_for.clone(), test.to_owned());
         std::thread::spawn(move || {
             if dead.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-                eprintln!("{test} hangs: it waits for {}", shown.lock().unwrap());
+                // Not eprintln, which is kept for the end of the test.
+                let what = format!("{test} hangs: it waits for {}\n", shown.lock().unwrap());
+                let _ = io::stderr().write_all(what.as_bytes());
                 std::process::exit(101);
             }
         });
