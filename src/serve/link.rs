@@ -142,7 +142,8 @@ impl Link {
                 Ok(count) => {
                     // Less than there was room for: it is empty, and the next byte makes
                     // a new event. So does the end, unless it was told of already.
-                    io.readable = io.last || count == bufs.iter().map(|buf| buf.len()).sum::<usize>();
+                    io.readable =
+                        io.last || count == bufs.iter().map(|buf| buf.len()).sum::<usize>();
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -40,7 +40,8 @@ fn much_goes_through_whole() {
     let server = connected(program("cat"), |_| {});
     let mut client = server.connect();
     let mut writer = client.try_clone().unwrap();
-    let text: Vec<u8> = (0..BYTES / 4).flat_map(|n| u32::try_from(n).unwrap().to_le_bytes()).collect();
+    let text: Vec<u8> =
+        (0..BYTES / 4).flat_map(|n| u32::try_from(n).unwrap().to_le_bytes()).collect();
     let sent = text.clone();
     let sender = std::thread::spawn(move || {
         writer.write_all(&sent).unwrap();

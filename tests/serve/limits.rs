@@ -175,7 +175,9 @@ fn fuel_runs_out() {
     let server = serve(program("spin"), |config| config.limits.fuel = Some(3_000_000));
     assert_eq!(server.ask(b"go\n"), b"");
     only(&server, Outcome::Fuel);
-    assert_eq!(server.handle.metrics().fuel, 3_000_000);
+    let used = server.handle.metrics().fuel;
+    // Up to the block of instructions there is not enough left for.
+    assert!((2_999_000..=3_000_000).contains(&used), "{used}");
 }
 
 #[test]

@@ -13,7 +13,8 @@ use crate::support::{assembled, fixture, program, serve};
 
 #[test]
 fn a_reload_changes_the_next_line_and_not_the_one_under_way() {
-    let old = "(call $write (i32.const 1)) (call $sleep_ms (i64.const 300)) (call $write (i32.const 1))";
+    let old =
+        "(call $write (i32.const 1)) (call $sleep_ms (i64.const 300)) (call $write (i32.const 1))";
     let new = assembled("new\\n", "(call $write (i32.const 1))");
     let tries = AtomicUsize::new(0);
     let server = serve(assembled("old\\n", old), |config| {
@@ -64,7 +65,8 @@ fn a_watched_file_is_loaded_when_it_changes() {
 
 #[test]
 fn at_the_end_what_runs_may_finish_and_what_is_idle_is_dropped() {
-    let start = "(call $write (i32.const 1)) (call $sleep_ms (i64.const 300)) (call $write (i32.const 1))";
+    let start =
+        "(call $write (i32.const 1)) (call $sleep_ms (i64.const 300)) (call $write (i32.const 1))";
     let mut server = serve(assembled("still\\n", start), |config| {
         config.keep_open = true;
         config.workers = 2;
@@ -128,7 +130,8 @@ fn http(server: &crate::support::Running, request: &str) -> String {
 
 #[test]
 fn metrics_and_health_are_told_over_http() {
-    let server = serve(program("echo"), |config| config.metrics = Some("127.0.0.1:0".parse().unwrap()));
+    let server =
+        serve(program("echo"), |config| config.metrics = Some("127.0.0.1:0".parse().unwrap()));
     server.ask(b"line\n");
     server.until("its end", |m| m.conns_open == 0 && m.conns == 1);
     let answer = http(&server, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -144,7 +147,10 @@ fn metrics_and_health_are_told_over_http() {
         assert!(answer.lines().any(|have| have == line), "{line} is not in {answer}");
     }
     assert!(http(&server, "GET /healthz HTTP/1.0\r\n\r\n").ends_with("\r\n\r\nok\n"));
-    assert!(http(&server, "HEAD /healthz HTTP/1.0\r\n\r\n").ends_with("Content-Length: 3\r\nConnection: close\r\n\r\n"));
+    assert!(
+        http(&server, "HEAD /healthz HTTP/1.0\r\n\r\n")
+            .ends_with("Content-Length: 3\r\nConnection: close\r\n\r\n")
+    );
     assert!(http(&server, "GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 404 "));
     assert!(http(&server, "POST /metrics HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 405 "));
     // A client that says nothing delays no other.
