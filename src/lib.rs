@@ -3,6 +3,7 @@
 mod errno;
 mod guest;
 mod program;
+mod recycle;
 #[cfg(all(unix, feature = "net"))]
 pub mod sched;
 pub mod vfs;
@@ -13,4 +14,5 @@ mod watch;
 pub use errno::Errno;
 pub use guest::{Armed, Cause, Guest, Step, Trap};
 pub use program::{Config, Program, ProgramError};
+pub use recycle::{Ahead, Pool};
 pub use wasi::WasiCtx;
