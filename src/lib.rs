@@ -6,6 +6,8 @@ mod program;
 mod recycle;
 #[cfg(all(unix, feature = "net"))]
 pub mod sched;
+#[cfg(all(unix, feature = "cli"))]
+pub mod serve;
 pub mod vfs;
 pub mod wasi;
 #[cfg(all(unix, feature = "net"))]

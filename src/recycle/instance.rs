@@ -37,6 +37,13 @@ pub(crate) struct Parts {
     runs: u32,
 }
 
+impl Parts {
+    #[cfg(test)]
+    pub(super) fn globals(&self) -> impl Iterator<Item = Global> {
+        self.globals.iter().map(|(global, _)| *global)
+    }
+}
+
 /// A guest with an instance of its own, none of its memory resident but what is not zero.
 /// If the program can't be recycled, or the kernel doesn't play along, it is just a guest.
 pub(super) fn fresh(program: &Program, cx: WasiCtx, pages: &Pages) -> Guest {

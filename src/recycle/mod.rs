@@ -13,6 +13,8 @@ mod instance;
 #[cfg_attr(not(all(target_os = "linux", feature = "recycle")), path = "no_pages.rs")]
 mod pages;
 mod recipe;
+#[cfg(test)]
+mod tests;
 
 pub use ahead::Ahead;
 pub(crate) use instance::Parts;
