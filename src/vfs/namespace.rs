@@ -91,10 +91,12 @@ impl fmt::Debug for Namespace {
 }
 
 /// Collects mounts.
+#[derive(Clone)]
 pub struct Builder {
     mounts: Vec<Mounting>,
 }
 
+#[derive(Clone)]
 struct Mounting {
     /// As it was given.
     name: Arc<str>,

@@ -10,7 +10,7 @@ mod clock;
 mod ctx;
 mod fd;
 mod file;
-mod frame;
+pub(crate) mod frame;
 mod limits;
 mod mem;
 mod open;

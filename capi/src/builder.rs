@@ -1,0 +1,179 @@
+//! `th_builder`: what a guest is given.
+
+use std::ffi::c_char;
+use std::sync::Arc;
+
+use tinyhost::WasiCtx;
+use tinyhost::vfs::Node;
+use tinyhost::vfs::namespace::{Builder as Mounts, Namespace};
+use tinyhost::vfs::pipe::{Reader, Writer, pipe};
+use tinyhost::wasi::Builder as Cx;
+
+use crate::node::CNode;
+use crate::{Fail, OK, Status, USAGE, exclusive, free, object, put, shared, status, text, utf8};
+
+/// Builders of Rust are handed on by value, so they are taken out and put back.
+pub struct Builder {
+    cx: Option<Cx>,
+    mounts: Option<Mounts>,
+    pub(crate) fuel_max: Option<u64>,
+}
+
+impl Builder {
+    fn change(&mut self, change: impl FnOnce(Cx) -> Cx) {
+        let cx = self.cx.take().unwrap_or_else(WasiCtx::builder);
+        self.cx = Some(change(cx));
+    }
+
+    pub(crate) fn build(self) -> WasiCtx {
+        let mounts = self.mounts.unwrap_or_else(Namespace::builder);
+        self.cx.unwrap_or_else(WasiCtx::builder).namespace(mounts.build()).build()
+    }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn th_builder_new() -> *mut Builder {
+    object(|| Ok(Builder { cx: None, mounts: None, fuel_max: None }))
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn th_builder_free(builder: *mut Builder) {
+    free(builder);
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn th_builder_arg(builder: *mut Builder, arg: *const c_char) -> Status {
+    status(|| {
+        let (builder, arg) = (exclusive(builder)?, text(arg)?.to_bytes());
+        builder.change(|cx| cx.arg(arg).expect("a string of C has no NUL in it"));
+        Ok(OK)
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn th_builder_env(
+    builder: *mut Builder,
+    name: *const c_char,
+    value: *const c_char,
+) -> Status {
+    status(|| {
+        let (builder, name, value) = (exclusive(builder)?, text(name)?, text(value)?);
+        let (name, value) = (name.to_bytes(), value.to_bytes());
+        builder.change(|cx| cx.env(name, value).expect("a string of C has no NUL in it"));
+        Ok(OK)
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn th_builder_memory(builder: *mut Builder, bytes_max: usize) -> Status {
+    status(|| {
+        exclusive(builder)?.change(|cx| cx.memory_max(bytes_max));
+        Ok(OK)
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn th_builder_fuel(builder: *mut Builder, fuel_max: u64) -> Status {
+    status(|| {
+        exclusive(builder)?.fuel_max = Some(fuel_max);
+        Ok(OK)
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn th_builder_fds(builder: *mut Builder, count_max: usize) -> Status {
+    status(|| {
+        exclusive(builder)?.change(|cx| cx.fds_max(count_max));
+        Ok(OK)
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn th_builder_stdin(
+    builder: *mut Builder,
+    capacity_bytes: usize,
+    feed: *mut *mut Writer,
+) -> Status {
+    status(|| {
+        let builder = exclusive(builder)?;
+        let (reader, writer) = pipe(capacity_bytes);
+        hand_out(feed, writer)?;
+        builder.change(|cx| cx.stdin(reader));
+        Ok(OK)
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn th_builder_stdout(
+    builder: *mut Builder,
+    capacity_bytes: usize,
+    out: *mut *mut Reader,
+) -> Status {
+    status(|| {
+        let builder = exclusive(builder)?;
+        let (reader, writer) = pipe(capacity_bytes);
+        hand_out(out, reader)?;
+        builder.change(|cx| cx.stdout(writer));
+        Ok(OK)
+    })
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn th_builder_stderr(
+    builder: *mut Builder,
+    capacity_bytes: usize,
+    out: *mut *mut Reader,
+) -> Status {
+    status(|| {
+        let builder = exclusive(builder)?;
+        let (reader, writer) = pipe(capacity_bytes);
+        hand_out(out, reader)?;
+        builder.change(|cx| cx.stderr(writer));
+        Ok(OK)
+    })
+}
+
+fn hand_out<T>(place: *mut *mut T, end: T) -> Result<(), Fail> {
+    exclusive(place)?;
+    put(place, Box::into_raw(Box::new(end)))
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn th_builder_seed(builder: *mut Builder, seed: u64) -> Status {
+    status(|| {
+        exclusive(builder)?.change(|cx| cx.random(seeded(seed)));
+        Ok(OK)
+    })
+}
+
+/// SplitMix64: as good as a guest's hash tables need.
+fn seeded(mut state: u64) -> impl FnMut(&mut [u8]) + Send {
+    move |bytes: &mut [u8]| {
+        for chunk in bytes.chunks_mut(8) {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let word = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            chunk.copy_from_slice(&(word ^ (word >> 31)).to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn th_builder_mount(
+    builder: *mut Builder,
+    path: *const c_char,
+    node: *const CNode,
+) -> Status {
+    status(|| {
+        let (builder, path, node) = (exclusive(builder)?, utf8(path)?, shared(node)?);
+        let node: Arc<dyn Node> = node.node.clone();
+        let mounts = builder.mounts.take().unwrap_or_else(Namespace::builder);
+        // A refused mount takes the builder with it: try on a copy of what there is first.
+        let (mounts, refused) = match mounts.clone().mount(path, node) {
+            Ok(more) => (more, None),
+            Err(error) => (mounts, Some(error)),
+        };
+        builder.mounts = Some(mounts);
+        refused.map_or(Ok(OK), |error| Err(Fail::new(USAGE, error)))
+    })
+}

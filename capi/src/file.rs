@@ -1,0 +1,137 @@
+//! A file whose reads and writes are callbacks.
+
+use std::ffi::c_void;
+use std::io::{IoSlice, IoSliceMut};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Waker;
+
+use tinyhost::vfs::{Errno, File, Filetype, Interest, Node, Open, Result, Stat, Wait};
+
+type Read = extern "C" fn(*mut c_void, u64, *mut u8, usize, *mut usize) -> u16;
+type Write = extern "C" fn(*mut c_void, u64, *const u8, usize, *mut usize) -> u16;
+
+/// `th_file_ops`
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Ops {
+    read: Option<Read>,
+    write: Option<Write>,
+    release: Option<extern "C" fn(*mut c_void)>,
+}
+
+/// The node. Open files hold on to it, so `release` comes last.
+pub struct CFile {
+    ops: Ops,
+    data: *mut c_void,
+    waiting: Mutex<Waiting>,
+    /// Itself, for the files opened on it.
+    me: Weak<CFile>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    wakers: Vec<Waker>,
+    /// Counts calls of `th_node_wake`: one that came between a read and its wait is seen.
+    wakes: u64,
+}
+
+// SAFETY: the header asks for callbacks that can be called from any thread.
+unsafe impl Send for CFile {}
+// SAFETY: as above; the data is only ever handed back.
+unsafe impl Sync for CFile {}
+
+impl CFile {
+    pub(crate) fn new(ops: Ops, data: *mut c_void) -> Arc<CFile> {
+        Arc::new_cyclic(|me| CFile { ops, data, waiting: Mutex::default(), me: me.clone() })
+    }
+
+    pub(crate) fn wake(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.wakes += 1;
+        let wakers = std::mem::take(&mut waiting.wakers);
+        drop(waiting);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    fn wakes(&self) -> u64 {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).wakes
+    }
+}
+
+impl Drop for CFile {
+    fn drop(&mut self) {
+        if let Some(release) = self.ops.release {
+            release(self.data);
+        }
+    }
+}
+
+impl Node for CFile {
+    fn stat(&self) -> Result<Stat> {
+        Ok(Stat::of(Filetype::CharacterDevice))
+    }
+
+    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
+        let node = self.me.upgrade().ok_or(Errno::Io)?;
+        Ok(Box::new(OpenFile { seen: node.wakes(), at: 0, node }))
+    }
+}
+
+struct OpenFile {
+    node: Arc<CFile>,
+    /// How many wakes there had been when the last call was made.
+    seen: u64,
+    /// Bytes moved so far, which is what the callbacks are told as the offset.
+    at: u64,
+}
+
+impl OpenFile {
+    fn moved(&mut self, errno: u16, len: usize, n: usize) -> Result<usize> {
+        if errno != 0 {
+            return Err(Errno::from_code(i32::from(errno)).unwrap_or(Errno::Io));
+        }
+        // More than there was room for is a bug of the callback.
+        let n = if n <= len { n } else { return Err(Errno::Io) };
+        self.at += n as u64;
+        Ok(n)
+    }
+}
+
+impl File for OpenFile {
+    fn stat(&mut self) -> Result<Stat> {
+        Node::stat(&*self.node)
+    }
+
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
+        let read = self.node.ops.read.ok_or(Errno::Badf)?;
+        let Some(buf) = bufs.iter_mut().find(|buf| !buf.is_empty()) else { return Ok(0) };
+        self.seen = self.node.wakes();
+        let mut got = 0;
+        let errno = read(self.node.data, self.at, buf.as_mut_ptr(), buf.len(), &raw mut got);
+        self.moved(errno, buf.len(), got)
+    }
+
+    fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
+        let write = self.node.ops.write.ok_or(Errno::Badf)?;
+        let Some(buf) = bufs.iter().find(|buf| !buf.is_empty()) else { return Ok(0) };
+        self.seen = self.node.wakes();
+        let mut put = 0;
+        let errno = write(self.node.data, self.at, buf.as_ptr(), buf.len(), &raw mut put);
+        self.moved(errno, buf.len(), put)
+    }
+
+    fn append(&mut self, bufs: &[IoSlice<'_>]) -> Result<(usize, u64)> {
+        Ok((self.write(bufs, 0)?, 0))
+    }
+
+    fn wait(&mut self, _want: Interest, waker: &Waker) -> Wait<'_> {
+        let mut waiting = self.node.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.wakes != self.seen {
+            return Wait::Now;
+        }
+        if !waiting.wakers.iter().any(|known| known.will_wake(waker)) {
+            waiting.wakers.push(waker.clone());
+        }
+        Wait::Waker
+    }
+}

@@ -1,0 +1,189 @@
+//! The C interface, as `include/tinyhost.h` describes it.
+//!
+//! Each function checks its pointers, runs in [`guard`], where a panic ends, and answers a
+//! status. This is the only crate with `unsafe` in it; what every block relies on is the
+//! contract in the header: a pointer is NULL or came from the function that makes such
+//! objects and has not been freed, is not used by two threads at once, and a buffer is as
+//! long as it is said to be.
+
+mod builder;
+mod file;
+mod guest;
+mod node;
+mod streams;
+
+use std::cell::RefCell;
+use std::ffi::{CStr, CString, c_char};
+use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tinyhost::{Errno, Program};
+
+/// See the header; the names are the same without `TH_`.
+pub type Status = i32;
+/// `TH_OK`
+pub const OK: Status = 0;
+/// `TH_AGAIN`
+pub const AGAIN: Status = -1;
+/// `TH_USAGE`
+pub const USAGE: Status = -2;
+/// `TH_FAILED`
+pub const FAILED: Status = -3;
+/// `TH_CLOSED`
+pub const CLOSED: Status = -4;
+/// `TH_PANIC`
+pub const PANIC: Status = -5;
+
+thread_local! {
+    static LAST_ERROR: RefCell<CString> = RefCell::default();
+}
+
+/// Leaves the words for `th_last_error`.
+fn remember(error: impl Display) {
+    let text = CString::new(error.to_string().replace('\0', "?")).unwrap_or_default();
+    LAST_ERROR.with(|last| *last.borrow_mut() = text);
+}
+
+/// A failure, with its words left for the caller.
+pub(crate) struct Fail(pub Status);
+
+impl Fail {
+    pub(crate) fn new(status: Status, error: impl Display) -> Fail {
+        remember(error);
+        Fail(status)
+    }
+
+    fn null() -> Fail {
+        Fail::new(USAGE, "an argument is NULL that must not be")
+    }
+}
+
+impl From<Errno> for Fail {
+    fn from(errno: Errno) -> Fail {
+        match errno {
+            Errno::Again => Fail(AGAIN),
+            Errno::Pipe => Fail::new(CLOSED, errno),
+            _ => Fail::new(FAILED, errno),
+        }
+    }
+}
+
+/// Runs a function of the interface; a panic goes no further than this. Its message has
+/// been printed to stderr by then.
+pub(crate) fn guard<T>(
+    otherwise: impl FnOnce(Status) -> T,
+    f: impl FnOnce() -> Result<T, Fail>,
+) -> T {
+    // What a panic left half done is only ever freed: the header says so.
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(Ok(value)) => value,
+        Ok(Err(Fail(status))) => otherwise(status),
+        Err(_) => {
+            remember("a bug: tinyhost has panicked");
+            otherwise(PANIC)
+        }
+    }
+}
+
+/// [`guard`] for functions that answer a status.
+pub(crate) fn status(f: impl FnOnce() -> Result<Status, Fail>) -> Status {
+    guard(|status| status, f)
+}
+
+/// [`guard`] for functions that make an object: NULL if they can't.
+pub(crate) fn object<T>(f: impl FnOnce() -> Result<T, Fail>) -> *mut T {
+    guard(|_| std::ptr::null_mut(), || Ok(Box::into_raw(Box::new(f()?))))
+}
+
+/// Borrows an object for a call.
+pub(crate) fn shared<'a, T>(object: *const T) -> Result<&'a T, Fail> {
+    // SAFETY: NULL, or an object of ours that is alive and not being changed elsewhere, by
+    // the contract in the header.
+    unsafe { object.as_ref() }.ok_or_else(Fail::null)
+}
+
+/// Borrows an object for a call that changes it.
+pub(crate) fn exclusive<'a, T>(object: *mut T) -> Result<&'a mut T, Fail> {
+    // SAFETY: as for `shared`; and no two threads use one at once, by the same contract.
+    unsafe { object.as_mut() }.ok_or_else(Fail::null)
+}
+
+/// Takes an object back to be dropped or used up.
+pub(crate) fn take<T>(object: *mut T) -> Result<Box<T>, Fail> {
+    if object.is_null() {
+        return Err(Fail::null());
+    }
+    // SAFETY: `object()` made it with Box::into_raw, and it is freed once, by the contract.
+    Ok(unsafe { Box::from_raw(object) })
+}
+
+/// Frees an object; NULL is nothing to free.
+pub(crate) fn free<T>(object: *mut T) {
+    if !object.is_null() {
+        guard(|_| (), || take(object).map(drop));
+    }
+}
+
+/// The bytes at a pointer.
+pub(crate) fn bytes<'a>(start: *const u8, len: usize) -> Result<&'a [u8], Fail> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    if start.is_null() || isize::try_from(len).is_err() {
+        return Err(Fail::null());
+    }
+    // SAFETY: the caller says there are `len` bytes to read at `start`.
+    Ok(unsafe { std::slice::from_raw_parts(start, len) })
+}
+
+/// A buffer to be filled.
+pub(crate) fn bytes_mut<'a>(start: *mut u8, len: usize) -> Result<&'a mut [u8], Fail> {
+    if len == 0 {
+        return Ok(&mut []);
+    }
+    if start.is_null() || isize::try_from(len).is_err() {
+        return Err(Fail::null());
+    }
+    // SAFETY: the caller says there is room for `len` bytes at `start`. They need not have
+    // been written before as far as C is concerned; they are bytes, and only written to.
+    Ok(unsafe { std::slice::from_raw_parts_mut(start, len) })
+}
+
+/// A string of C.
+pub(crate) fn text<'a>(text: *const c_char) -> Result<&'a CStr, Fail> {
+    if text.is_null() {
+        return Err(Fail::null());
+    }
+    // SAFETY: the caller says it is a string that ends with a NUL.
+    Ok(unsafe { CStr::from_ptr(text) })
+}
+
+/// A string of C that must be UTF-8.
+pub(crate) fn utf8<'a>(string: *const c_char) -> Result<&'a str, Fail> {
+    text(string)?.to_str().map_err(|error| Fail::new(USAGE, error))
+}
+
+/// Hands a result out; NULL is not allowed.
+pub(crate) fn put<T>(place: *mut T, value: T) -> Result<(), Fail> {
+    if place.is_null() {
+        return Err(Fail::null());
+    }
+    // SAFETY: the caller says there is room for one at `place`; what is there is not read.
+    unsafe { place.write(value) };
+    Ok(())
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn th_last_error() -> *const c_char {
+    guard(|_| c"".as_ptr(), || Ok(LAST_ERROR.with(|last| last.borrow().as_ptr())))
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn th_program_new(wasm: *const u8, len: usize) -> *mut Program {
+    object(|| Program::new(bytes(wasm, len)?).map_err(|error| Fail::new(FAILED, error)))
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn th_program_free(program: *mut Program) {
+    free(program);
+}
