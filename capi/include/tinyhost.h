@@ -102,9 +102,10 @@ th_node *th_node_devices(void);
 th_status th_node_put(const th_node *node, const char *path, const uint8_t *bytes, size_t len);
 
 /* A file of one's own. A callback answers 0 or a WASI errno (6 is EAGAIN: the guest waits
- * until th_node_wake). One that is NULL is an ability the file does not have. They may be
- * called from any thread that steps a guest which has the node, and must not unwind.
- * `release` is called once, when the node and every open file of it are gone. */
+ * until th_node_wake). `offset` is what was read, or written, through this opening before.
+ * A callback that is NULL is an ability the file does not have. They may be called from any
+ * thread that steps a guest which has the node, and must not unwind. `release` is called
+ * once, when the node and every open file of it are gone. */
 typedef struct th_file_ops {
     uint16_t (*read)(void *data, uint64_t offset, uint8_t *bytes, size_t len, size_t *got);
     uint16_t (*write)(void *data, uint64_t offset, const uint8_t *bytes, size_t len, size_t *put);

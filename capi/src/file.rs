@@ -73,7 +73,7 @@ impl Node for CFile {
 
     fn open(&self, _how: Open) -> Result<Box<dyn File>> {
         let node = self.me.upgrade().ok_or(Errno::Io)?;
-        Ok(Box::new(OpenFile { seen: node.wakes(), at: 0, node }))
+        Ok(Box::new(OpenFile { seen: node.wakes(), read: 0, written: 0, node }))
     }
 }
 
@@ -81,19 +81,18 @@ struct OpenFile {
     node: Arc<CFile>,
     /// How many wakes there had been when the last call was made.
     seen: u64,
-    /// Bytes moved so far, which is what the callbacks are told as the offset.
-    at: u64,
+    /// Bytes read and written so far, which is what the callbacks are told as the offset.
+    read: u64,
+    written: u64,
 }
 
-impl OpenFile {
-    fn moved(&mut self, errno: u16, len: usize, n: usize) -> Result<usize> {
-        if errno != 0 {
-            return Err(Errno::from_code(i32::from(errno)).unwrap_or(Errno::Io));
-        }
+/// What a callback that had `len` bytes to move has answered.
+fn moved(errno: u16, len: usize, n: usize) -> Result<usize> {
+    match errno {
         // More than there was room for is a bug of the callback.
-        let n = if n <= len { n } else { return Err(Errno::Io) };
-        self.at += n as u64;
-        Ok(n)
+        0 if n <= len => Ok(n),
+        0 => Err(Errno::Io),
+        errno => Err(Errno::from_code(i32::from(errno)).unwrap_or(Errno::Io)),
     }
 }
 
@@ -107,8 +106,10 @@ impl File for OpenFile {
         let Some(buf) = bufs.iter_mut().find(|buf| !buf.is_empty()) else { return Ok(0) };
         self.seen = self.node.wakes();
         let mut got = 0;
-        let errno = read(self.node.data, self.at, buf.as_mut_ptr(), buf.len(), &raw mut got);
-        self.moved(errno, buf.len(), got)
+        let errno = read(self.node.data, self.read, buf.as_mut_ptr(), buf.len(), &raw mut got);
+        let n = moved(errno, buf.len(), got)?;
+        self.read += n as u64;
+        Ok(n)
     }
 
     fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
@@ -116,8 +117,10 @@ impl File for OpenFile {
         let Some(buf) = bufs.iter().find(|buf| !buf.is_empty()) else { return Ok(0) };
         self.seen = self.node.wakes();
         let mut put = 0;
-        let errno = write(self.node.data, self.at, buf.as_ptr(), buf.len(), &raw mut put);
-        self.moved(errno, buf.len(), put)
+        let errno = write(self.node.data, self.written, buf.as_ptr(), buf.len(), &raw mut put);
+        let n = moved(errno, buf.len(), put)?;
+        self.written += n as u64;
+        Ok(n)
     }
 
     fn append(&mut self, bufs: &[IoSlice<'_>]) -> Result<(usize, u64)> {
