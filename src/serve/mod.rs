@@ -325,7 +325,7 @@ impl Shared {
             generation: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             seats: schedulers.iter().map(seat).collect(),
-            reloads: reload::Requests::default(),
+            reloads: reload::Requests::new(config.watch.as_deref()),
             config,
         })
     }
