@@ -41,7 +41,7 @@ impl Dev {
         names.push(("fd", Filetype::Directory));
         #[cfg(all(unix, feature = "net"))]
         if self.net.is_some() {
-            names.extend(["tcp", "udp", "accept"].map(|name| (name, Filetype::Directory)));
+            names.extend(super::net::Net::DIRECTORIES.map(|name| (name, Filetype::Directory)));
         }
         names
     }

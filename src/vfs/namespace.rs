@@ -76,13 +76,14 @@ impl fmt::Debug for Namespace {
 
 /// Collects mounts.
 pub struct Builder {
-    mounts: Vec<Mounted>,
+    mounts: Vec<Mounting>,
 }
 
-struct Mounted {
-    /// The path as it was given, and its names.
-    path: Arc<str>,
-    names: Vec<Box<str>>,
+struct Mounting {
+    /// As it was given.
+    name: Arc<str>,
+    /// The same, as names.
+    at: Vec<Box<str>>,
     node: Arc<dyn Node>,
 }
 
@@ -122,31 +123,50 @@ impl Builder {
         let Some(names) = names.filter(|_| !path.contains('\0')) else {
             return Err(MountError::BadPath(path.into()));
         };
-        if self.mounts.iter().any(|mounted| mounted.names == names) {
+        if self.mounts.iter().any(|there| there.at == names) {
             return Err(MountError::Taken(path.into()));
         }
-        let path = if path.is_empty() { "/" } else { path };
-        self.mounts.push(Mounted { path: path.into(), names, node });
+        let name = if path.is_empty() { "/" } else { path };
+        self.mounts.push(Mounting { name: name.into(), at: names, node });
         Ok(self)
     }
 
-    /// Done; the mounts become the preopens, in the order they were made.
+    /// Done; the directories mounted become the preopens, in the order they were made. What
+    /// is mounted and is no directory (a socket) is reached through a directory around it;
+    /// where no mount is that directory, an empty one is made.
     pub fn build(self) -> Namespace {
         let mut root = Mount::empty();
-        for (number, Mounted { names, node, .. }) in self.mounts.iter().enumerate() {
-            let id = MountId(u32::try_from(number).unwrap_or(u32::MAX));
-            insert(&mut root, names, (id, node.clone()));
+        let mut number = 0;
+        let mut next = || {
+            number += 1;
+            MountId(number)
+        };
+        for mount in &self.mounts {
+            insert(&mut root, &mount.at, (next(), mount.node.clone()));
         }
         let root = Arc::new(root);
-        let preopens = self.mounts.iter().map(|Mounted { path, names, .. }| {
-            let mut here = &root;
-            for part in names {
-                here = here.below(part).expect("inserted above");
+        let mut preopens: Vec<Preopen> = Vec::new();
+        for mount in &self.mounts {
+            let at = position(&root, &mount.at);
+            if let Some(place) = Place::mount_point(at).filter(Place::is_directory) {
+                preopens.push(Preopen { name: mount.name.clone(), place });
+            } else if let Some((_, parent)) = mount.at.split_last() {
+                let name = format!("/{}", parent.join("/"));
+                let covered = (0..=parent.len())
+                    .any(|depth| position(&root, &parent[..depth]).mounted().is_some());
+                if !covered && !preopens.iter().any(|there| *there.name == *name) {
+                    let place = Place::stepping(next(), position(&root, parent));
+                    preopens.push(Preopen { name: name.into(), place });
+                }
             }
-            Preopen { name: path.clone(), place: Place::mount_point(here).expect("inserted above") }
-        });
-        Namespace { preopens: preopens.collect() }
+        }
+        Namespace { preopens: preopens.into() }
     }
+}
+
+/// The position of a path that was inserted.
+fn position<'r>(root: &'r Arc<Mount>, names: &[Box<str>]) -> &'r Arc<Mount> {
+    names.iter().fold(root, |here, name| here.below(name).expect("it was inserted"))
 }
 
 fn insert(at: &mut Mount, names: &[Box<str>], mounted: (MountId, Arc<dyn Node>)) {
@@ -223,9 +243,13 @@ pub fn open_directory(place: &Place, how: Open) -> Result<Box<dyn File>> {
         return Ok(dir);
     };
     let has = |name: &str| Name::new(name).is_some_and(|name| place.node.lookup(name).is_ok());
+    let filetype = |below: &Mount| {
+        let stat = below.mounted().and_then(|(_, node)| node.stat().ok());
+        stat.map_or(Filetype::Directory, |stat| stat.filetype)
+    };
     let shown = here.below.iter().filter(|(name, below)| below.mounted.is_some() || !has(name));
-    let names: Vec<Box<str>> = shown.map(|(name, _)| name.clone()).collect();
-    if names.is_empty() { Ok(dir) } else { Ok(Box::new(WithMounts { dir, names })) }
+    let mounts: Vec<_> = shown.map(|(name, below)| (name.clone(), filetype(below))).collect();
+    if mounts.is_empty() { Ok(dir) } else { Ok(Box::new(WithMounts { dir, mounts })) }
 }
 
 /// A directory whose own entries are followed by the mount points in it; what of its own
@@ -233,7 +257,7 @@ pub fn open_directory(place: &Place, how: Open) -> Result<Box<dyn File>> {
 struct WithMounts {
     dir: Box<dyn File>,
     /// Sorted.
-    names: Vec<Box<str>>,
+    mounts: Vec<(Box<str>, Filetype)>,
 }
 
 impl File for WithMounts {
@@ -253,9 +277,10 @@ impl File for WithMounts {
         let mut first = cookie & !MOUNT_COOKIE;
         if cookie & MOUNT_COOKIE == 0 {
             let mut full = false;
-            let names = &self.names;
-            let covered =
-                |name: &[u8]| names.binary_search_by(|known| known.as_bytes().cmp(name)).is_ok();
+            let mounts = &self.mounts;
+            let covered = |name: &[u8]| {
+                mounts.binary_search_by(|(known, _)| known.as_bytes().cmp(name)).is_ok()
+            };
             self.dir.readdir(cookie, &mut |entry| {
                 full = !covered(entry.name) && !emit(entry);
                 !full
@@ -266,9 +291,8 @@ impl File for WithMounts {
             first = 0;
         }
         let first = usize::try_from(first).unwrap_or(usize::MAX);
-        for (index, name) in self.names.iter().enumerate().skip(first) {
-            let next = MOUNT_COOKIE | (index as u64 + 1);
-            let filetype = Filetype::Directory;
+        for (index, (name, filetype)) in self.mounts.iter().enumerate().skip(first) {
+            let (next, filetype) = (MOUNT_COOKIE | (index as u64 + 1), *filetype);
             if !emit(Dirent { next, ino: 0, filetype, name: name.as_bytes() }) {
                 break;
             }

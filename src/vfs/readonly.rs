@@ -3,6 +3,7 @@
 use std::io::IoSliceMut;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Instant;
 
 use super::{
     Dirent, Emit, Errno, File, Interest, Name, Node, Open, Ready, Result, Stat, Times, Wait,
@@ -111,6 +112,10 @@ impl File for ReadOnlyFile {
 
     fn wait(&mut self, want: Interest, waker: &Waker) -> Wait<'_> {
         self.0.wait(want, waker)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.0.deadline()
     }
 
     fn is_terminal(&self) -> bool {

@@ -124,11 +124,12 @@ mod host {
         }
 
         fn sync(&mut self, data_only: bool) -> Result<()> {
-            Ok(if data_only {
-                rustix::fs::fdatasync(&self.fd)?
+            if data_only {
+                rustix::fs::fdatasync(&self.fd)?;
             } else {
-                rustix::fs::fsync(&self.fd)?
-            })
+                rustix::fs::fsync(&self.fd)?;
+            }
+            Ok(())
         }
 
         fn ready(&mut self, want: Interest) -> Result<Ready> {

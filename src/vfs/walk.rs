@@ -36,6 +36,15 @@ impl Place {
         Some(Place { node: node.clone(), mount, here: Some(here.clone()) })
     }
 
+    /// A directory with nothing in it but mount points.
+    pub(crate) fn stepping(mount: MountId, here: &Arc<Mount>) -> Place {
+        Place { node: Arc::new(Stepping), mount, here: Some(here.clone()) }
+    }
+
+    pub(crate) fn is_directory(&self) -> bool {
+        self.node.stat().is_ok_and(|stat| stat.filetype == Filetype::Directory)
+    }
+
     pub(crate) fn mounts_below(&self) -> Option<&Mount> {
         self.here.as_deref()
     }

@@ -271,8 +271,10 @@ pub struct Subscription {
 #[derive(Clone, Copy, Debug)]
 pub enum About {
     /// A clock reaching a time: `timeout` in ns, an instant if `absolute`, else from now.
+    #[allow(missing_docs, reason = "said above")]
     Clock { id: u32, timeout: u64, absolute: bool },
     /// A descriptor being readable or writable.
+    #[allow(missing_docs, reason = "said above")]
     Fd { kind: Eventtype, fd: u32 },
 }
 

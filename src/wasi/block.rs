@@ -119,8 +119,7 @@ impl Waiter {
     }
 }
 
-/// How long until the frame's deadline.
-pub(crate) fn remaining(cx: &WasiCtx) -> Option<Duration> {
-    let deadline = cx.frame.deadline?;
-    Some(Duration::from_nanos(deadline.saturating_sub(cx.clock.monotonic())))
+/// How long what a context's frame waits for may take.
+pub(crate) fn remaining(cx: &mut WasiCtx) -> Option<Duration> {
+    cx.frame.remaining(&mut cx.fds, &*cx.clock)
 }

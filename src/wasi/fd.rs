@@ -137,6 +137,9 @@ impl Fds {
         let descriptor = self.any(fd)?;
         match need {
             Need::Directory if descriptor.place.is_none() => Err(Errno::Notdir),
+            // A program that was given no files takes 3 for closed (the public testsuite's
+            // sock_shutdown-invalid_fd does), and knows nothing of what is preopened there.
+            Need::Socket if descriptor.preopen.is_some() => Err(Errno::Badf),
             Need::Socket if !descriptor.filetype.is_socket() => Err(Errno::Notsock),
             _ if !descriptor.base.has(right) => Err(Errno::Notcapable),
             _ => Ok(descriptor),

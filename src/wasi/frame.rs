@@ -5,9 +5,11 @@
 //! happen twice (starting the clock of a sleep, dialling) is kept here as well.
 
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use super::Clock;
 use super::abi::{Fdflags, Rights};
 use super::fd::Fds;
 use crate::vfs::{File, Filetype, Interest, Wait};
@@ -92,11 +94,10 @@ impl Frame {
         waker: &Waker,
         watch: &mut dyn FnMut(Wait<'_>, Interest),
     ) -> bool {
+        #[cfg(not(unix))]
+        let _ = watch;
         for (on, want) in &self.waits {
-            let file = match on {
-                On::Fd(fd) => fds.any(*fd).ok().map(|descriptor| &mut descriptor.file),
-                On::HalfOpen => self.half_open.as_mut().map(|half| &mut half.file),
-            };
+            let file = file(*on, fds, &mut self.half_open);
             match file.map(|file| file.wait(*want, waker)) {
                 None | Some(Wait::Now) => return false,
                 Some(Wait::Waker | Wait::Never(_)) => {}
@@ -105,5 +106,30 @@ impl Frame {
             }
         }
         true
+    }
+
+    /// How long the guest may be left waiting, if not for ever: until the call's own
+    /// deadline, or that of a file it waits for.
+    pub(crate) fn remaining(&mut self, fds: &mut Fds, clock: &dyn Clock) -> Option<Duration> {
+        let own = self.deadline.map(|deadline| deadline.saturating_sub(clock.monotonic()));
+        let mut remaining = own.map(Duration::from_nanos);
+        for (on, _) in &self.waits {
+            let file = file(*on, fds, &mut self.half_open);
+            let deadline = file.and_then(|file| file.deadline());
+            let left = deadline.map(|when| when.saturating_duration_since(Instant::now()));
+            remaining = remaining.into_iter().chain(left).min();
+        }
+        remaining
+    }
+}
+
+fn file<'a>(
+    on: On,
+    fds: &'a mut Fds,
+    half_open: &'a mut Option<HalfOpen>,
+) -> Option<&'a mut Box<dyn File>> {
+    match on {
+        On::Fd(fd) => fds.any(fd).ok().map(|descriptor| &mut descriptor.file),
+        On::HalfOpen => half_open.as_mut().map(|half| &mut half.file),
     }
 }

@@ -1,7 +1,5 @@
 //! `path_open`.
 
-use std::time::Instant;
-
 use super::abi::{Fdflags, Oflags, Rights};
 use super::fd::{Descriptor, rights_of};
 use super::frame::{HalfOpen, On};
@@ -92,11 +90,6 @@ fn finish(c: &mut Call<'_>, mut half: HalfOpen, place: Option<Place>, opened_fd:
     match half.file.opened() {
         Ok(()) => {}
         Err(Errno::Again) => {
-            let now = c.cx.clock.monotonic();
-            c.cx.frame.deadline = half.file.deadline().map(|deadline| {
-                let left = deadline.saturating_duration_since(Instant::now()).as_nanos();
-                now.saturating_add(u64::try_from(left).unwrap_or(u64::MAX))
-            });
             c.start();
             c.cx.frame.half_open = Some(half);
             c.cx.frame.wait(On::HalfOpen, Interest { read: true, write: true });
@@ -204,8 +197,7 @@ impl Wish {
     }
 
     fn open_directory(&self, place: Place, path: &str) -> Result<Opened, Errno> {
-        let writes = self.base.has(Rights::FD_WRITE) && !self.oflags.has(Oflags::DIRECTORY);
-        if writes || self.creates() || self.oflags.has(Oflags::TRUNC) {
+        if self.base.has(Rights::FD_WRITE) || self.creates() || self.oflags.has(Oflags::TRUNC) {
             return Err(Errno::Isdir);
         }
         let file = open_directory(&place, Open { read: true, ..Open::default() })?;

@@ -193,7 +193,8 @@ pub(super) fn path_unlink_file(c: &mut Call<'_>, fd: u32, path: u32, path_len: u
     }
 }
 
-/// A link may say anything; where it leads is decided when it is walked.
+/// An absolute link could never be walked, and is refused at once (EPERM, as wasmtime
+/// answers). Any other may say what it likes: whether it leads out is decided by the walk.
 pub(super) fn path_symlink(
     c: &mut Call<'_>,
     old_path: u32,
@@ -210,6 +211,9 @@ pub(super) fn path_symlink(
     }
     if target.contains('\0') {
         return Err(Errno::Inval.into());
+    }
+    if target.starts_with('/') {
+        return Err(Errno::Perm.into());
     }
     if target.len() >= crate::vfs::walk::PATH_MAX {
         return Err(Errno::Nametoolong.into());

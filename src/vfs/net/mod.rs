@@ -1,10 +1,169 @@
-//! (to come)
-use super::{Errno, Name, Node, Result};
-use std::sync::Arc;
+//! The network as a filesystem.
+//!
+//! | name | opening it |
+//! |---|---|
+//! | `/dev/HOST:PORT`, `/dev/tcp/HOST/PORT` | dials |
+//! | `/dev/udp/HOST/PORT` | a connected datagram socket: one read, one datagram |
+//! | `/dev/accept/ADDR:PORT` | waits for a client, and is its stream; port 0 is any free port |
+//! | `/dev/accept/ADDR:PORT,addr` | text: the address that name is bound to |
+//!
+//! IPv6 addresses stand in brackets: `/dev/[::1]:1997`. Every open is judged by a
+//! [`Policy`]; each denial is reported once, with the rule that would have allowed it.
+
+mod accept;
+mod addr;
+mod dial;
+mod names;
+mod opening;
+mod policy;
+mod quota;
+mod resolve;
+mod rule;
+mod socket;
+mod udp;
+mod unix;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+pub use accept::Listener;
+pub use addr::{Class, Host, HostName};
+pub use policy::Policy;
+pub use resolve::{Answer, Resolver, SystemResolver};
+pub use rule::{ListenRule, Rule, RuleError};
+pub use unix::UnixSocket;
+
+use crate::vfs::{Name, Node, Result};
+use quota::Quota;
+
+/// Denials that are remembered so that each is reported once; after so many, silence.
+const DENIALS_MAX: usize = 256;
+
+/// What takes the line of a denial.
+pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What a network is made of.
 #[derive(Clone)]
-pub struct Net;
-impl Net {
-    pub fn lookup(&self, _n: Name<'_>) -> Result<Arc<dyn Node>> {
-        Err(Errno::Noent)
+pub struct Config {
+    /// What is allowed.
+    pub policy: Policy,
+    /// Who turns names into addresses.
+    pub resolver: Arc<dyn Resolver>,
+    /// Dials of one guest that are in progress at once, lookups included; more are ENFILE.
+    pub dials_max: u32,
+    /// Sockets of one guest that are open or waited for at once; more are ENFILE.
+    pub sockets_max: u32,
+    /// Time for a dial, lookup included; then it is ETIMEDOUT.
+    pub connect_timeout: Duration,
+    /// Told of each denial, once. `log::warn!` by default.
+    pub report: Report,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            policy: Policy::default(),
+            resolver: SystemResolver::shared(),
+            dials_max: 64,
+            sockets_max: 1024,
+            connect_timeout: Duration::from_secs(30),
+            report: Arc::new(|line| log::warn!("{line}")),
+        }
     }
+}
+
+/// A network as a guest sees it. A clone is the same network with the same counters.
+#[derive(Clone)]
+pub struct Net {
+    common: Arc<Common>,
+    dials: Arc<Quota>,
+    sockets: Arc<Quota>,
+}
+
+/// What guests share.
+struct Common {
+    config: Config,
+    services: accept::Services,
+    denied: Mutex<HashSet<String>>,
+}
+
+impl Net {
+    /// The directories that a network has in `/dev`; its other names are not listed.
+    pub const DIRECTORIES: [&'static str; 3] = ["tcp", "udp", "accept"];
+
+    /// A network for one guest, or for guests that share its limits.
+    pub fn new(config: Config) -> Net {
+        let dials = Quota::new(config.dials_max);
+        let sockets = Quota::new(config.sockets_max);
+        let (services, denied) = Default::default();
+        Net { common: Arc::new(Common { config, services, denied }), dials, sockets }
+    }
+
+    /// The same network for another guest: policy, resolver, listeners of accept names and
+    /// the memory of what was reported are common, the limits count anew.
+    pub fn for_guest(&self) -> Net {
+        let common = self.common.clone();
+        let dials = Quota::new(common.config.dials_max);
+        let sockets = Quota::new(common.config.sockets_max);
+        Net { common, dials, sockets }
+    }
+
+    /// The node of that name in `/dev`: `HOST:PORT`, or one of [`Net::DIRECTORIES`].
+    ///
+    /// # Errors
+    ///
+    /// ENOENT if the name has nothing to do with the network, EINVAL if it has a colon but
+    /// what stands around it is no host or no port.
+    pub fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
+        names::in_dev(self, name.as_str())
+    }
+
+    /// The listeners that accept names have bound: the address asked, and the one it is.
+    pub fn bound(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        self.services().bound()
+    }
+
+    fn policy(&self) -> &Policy {
+        &self.common.config.policy
+    }
+
+    fn resolver(&self) -> &dyn Resolver {
+        &*self.common.config.resolver
+    }
+
+    fn connect_timeout(&self) -> Duration {
+        self.common.config.connect_timeout
+    }
+
+    fn services(&self) -> &accept::Services {
+        &self.common.services
+    }
+
+    /// Reports a denial that was not reported before. Guests can't write what they like
+    /// into it (host names are checked), nor fill the log with it.
+    fn denied(&self, line: String) {
+        let mut denied = lock(&self.common.denied);
+        if denied.len() > DENIALS_MAX || !denied.insert(line.clone()) {
+            return;
+        }
+        let silence = denied.len() > DENIALS_MAX;
+        drop(denied);
+        let last = "denied: too many different things; no more of it is reported";
+        (self.common.config.report)(if silence { last } else { &line });
+    }
+}
+
+impl fmt::Debug for Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bound = self.bound();
+        f.debug_struct("Net").field("policy", self.policy()).field("bound", &bound).finish()
+    }
+}
+
+/// Nothing here panics while it holds a lock, so what a poisoned one guards is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

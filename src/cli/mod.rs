@@ -1,0 +1,126 @@
+//! The command line: what was typed, and what is meant by it.
+//!
+//! [`args`] says what can be typed; every word of it is checked before anything is opened,
+//! bound or started.
+
+pub mod args;
+mod inherited;
+mod logger;
+mod mounts;
+mod run;
+mod serve;
+mod units;
+
+use std::fmt;
+use std::path::Path;
+
+use tinyhost::vfs::net::{Policy, RuleError};
+use tinyhost::{Config, Program};
+
+pub use run::run;
+pub use serve::serve;
+
+/// Exit statuses made by the host.
+pub mod status {
+    /// The command line is wrong.
+    pub const USAGE: u8 = 2;
+    /// The guest's time was up.
+    pub const TIMEOUT: u8 = 124;
+    /// The guest could not be started.
+    pub const NOT_STARTED: u8 = 125;
+    /// The guest trapped.
+    pub const TRAP: u8 = 134;
+    /// The guest came to its memory or fuel limit.
+    pub const LIMIT: u8 = 137;
+}
+
+/// Why the command ends before the guest does: one line, and the exit status.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit status.
+    pub status: u8,
+    /// What happened, and what to do.
+    pub text: String,
+}
+
+impl Failure {
+    /// Something typed is wrong.
+    pub fn usage(text: impl fmt::Display) -> Failure {
+        Failure { status: status::USAGE, text: text.to_string() }
+    }
+
+    /// Something needed is not there.
+    pub fn not_started(text: impl fmt::Display) -> Failure {
+        Failure { status: status::NOT_STARTED, text: text.to_string() }
+    }
+}
+
+/// What a command answers.
+pub type Outcome<T> = Result<T, Failure>;
+
+/// Bytes of the largest module that is read.
+const MODULE_BYTES_MAX: u64 = 512 << 20;
+
+/// Reads and compiles a program.
+fn load(path: &str, config: &Config) -> Outcome<Program> {
+    let fail = |text: String| Failure::not_started(format!("{path}: {text}"));
+    let wasm = read_module(Path::new(path))
+        .map_err(|error| fail(format!("can't be read: {}: check the path", plain(&error))))?;
+    Program::with(config, wasm).map_err(|error| fail(error.to_string()))
+}
+
+fn read_module(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::{Error, ErrorKind, Read};
+    let file = std::fs::File::open(path)?;
+    if file.metadata()?.is_dir() {
+        return Err(Error::new(ErrorKind::IsADirectory, "it is a directory"));
+    }
+    let mut wasm = Vec::new();
+    file.take(MODULE_BYTES_MAX + 1).read_to_end(&mut wasm)?;
+    if wasm.len() as u64 > MODULE_BYTES_MAX {
+        return Err(Error::new(ErrorKind::FileTooLarge, "it is larger than 512 MiB"));
+    }
+    Ok(wasm)
+}
+
+/// An error of the system in words, without its number.
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_lowercase().to_string());
+    first.unwrap_or_default() + chars.as_str()
+}
+
+/// The policy that `--net` and `--net-listen` make.
+fn policy(net: &[String], net_listen: &[String]) -> Outcome<Policy> {
+    let texts = |list: &[String]| -> Vec<String> { list.to_vec() };
+    let (net, listen) = (texts(net), texts(net_listen));
+    Policy::from_rules(net.iter().map(String::as_str), listen.iter().map(String::as_str)).map_err(
+        |error: RuleError| Failure::usage(format!("{error}\n  {}", indent(&error.caret()))),
+    )
+}
+
+fn indent(text: &str) -> String {
+    text.replace('\n', "\n  ")
+}
+
+/// `K=V`, or `K` to pass the host's own on; a variable the host does not have is left out.
+fn environment(texts: &[String]) -> Outcome<Vec<(String, String)>> {
+    let mut variables: Vec<(String, String)> = Vec::new();
+    for text in texts {
+        let (key, value) = match text.split_once('=') {
+            Some((key, value)) => (key, Some(value.to_owned())),
+            None => (text.as_str(), std::env::var(text).ok()),
+        };
+        if key.is_empty() {
+            return Err(Failure::usage(format!(
+                "--env '{text}' has no name: write --env NAME=VALUE, or --env NAME"
+            )));
+        }
+        // The last one said wins, as in env(1).
+        variables.retain(|(there, _)| there != key);
+        variables.extend(value.map(|value| (key.to_owned(), value)));
+    }
+    Ok(variables)
+}

@@ -1,0 +1,262 @@
+//! `--dir` and `--mount`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tinyhost::vfs::dev::Dev;
+use tinyhost::vfs::namespace::Builder;
+use tinyhost::vfs::net::{Net, UnixSocket};
+use tinyhost::vfs::{Namespace, Node, ReadOnly, host, mem, tar};
+
+use super::{Failure, Outcome, plain, units};
+
+/// One mount, as it was meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    guest: String,
+    kind: Kind,
+    read_only: bool,
+    /// How it was typed, for messages.
+    typed: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Host(PathBuf),
+    Mem { seed: Option<PathBuf>, quota: Option<u64> },
+    Tar(PathBuf),
+    Unix(PathBuf),
+}
+
+/// Bytes of the largest archive that is read.
+const TAR_BYTES_MAX: u64 = 1 << 30;
+
+/// All mounts of a command line, checked for form.
+pub fn parse(dirs: &[String], mounts: &[String]) -> Outcome<Vec<Mount>> {
+    let dirs = dirs.iter().map(|text| dir(text));
+    let mounts = mounts.iter().map(|text| mount(text));
+    let all: Vec<Mount> = dirs.chain(mounts).collect::<Outcome<_>>()?;
+    // Whether two are of one place is found before anything is opened.
+    let mut check = Namespace::builder();
+    for mount in &all {
+        check = insert(check, mount, Arc::new(Dev::new()))?;
+    }
+    Ok(all)
+}
+
+/// `HOST[::GUEST][::ro]`
+fn dir(text: &str) -> Outcome<Mount> {
+    let usage = |why: &str| {
+        Failure::usage(format!("--dir '{text}' {why}: write --dir HOST[::GUEST][::ro]"))
+    };
+    let (rest, read_only) = match text.strip_suffix("::ro") {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    let (host, guest) = rest.split_once("::").unwrap_or((rest, rest));
+    if host.is_empty() || guest.is_empty() {
+        return Err(usage("lacks a path"));
+    }
+    if guest.contains("::") {
+        return Err(usage("has too many parts"));
+    }
+    Ok(Mount {
+        guest: guest.into(),
+        kind: Kind::Host(host.into()),
+        read_only,
+        typed: format!("--dir '{text}'"),
+    })
+}
+
+/// `GUEST=KIND[:ARG][,ro][,quota=SIZE]`
+fn mount(text: &str) -> Outcome<Mount> {
+    let usage = |why: &str| {
+        Failure::usage(format!(
+            "--mount '{text}' {why}: write --mount GUEST=KIND[:ARG][,ro][,quota=SIZE] with \
+             KIND host:DIR, mem[:SEED_DIR], tar:FILE or unix:SOCKET"
+        ))
+    };
+    let (guest, mut spec) = text.split_once('=').ok_or_else(|| usage("has no '='"))?;
+    if guest.is_empty() {
+        return Err(usage("has no guest path"));
+    }
+    let (mut read_only, mut quota) = (false, None);
+    // A path may have commas: only options known at its end are taken from it.
+    while let Some((rest, option)) = spec.rsplit_once(',') {
+        match option.strip_prefix("quota=") {
+            Some(size) => quota = Some(units::size("quota", size)? as u64),
+            None if option == "ro" => read_only = true,
+            None => break,
+        }
+        spec = rest;
+    }
+    let (kind, arg) = match spec.split_once(':') {
+        Some((kind, arg)) => (kind, Some(arg)),
+        None => (spec, None),
+    };
+    let path = |what: &str| match arg {
+        Some(arg) if !arg.is_empty() => Ok(PathBuf::from(arg)),
+        _ => Err(usage(what)),
+    };
+    let kind = match kind {
+        "host" => Kind::Host(path("names no directory of the host")?),
+        "mem" => Kind::Mem { seed: arg.map(PathBuf::from), quota },
+        "tar" => Kind::Tar(path("names no archive")?),
+        "unix" => Kind::Unix(path("names no socket")?),
+        other => return Err(usage(&format!("has the unknown kind '{other}'"))),
+    };
+    if quota.is_some() && !matches!(kind, Kind::Mem { .. }) {
+        return Err(usage("has a quota, which only mem can have"));
+    }
+    Ok(Mount { guest: guest.into(), kind, read_only, typed: format!("--mount '{text}'") })
+}
+
+fn insert(builder: Builder, mount: &Mount, node: Arc<dyn Node>) -> Outcome<Builder> {
+    builder.mount(&mount.guest, node).map_err(|error| {
+        let hint = match &mount.kind {
+            Kind::Host(host) if mount.guest.contains("..") => {
+                format!(", as in --dir {}::/data", host.display())
+            }
+            _ => String::new(),
+        };
+        Failure::usage(format!("{}: {error}{hint}", mount.typed))
+    })
+}
+
+/// The mounts of a command line, opened: what they hold is shared by all guests.
+pub struct Opened(Vec<(Mount, Arc<dyn Node>)>);
+
+impl Opened {
+    /// Opens them all.
+    ///
+    /// # Errors
+    ///
+    /// If one can't be, which is named.
+    pub fn new(mounts: &[Mount], net: &Net) -> Outcome<Opened> {
+        let open = |mount: &Mount| {
+            let mut node = node(mount, net)?;
+            if mount.read_only {
+                node = Arc::new(ReadOnly(node));
+            }
+            Ok((mount.clone(), node))
+        };
+        Ok(Opened(mounts.iter().map(open).collect::<Outcome<_>>()?))
+    }
+
+    /// The namespace of a guest, with `dev` as its last mount.
+    ///
+    /// # Errors
+    ///
+    /// If something else is mounted at `/dev`.
+    pub fn namespace(&self, dev: Option<Dev>) -> Outcome<Namespace> {
+        let mut builder = Namespace::builder();
+        for (mount, node) in &self.0 {
+            builder = insert(builder, mount, node.clone())?;
+        }
+        if let Some(dev) = dev {
+            let taken =
+                |error| Failure::usage(format!("{error} (or leave ours out with --no-dev)"));
+            builder = builder.mount("/dev", Arc::new(dev)).map_err(taken)?;
+        }
+        Ok(builder.build())
+    }
+}
+
+fn node(mount: &Mount, net: &Net) -> Outcome<Arc<dyn Node>> {
+    let fail = |path: &std::path::Path, error: &std::io::Error| {
+        Failure::not_started(format!(
+            "{}: '{}' can't be opened: {}: check the path on the host (it comes first)",
+            mount.typed,
+            path.display(),
+            plain(error)
+        ))
+    };
+    let directory = |path: &PathBuf| host::open(path).map_err(|error| fail(path, &error));
+    match &mount.kind {
+        Kind::Host(path) => directory(path),
+        Kind::Mem { seed: None, quota } => Ok(mem::tree(*quota)),
+        Kind::Mem { seed: Some(seed), quota } => {
+            let from = directory(seed)?;
+            mem::seeded(&from, *quota).map_err(|errno| {
+                Failure::not_started(format!(
+                    "{}: '{}' can't be copied: {errno}",
+                    mount.typed,
+                    seed.display()
+                ))
+            })
+        }
+        Kind::Tar(path) => {
+            let bytes = read_limited(path).map_err(|error| fail(path, &error))?;
+            let bad = |error| Failure::not_started(format!("{}: {error}", mount.typed));
+            tar::open(bytes).map_err(bad)
+        }
+        Kind::Unix(path) => {
+            let socket = UnixSocket::new(path, net).map_err(|error| fail(path, &error))?;
+            Ok(Arc::new(socket))
+        }
+    }
+}
+
+fn read_limited(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+    use std::io::{Error, ErrorKind, Read};
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(TAR_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > TAR_BYTES_MAX {
+        return Err(Error::new(ErrorKind::FileTooLarge, "it is larger than 1 GiB"));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Option<(String, Kind, bool)> {
+        mount(text).ok().map(|mount| (mount.guest, mount.kind, mount.read_only))
+    }
+
+    #[test]
+    fn dirs() {
+        let of = |text: &str| dir(text).ok().map(|m| (m.guest, m.kind, m.read_only));
+        let host = |path: &str| Kind::Host(path.into());
+        assert_eq!(of("data"), Some(("data".into(), host("data"), false)));
+        assert_eq!(of("."), Some((".".into(), host("."), false)));
+        assert_eq!(of("/a::/b"), Some(("/b".into(), host("/a"), false)));
+        assert_eq!(of("/a::/b::ro"), Some(("/b".into(), host("/a"), true)));
+        assert_eq!(of("/a::ro"), Some(("/a".into(), host("/a"), true)));
+        for bad in ["", "::", "::/b", "/a::", "/a::/b::/c"] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn mounts() {
+        let mem = |seed: Option<&str>, quota| Kind::Mem { seed: seed.map(Into::into), quota };
+        assert_eq!(parsed("/w=mem"), Some(("/w".into(), mem(None, None), false)));
+        assert_eq!(
+            parsed("/w=mem:seed,with,ro,quota=1M"),
+            Some(("/w".into(), mem(Some("seed,with"), Some(1 << 20)), true))
+        );
+        assert_eq!(parsed("/a=tar:x.tar"), Some(("/a".into(), Kind::Tar("x.tar".into()), false)));
+        for bad in [
+            "",
+            "/w",
+            "=mem",
+            "/w=disk",
+            "/w=tar",
+            "/w=host:",
+            "/w=mem,quota=x",
+            "/w=tar:x,quota=1M",
+        ] {
+            assert_eq!(parsed(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_place_once() {
+        let text = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(parse(&text(&["a::/x"]), &text(&["/y=mem"])).is_ok());
+        assert!(parse(&text(&["a::/x"]), &text(&["x=mem"])).is_err());
+        assert!(parse(&text(&["../a"]), &[]).is_err());
+    }
+}

@@ -1,0 +1,84 @@
+//! Sizes, times and counts as people write them.
+
+use std::time::Duration;
+
+use super::{Failure, Outcome};
+
+/// A size in bytes: `65536`, `64K`, `64KiB`, `10M`, `1G`. Factors are powers of 1024.
+pub fn size(option: &str, text: &str) -> Outcome<usize> {
+    let fail = || {
+        Failure::usage(format!("{option} '{text}' is no size: write it like 65536, 64K, 10M or 1G"))
+    };
+    let (digits, unit) = split(text);
+    let factor: usize = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        _ => return Err(fail()),
+    };
+    let number: usize = digits.parse().map_err(|_| fail())?;
+    number.checked_mul(factor).ok_or_else(fail)
+}
+
+/// A time: `250ms`, `5s`, `2m`, `1h`.
+pub fn time(option: &str, text: &str) -> Outcome<Duration> {
+    let fail = || {
+        Failure::usage(format!("{option} '{text}' is no time: write it like 250ms, 5s, 2m or 1h"))
+    };
+    let (digits, unit) = split(text);
+    let ms: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(fail()),
+    };
+    let number: u64 = digits.parse().map_err(|_| fail())?;
+    number.checked_mul(ms).map(Duration::from_millis).ok_or_else(fail)
+}
+
+/// A count: `1000`, `1_000_000`, `10k`, `5M`, `2G`. Factors are powers of 1000.
+pub fn count(option: &str, text: &str) -> Outcome<u64> {
+    let fail =
+        || Failure::usage(format!("{option} '{text}' is no number: write it like 1000, 10k or 5M"));
+    let text = text.replace('_', "");
+    let (digits, unit) = split(&text);
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" => 1,
+        "k" => 1000,
+        "m" => 1_000_000,
+        "g" => 1_000_000_000,
+        _ => return Err(fail()),
+    };
+    let number: u64 = digits.parse().map_err(|_| fail())?;
+    number.checked_mul(factor).ok_or_else(fail)
+}
+
+/// Digits, and the unit behind them.
+fn split(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    text.split_at(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units() {
+        assert_eq!(size("--memory", "64K").unwrap(), 65536);
+        assert_eq!(size("--memory", "10MiB").unwrap(), 10 << 20);
+        assert_eq!(time("--timeout", "250ms").unwrap(), Duration::from_millis(250));
+        assert_eq!(time("--timeout", "2m").unwrap(), Duration::from_secs(120));
+        assert_eq!(count("--fuel", "1_000").unwrap(), 1000);
+        assert_eq!(count("--fuel", "5M").unwrap(), 5_000_000);
+        for bad in ["", "x", "-1", "10X", "99999999999999999999", "18446744073709551615G", "1 K"] {
+            assert!(size("--memory", bad).is_err(), "{bad}");
+            assert!(count("--fuel", bad).is_err(), "{bad}");
+        }
+        for bad in ["", "5", "s", "5 s", "1d", "18446744073709551615h"] {
+            assert!(time("--timeout", bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Servers by file: `/dev/accept/ADDR:PORT`. The first open binds; each open is parked until
+//! a client is there, and then is that client's stream.
+//!
+//! A bound listener lives as long as the [`Net`] and its clones, not as long as somebody
+//! waits: a server that is busy between two accepts keeps its clients in the backlog instead
+//! of having them refused.
+//!
+//! Opens that wait at one listener, of however many guests, form a queue: only the first
+//! watches the socket and accepts, the next is woken when it leaves. If all watched, the
+//! kernel would wake the latest first, and a guest that comes back quickly would get every
+//! client.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+use std::task::Waker;
+
+use mio::net::TcpListener;
+
+use super::opening::{self, Pending};
+use super::quota::Taken;
+use super::socket::{Socket, readiness};
+use super::{Net, lock};
+use crate::vfs::{Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
+
+/// Listeners that accept names can bind in one network.
+const LISTENERS_MAX: usize = 64;
+
+/// The listeners bound by accept names, by the address that was asked.
+#[derive(Default)]
+pub(crate) struct Services(Mutex<Vec<Arc<Service>>>);
+
+/// One of them.
+struct Service {
+    asked: SocketAddr,
+    bound: SocketAddr,
+    socket: TcpListener,
+    queue: Mutex<Queue>,
+}
+
+/// The opens that wait, in the order they came.
+#[derive(Default)]
+struct Queue {
+    next: u64,
+    waiting: VecDeque<(u64, Option<Waker>)>,
+}
+
+impl Services {
+    /// What was asked, and the address that is.
+    pub fn bound(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        lock(&self.0).iter().map(|service| (service.asked, service.bound)).collect()
+    }
+
+    fn at(&self, asked: SocketAddr) -> Result<Arc<Service>> {
+        let mut services = lock(&self.0);
+        if let Some(service) = services.iter().find(|service| service.asked == asked) {
+            return Ok(service.clone());
+        }
+        if services.len() >= LISTENERS_MAX {
+            return Err(Errno::Nfile);
+        }
+        let socket = TcpListener::bind(asked)?;
+        let bound = socket.local_addr()?;
+        log::info!("listening on {bound} (asked {asked})");
+        let service = Arc::new(Service { asked, bound, socket, queue: Mutex::default() });
+        services.push(service.clone());
+        Ok(service)
+    }
+}
+
+/// The service at `asked`, bound now if it was not.
+///
+/// # Errors
+///
+/// EACCES, reported, if no rule allows it; EADDRINUSE, EADDRNOTAVAIL and so on as bind(2)
+/// answers them; ENFILE.
+fn service(net: &Net, asked: SocketAddr) -> Result<Arc<Service>> {
+    if !net.policy().listen_allowed(asked) {
+        net.denied(format!("denied: listen on {asked} (allow with --net-listen {asked})"));
+        return Err(Errno::Acces);
+    }
+    net.services().at(asked)
+}
+
+/// Opens an accept name: a place in its queue, and in the end a client.
+pub(crate) fn accept(net: &Net, asked: SocketAddr) -> Result<Box<dyn File>> {
+    let service = service(net, asked)?;
+    let counted = net.sockets.take()?;
+    // Each waits on a descriptor of its own: epoll takes one only once.
+    let watched = service.socket.as_fd().try_clone_to_owned()?;
+    let number = {
+        let mut queue = lock(&service.queue);
+        let number = queue.next;
+        queue.next += 1;
+        queue.waiting.push_back((number, None));
+        number
+    };
+    let turn = Turn { service, number, watched, counted: Some(counted) };
+    opening::open(Filetype::SocketStream, turn)
+}
+
+/// The address that an accept name is bound to, as text with a newline.
+pub(crate) fn bound_address(net: &Net, asked: SocketAddr) -> Result<Box<dyn File>> {
+    let bound = service(net, asked)?.bound;
+    Ok(Box::new(Text(format!("{bound}\n").into_bytes())))
+}
+
+/// A place in the queue.
+struct Turn {
+    service: Arc<Service>,
+    number: u64,
+    watched: OwnedFd,
+    counted: Option<Taken>,
+}
+
+impl Turn {
+    fn is_first(&self, queue: &Queue) -> bool {
+        queue.waiting.front().is_some_and(|(first, _)| *first == self.number)
+    }
+}
+
+impl Pending for Turn {
+    fn proceed(&mut self) -> Result<Box<dyn File>> {
+        if !self.is_first(&lock(&self.service.queue)) {
+            return Err(Errno::Again);
+        }
+        let client = client(&self.service.socket)?;
+        Ok(Socket::stream(client, self.counted.take().ok_or(Errno::Badf)?))
+    }
+
+    fn wait(&mut self, waker: &Waker) -> Wait<'_> {
+        let mut queue = lock(&self.service.queue);
+        if self.is_first(&queue) {
+            return Wait::Fd(self.watched.as_fd());
+        }
+        if let Some(own) = queue.waiting.iter_mut().find(|(number, _)| *number == self.number) {
+            own.1 = Some(waker.clone());
+        }
+        Wait::Waker
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut queue = lock(&self.service.queue);
+        let was_first = self.is_first(&queue);
+        queue.waiting.retain(|(number, _)| *number != self.number);
+        let next = queue.waiting.front_mut().filter(|_| was_first);
+        let waker = next.and_then(|(_, waker)| waker.take());
+        drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+/// The next client of a listening socket.
+fn client(socket: &TcpListener) -> Result<mio::net::TcpStream> {
+    loop {
+        match socket.accept().map_err(Errno::from) {
+            Ok((client, _)) => {
+                // Only a client that is gone already refuses this; its reads will tell.
+                let _ = client.set_nodelay(true);
+                return Ok(client);
+            }
+            // A client that left while it waited is not the listener's error (accept(2)).
+            Err(Errno::Connaborted | Errno::Intr | Errno::Proto | Errno::Connreset) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// A listening socket that the operator opened (`--listen`), for `sock_accept`.
+pub struct Listener {
+    net: Net,
+    socket: TcpListener,
+}
+
+impl Listener {
+    /// Makes `socket` a file; what is accepted counts among the connections of `net`. No
+    /// rule is asked: whoever bound it has allowed it.
+    pub fn new(socket: std::net::TcpListener, net: &Net) -> io::Result<Listener> {
+        socket.set_nonblocking(true)?;
+        Ok(Listener { net: net.clone(), socket: TcpListener::from_std(socket) })
+    }
+
+    /// The same socket once more, for another guest.
+    pub fn try_clone(&self, net: &Net) -> io::Result<Listener> {
+        let socket = self.socket.as_fd().try_clone_to_owned()?;
+        Ok(Listener { net: net.clone(), socket: TcpListener::from(socket) })
+    }
+
+    /// The address it is bound to.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
+impl File for Listener {
+    fn stat(&mut self) -> Result<Stat> {
+        Ok(Stat::of(Filetype::SocketStream))
+    }
+
+    fn accept(&mut self) -> Result<Box<dyn File>> {
+        let counted = self.net.sockets.take()?;
+        Ok(Socket::stream(client(&self.socket)?, counted))
+    }
+
+    fn ready(&mut self, want: Interest) -> Result<Ready> {
+        readiness(self.socket.as_fd(), want, false)
+    }
+
+    fn wait(&mut self, _want: Interest, _waker: &Waker) -> Wait<'_> {
+        Wait::Fd(self.socket.as_fd())
+    }
+
+    fn read(&mut self, _bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
+        Err(Errno::Notconn)
+    }
+
+    fn write(&mut self, _bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
+        Err(Errno::Notconn)
+    }
+
+    fn peek(&mut self, _bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
+        Err(Errno::Notconn)
+    }
+
+    fn shutdown(&mut self, _how: Interest) -> Result<()> {
+        Err(Errno::Notconn)
+    }
+}
+
+/// A few bytes to read.
+struct Text(Vec<u8>);
+
+impl File for Text {
+    fn stat(&mut self) -> Result<Stat> {
+        Ok(Stat { size: self.0.len() as u64, ..Stat::of(Filetype::RegularFile) })
+    }
+
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>], offset: u64) -> Result<usize> {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(self.0.len());
+        Ok(io::Read::read_vectored(&mut &self.0[from..], bufs)?)
+    }
+}

@@ -1,0 +1,254 @@
+//! `/dev/HOST:PORT`, `/dev/tcp/HOST/PORT`, `/dev/udp/HOST/PORT`: opening dials.
+//!
+//! Name, lookup and connect are one operation of the host: the name is looked up once, and
+//! the addresses that were judged are the ones dialled, one after the other.
+//!
+//! What the open of a guest answers: EACCES for what the policy denies, EHOSTUNREACH for a
+//! name that has no address (ENOENT would say that the file is missing and lead people to
+//! look for a mount), ETIMEDOUT after the time limit, ENFILE beyond the guest's limits, and
+//! else what connect(2) said, of several answers the most telling.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use mio::net::TcpStream;
+
+use super::addr::{Class, Host};
+use super::opening::{self, Pending};
+use super::quota::Taken;
+use super::resolve::Lookup;
+use super::socket::Socket;
+use super::{Net, udp};
+use crate::vfs::{Errno, File, Filetype, Result, Wait};
+
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 16;
+
+/// Time that an address gets if others are left to try after it.
+const ATTEMPT_MIN: Duration = Duration::from_secs(2);
+
+/// Where to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub kind: Filetype,
+    pub host: Host,
+    pub port: u16,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+struct Dial {
+    net: Net,
+    target: Target,
+    state: State,
+    /// When all of it has to be done.
+    deadline: Instant,
+    /// Both are handed on or given back when the dial is over. The first is never `None`
+    /// before that.
+    socket: Option<Taken>,
+    _in_flight: Taken,
+}
+
+enum State {
+    Resolving(Lookup),
+    /// At one of the addresses, after none (`None`) at the first.
+    Connecting {
+        attempt: Option<(TcpStream, Instant)>,
+        left: VecDeque<IpAddr>,
+        error: Option<Errno>,
+    },
+}
+
+/// Begins a dial.
+///
+/// # Errors
+///
+/// EACCES, reported, if no rule could allow it; ENFILE.
+pub(crate) fn dial(net: &Net, target: &Target) -> Result<Box<dyn File>> {
+    if !net.policy().name_possible(&target.host, target.port) {
+        net.denied(format!("denied: dial {target} (allow with --net {target})"));
+        return Err(Errno::Acces);
+    }
+    let in_flight = net.dials.take()?;
+    let socket = net.sockets.take()?;
+    let state = match &target.host {
+        Host::Addr(address) => State::connecting([*address].into()),
+        Host::Name(name) => State::Resolving(Lookup::begin(net.resolver(), name.as_str())),
+    };
+    let dial = Dial {
+        net: net.clone(),
+        target: target.clone(),
+        state,
+        deadline: Instant::now() + net.connect_timeout(),
+        socket: Some(socket),
+        _in_flight: in_flight,
+    };
+    opening::open(target.kind, dial)
+}
+
+impl State {
+    fn connecting(left: VecDeque<IpAddr>) -> State {
+        State::Connecting { attempt: None, left, error: None }
+    }
+}
+
+impl Dial {
+    /// The addresses the policy allows, in the order they came.
+    fn judge(&self, found: Vec<IpAddr>) -> Result<VecDeque<IpAddr>> {
+        let Target { host, port, .. } = &self.target;
+        let canonical = found.iter().map(IpAddr::to_canonical);
+        let mut allowed = VecDeque::new();
+        let mut refused = None;
+        for address in canonical {
+            if !self.net.policy().addr_allowed(host, address, *port) {
+                refused = refused.or(Some(address));
+            } else if allowed.len() < ADDRESSES_MAX && !allowed.contains(&address) {
+                allowed.push_back(address);
+            }
+        }
+        match refused {
+            Some(address) if allowed.is_empty() => {
+                let class = Class::of(address);
+                let rule = format!("{}:{port}", Host::Addr(address));
+                self.net.denied(format!(
+                    "denied: dial {}: it resolved to {address}, a {class} address \
+                     (allow with --net {rule})",
+                    self.target
+                ));
+                Err(Errno::Acces)
+            }
+            _ if allowed.is_empty() => Err(Errno::Hostunreach),
+            _ => Ok(allowed),
+        }
+    }
+
+    fn open(&mut self, socket: impl Into<std::os::fd::OwnedFd>) -> Result<Box<dyn File>> {
+        let counted = self.socket.take().ok_or(Errno::Badf)?;
+        Ok(match self.target.kind {
+            Filetype::SocketDgram => Socket::datagram(socket, counted),
+            _ => Socket::stream(socket, counted),
+        })
+    }
+
+    /// Goes through the addresses until one is connected, or has to be waited for.
+    fn connect(&mut self) -> Result<Box<dyn File>> {
+        let State::Connecting { attempt, left, error } = &mut self.state else {
+            return Err(Errno::Again);
+        };
+        let now = Instant::now();
+        loop {
+            let failed = match attempt.take() {
+                None => None,
+                Some((stream, until)) => match connected(&stream) {
+                    Ok(()) => return self.open(stream),
+                    Err(Errno::Again) if now < until => {
+                        *attempt = Some((stream, until));
+                        return Err(Errno::Again);
+                    }
+                    Err(Errno::Again) => Some(Errno::Timedout),
+                    Err(errno) => Some(errno),
+                },
+            };
+            *error = telling(*error, failed);
+            let Some(address) = left.pop_front().filter(|_| now < self.deadline) else {
+                return Err(error.unwrap_or(Errno::Timedout));
+            };
+            let address = SocketAddr::new(address, self.target.port);
+            if self.target.kind == Filetype::SocketDgram {
+                match udp::connect(address) {
+                    Ok(socket) => return self.open(socket),
+                    Err(errno) => *error = telling(*error, Some(errno)),
+                }
+                continue;
+            }
+            match TcpStream::connect(address) {
+                Ok(stream) => *attempt = Some((stream, share(now, self.deadline, left.len()))),
+                Err(refused) => *error = telling(*error, Some(refused.into())),
+            }
+        }
+    }
+}
+
+impl Pending for Dial {
+    fn proceed(&mut self) -> Result<Box<dyn File>> {
+        if let State::Resolving(lookup) = &self.state {
+            let found = match lookup.answer() {
+                Some(found) => found?,
+                None if Instant::now() >= self.deadline => return Err(Errno::Timedout),
+                None => return Err(Errno::Again),
+            };
+            self.state = State::connecting(self.judge(found)?);
+        }
+        self.connect()
+    }
+
+    fn wait(&mut self, waker: &Waker) -> Wait<'_> {
+        match &self.state {
+            State::Resolving(lookup) if lookup.is_done_or_wakes(waker) => Wait::Now,
+            State::Resolving(_) => Wait::Waker,
+            State::Connecting { attempt: Some((stream, _)), .. } => Wait::Fd(stream.as_fd()),
+            State::Connecting { attempt: None, .. } => Wait::Now,
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Connecting { attempt: Some((_, until)), .. } => Some(*until),
+            _ => Some(self.deadline),
+        }
+    }
+}
+
+/// Whether a stream is connected, by the steps that mio names: the error that the socket
+/// keeps, then the peer. Any other way can take a connect in progress for a done one.
+fn connected(stream: &TcpStream) -> Result<()> {
+    if let Some(error) = stream.take_error()? {
+        return Err(error.into());
+    }
+    let peer = match stream.peer_addr().map_err(Errno::from) {
+        Ok(peer) => peer,
+        Err(Errno::Notconn | Errno::Inprogress) => return Err(Errno::Again),
+        Err(errno) => return Err(errno),
+    };
+    // A dial to a local port that nobody listens at can get that very port as its own and
+    // meet itself (TCP's simultaneous open).
+    if stream.local_addr().is_ok_and(|own| own == peer) {
+        return Err(Errno::Connrefused);
+    }
+    stream.set_nodelay(true)?;
+    Ok(())
+}
+
+/// When an address has to have answered: what is left of the time is shared by those left
+/// to try, so that a first one that swallows packets does not use up all of it.
+fn share(now: Instant, deadline: Instant, others: usize) -> Instant {
+    let left = deadline.saturating_duration_since(now);
+    let others = u32::try_from(others).unwrap_or(u32::MAX);
+    let share = left / others.saturating_add(1);
+    now + share.max(ATTEMPT_MIN).min(left)
+}
+
+/// Of two failures the one that says more; the earlier if they say the same.
+fn telling(before: Option<Errno>, now: Option<Errno>) -> Option<Errno> {
+    let rank = |errno: &Errno| match errno {
+        Errno::Connrefused | Errno::Connreset => 4, // somebody was there
+        Errno::Timedout => 3,
+        Errno::Hostunreach => 2,
+        Errno::Netunreach | Errno::Addrnotavail | Errno::Afnosupport => 0, // no IPv6, mostly
+        _ => 1,
+    };
+    // "No free local port" is EAGAIN on some systems, which here would mean "wait".
+    let now = now.map(|errno| if errno == Errno::Again { Errno::Addrnotavail } else { errno });
+    match (before, now) {
+        (Some(before), Some(now)) if rank(&now) > rank(&before) => Some(now),
+        (before, now) => before.or(now),
+    }
+}

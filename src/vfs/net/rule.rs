@@ -1,0 +1,246 @@
+//! The grammar of the network rules.
+//!
+//! ```text
+//! rule   = host ":" ports            dialling (--net)
+//! listen = address ":" ports         accept names (--net-listen)
+//! host   = NAME | "*." NAME | "*" | address
+//! address = IPV4 ["/" MASK] | "[" IPV6 "]" ["/" MASK]      listening: also "*", "localhost"
+//! ports  = PORT | PORT "-" PORT | "*"        listening: PORT 0 is "any free port"
+//! ```
+//!
+//! `*.example.org` covers the names below `example.org`, not itself. `*` covers all names
+//! but `localhost`, and all *public* addresses; in a rule for listening, every address.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::{Range, RangeInclusive};
+use std::str::FromStr;
+
+use super::addr::{Cidr, HostName};
+
+/// Where a guest may dial: `example.org:443`, `*.example.org:443`, `10.0.0.0/8:5432`,
+/// `[fd00::]/8:*`, `*:8000-8100`. Made by [`str::parse`]. It holds for TCP and UDP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    pub(super) hosts: Hosts,
+    pub(super) ports: RangeInclusive<u16>,
+}
+
+/// Where a guest may listen: `127.0.0.1:8080`, `[::1]:0`, `*:8000-8100`. Port 0 stands for
+/// itself, the wish for any free port. `localhost` is 127.0.0.1. Made by [`str::parse`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenRule {
+    /// `None` is every address.
+    pub(super) addresses: Option<Cidr>,
+    pub(super) ports: RangeInclusive<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Hosts {
+    Any,
+    Name(HostName),
+    Below(HostName),
+    Within(Cidr),
+}
+
+/// Why a rule does not parse: what, where, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleError {
+    /// The whole rule.
+    pub text: String,
+    /// The bytes of it that are wrong; empty at the end if something is missing there.
+    pub at: Range<usize>,
+    /// What is wrong with them.
+    pub what: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RuleError { text, what, hint, .. } = self;
+        let text = text.escape_debug();
+        write!(f, "network rule '{text}', column {}: {what}: {hint}", self.column())
+    }
+}
+
+impl std::error::Error for RuleError {}
+
+impl RuleError {
+    fn new(
+        text: &str,
+        at: Range<usize>,
+        what: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> RuleError {
+        RuleError { text: text.to_owned(), at, what: what.into(), hint: hint.into() }
+    }
+
+    /// The character, counted from 1, that is wrong.
+    pub fn column(&self) -> usize {
+        self.before(self.at.start) + 1
+    }
+
+    /// The rule, and a second line with carets below what is wrong.
+    pub fn caret(&self) -> String {
+        let blanks = self.before(self.at.start);
+        let carets = self.before(self.at.end).saturating_sub(blanks).max(1);
+        format!("{}\n{}{}", self.text, " ".repeat(blanks), "^".repeat(carets))
+    }
+
+    fn before(&self, byte: usize) -> usize {
+        self.text.char_indices().take_while(|(at, _)| *at < byte).count()
+    }
+}
+
+impl FromStr for Rule {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Rule, RuleError> {
+        let (host, port_at) = split(text)?;
+        let ports = ports(text, port_at, 1)?;
+        let bad = |at, what: &str, hint: &str| Err(RuleError::new(text, at, what, hint));
+        let name = |from: usize| {
+            HostName::parse(&host[from..]).map_err(|bad| {
+                let at = bad.at.start + from..bad.at.end + from;
+                RuleError::new(text, at, bad.what, bad.hint)
+            })
+        };
+        let hosts = if host == "*" {
+            Hosts::Any
+        } else if let Some(cidr) = address(text, host)? {
+            Hosts::Within(cidr)
+        } else if host.starts_with("*.") {
+            Hosts::Below(name(2)?)
+        } else if let Some(at) = host.find('*') {
+            let hint = "write *.example.org for all names below example.org, or * for all";
+            return bad(at..at + 1, "a star stands alone or as the first label", hint);
+        } else {
+            Hosts::Name(name(0)?)
+        };
+        Ok(Rule { hosts, ports })
+    }
+}
+
+impl FromStr for ListenRule {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<ListenRule, RuleError> {
+        let (host, port_at) = split(text)?;
+        let ports = ports(text, port_at, 0)?;
+        let addresses = if host == "*" {
+            None
+        } else if host.eq_ignore_ascii_case("localhost") {
+            Some(Cidr::one(Ipv4Addr::LOCALHOST.into()))
+        } else if let Some(cidr) = address(text, host)? {
+            Some(cidr)
+        } else {
+            let hint = "write an address of this machine, as 127.0.0.1:8080, or * for all";
+            return Err(RuleError::new(text, 0..host.len(), "this is no address", hint));
+        };
+        Ok(ListenRule { addresses, ports })
+    }
+}
+
+/// The host, which is where the text begins, and the place of the port.
+fn split(text: &str) -> Result<(&str, usize), RuleError> {
+    let bad = |at, what: &str, hint: &str| Err(RuleError::new(text, at, what, hint));
+    if text.is_empty() {
+        return bad(0..0, "it is empty", "write HOST:PORT, as example.org:443");
+    }
+    if let Some((at, c)) = text.char_indices().find(|(_, c)| c.is_whitespace() || c.is_control()) {
+        let hint = "remove it, and give each rule an option of its own";
+        return bad(at..at + c.len_utf8(), "a blank", hint);
+    }
+    if let Some(at) = text.find("://") {
+        return bad(0..at + 3, "a rule is no URL", "write HOST:PORT alone, as example.org:443");
+    }
+    // Colons in brackets are of the address.
+    let host_end = match text.strip_prefix('[').map(|inner| inner.find(']')) {
+        Some(Some(close)) => close + 2,
+        Some(None) => return bad(0..1, "the bracket is not closed", "write [::1]:443"),
+        None => 0,
+    };
+    let Some(colon) = text[host_end..].find(':').map(|at| at + host_end) else {
+        let hint = format!("write {text}:443, or {text}:* for every port");
+        return bad(text.len()..text.len(), "no port", &hint);
+    };
+    if text[colon + 1..].contains(':') {
+        let hint = "write an IPv6 address in brackets, as [::1]:443, and one port";
+        return bad(colon..text.len(), "more than one colon", hint);
+    }
+    if colon == 0 {
+        return bad(0..0, "no host", "write a name, an address or * before the colon");
+    }
+    Ok((&text[..colon], colon + 1))
+}
+
+fn ports(text: &str, at: usize, lowest: u16) -> Result<RangeInclusive<u16>, RuleError> {
+    let ports = &text[at..];
+    if ports == "*" {
+        return Ok(lowest..=u16::MAX);
+    }
+    let one = |at: usize, digits: &str| {
+        let hint = format!("write a number from {lowest} to 65535, a range 8000-8100, or *");
+        let what = if digits.is_empty() { "no port" } else { "this is no port" };
+        let bad = || RuleError::new(text, at..at + digits.len(), what, hint);
+        port(digits).filter(|port| *port >= lowest).ok_or_else(bad)
+    };
+    let Some((from, to)) = ports.split_once('-') else {
+        let port = one(at, ports)?;
+        return Ok(port..=port);
+    };
+    let range = one(at, from)?..=one(at + from.len() + 1, to)?;
+    if range.is_empty() {
+        let hint = format!("write {to}-{from}");
+        return Err(RuleError::new(text, at..text.len(), "the range is backwards", hint));
+    }
+    Ok(range)
+}
+
+/// A port as people write it: digits, no sign, no leading zero; 0 is one.
+pub(super) fn port(digits: &str) -> Option<u16> {
+    let plain = digits.bytes().all(|c| c.is_ascii_digit());
+    let leading = digits.len() > 1 && digits.starts_with('0');
+    if plain && !leading { digits.parse().ok() } else { None }
+}
+
+/// The address or range that `host` is, `None` if it has the form of neither.
+fn address(text: &str, host: &str) -> Result<Option<Cidr>, RuleError> {
+    let (base, mask) = match host.split_once('/') {
+        Some((base, mask)) => (base, Some(mask)),
+        None => (host, None),
+    };
+    let here = 0..base.len();
+    let parsed: IpAddr = if let Some(inner) = base.strip_prefix('[') {
+        let hint = "write [fd00::]:443, or [fd00::]/8:443 with a mask";
+        let bad = || RuleError::new(text, here.clone(), "this is no IPv6 address", hint);
+        let inner = inner.strip_suffix(']').ok_or_else(bad)?;
+        inner.parse::<Ipv6Addr>().map_err(|_| bad())?.into()
+    } else {
+        match (base.parse::<Ipv4Addr>(), mask) {
+            (Ok(v4), _) => v4.into(),
+            (Err(_), None) => return Ok(None),
+            (Err(_), Some(_)) => {
+                let hint = "a mask stands behind an address, as 10.0.0.0/8:443";
+                return Err(RuleError::new(text, here, "this is no IPv4 address", hint));
+            }
+        }
+    };
+    let Some(mask) = mask else {
+        return Ok(Some(Cidr::one(parsed)));
+    };
+    let widest = if parsed.is_ipv4() { 32 } else { 128 };
+    let number = port(mask).and_then(|bits| u8::try_from(bits).ok());
+    match number.and_then(|bits| Cidr::new(parsed, bits)) {
+        Some(Ok(cidr)) => Ok(Some(cidr)),
+        Some(Err(meant)) => {
+            let what = "the address has bits beyond its mask";
+            Err(RuleError::new(text, here, what, format!("write {meant}")))
+        }
+        None => {
+            let hint = format!("write a number from 0 to {widest}");
+            Err(RuleError::new(text, base.len() + 1..host.len(), "this is no mask", hint))
+        }
+    }
+}

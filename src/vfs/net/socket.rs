@@ -1,0 +1,107 @@
+//! Connected sockets: what a network file is once it is open.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::Waker;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{ioctl_fionread, retry_on_intr};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recvmsg, sendmsg,
+};
+
+use super::quota::Taken;
+use crate::vfs::{Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
+
+/// Buffers in one system call; `IOV_MAX` of Linux and macOS.
+const IOV_MAX: usize = 1024;
+
+/// A program that embeds tinyhost need not ignore SIGPIPE. (Apple's systems have a socket
+/// option for it instead, and mio sets that.)
+#[cfg(not(target_vendor = "apple"))]
+const SEND: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+const SEND: SendFlags = SendFlags::empty();
+
+/// A connected socket, stream or datagram; non-blocking.
+pub(crate) struct Socket {
+    fd: OwnedFd,
+    kind: Filetype,
+    _counted: Taken,
+}
+
+impl Socket {
+    pub fn stream(fd: impl Into<OwnedFd>, counted: Taken) -> Box<dyn File> {
+        Box::new(Socket { fd: fd.into(), kind: Filetype::SocketStream, _counted: counted })
+    }
+
+    /// One read is one datagram, what has no room is lost; one write is one datagram.
+    pub fn datagram(fd: impl Into<OwnedFd>, counted: Taken) -> Box<dyn File> {
+        Box::new(Socket { fd: fd.into(), kind: Filetype::SocketDgram, _counted: counted })
+    }
+
+    fn receive(&self, bufs: &mut [IoSliceMut<'_>], flags: RecvFlags) -> Result<usize> {
+        let count = bufs.len().min(IOV_MAX);
+        let bufs = &mut bufs[..count];
+        let mut control = RecvAncillaryBuffer::default();
+        let message = retry_on_intr(|| recvmsg(&self.fd, bufs, &mut control, flags))?;
+        Ok(message.bytes)
+    }
+}
+
+impl File for Socket {
+    fn stat(&mut self) -> Result<Stat> {
+        Ok(Stat::of(self.kind))
+    }
+
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
+        self.receive(bufs, RecvFlags::empty())
+    }
+
+    fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
+        if bufs.len() > IOV_MAX && self.kind == Filetype::SocketDgram {
+            return Err(Errno::Msgsize); // half of it would be another datagram
+        }
+        let bufs = &bufs[..bufs.len().min(IOV_MAX)];
+        let mut control = SendAncillaryBuffer::default();
+        Ok(retry_on_intr(|| sendmsg(&self.fd, bufs, &mut control, SEND))?)
+    }
+
+    fn ready(&mut self, want: Interest) -> Result<Ready> {
+        readiness(self.fd.as_fd(), want, true)
+    }
+
+    fn wait(&mut self, _want: Interest, _waker: &Waker) -> Wait<'_> {
+        Wait::Fd(self.fd.as_fd())
+    }
+
+    fn peek(&mut self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
+        self.receive(bufs, RecvFlags::PEEK)
+    }
+
+    fn shutdown(&mut self, how: Interest) -> Result<()> {
+        let how = match (how.read, how.write) {
+            (true, true) => Shutdown::Both,
+            (true, false) => Shutdown::Read,
+            (false, true) => Shutdown::Write,
+            (false, false) => return Err(Errno::Inval),
+        };
+        Ok(rustix::net::shutdown(&self.fd, how)?)
+    }
+}
+
+/// What poll(2) says now. A socket in error is ready: the next call tells the error.
+pub(crate) fn readiness(fd: BorrowedFd<'_>, want: Interest, connected: bool) -> Result<Ready> {
+    let mut events = PollFlags::empty();
+    events.set(PollFlags::IN, want.read);
+    events.set(PollFlags::OUT, want.write);
+    let mut fds = [PollFd::from_borrowed_fd(fd, events)];
+    retry_on_intr(|| poll(&mut fds, Some(&Timespec::default())))?;
+    let happened = fds[0].revents();
+    if happened.is_empty() {
+        return Err(Errno::Again);
+    }
+    let nbytes = if connected && want.read { ioctl_fionread(fd)? } else { 0 };
+    let hangup = happened.intersects(PollFlags::HUP | PollFlags::ERR);
+    Ok(Ready { nbytes, hangup })
+}
