@@ -331,13 +331,20 @@ impl Shared {
     }
 }
 
+/// Connections that wait to be accepted; the system may have a lower limit. The standard
+/// library asks for 128, which a burst of clients exceeds: each then waits a second for its
+/// next try.
+const BACKLOG: i32 = 4096;
+
 fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(addr).map_err(|error| {
+    let listener = TcpListener::bind(addr).map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => ": another program listens there; choose another port",
             io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege",
             _ => "",
         };
         io::Error::new(error.kind(), format!("can't listen on {addr}: {error}{hint}"))
-    })
+    })?;
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
 }
