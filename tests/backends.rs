@@ -54,6 +54,7 @@ macro_rules! behaviours {
             cookies_survive_changes
             a_large_directory_is_listed_once
             names_are_any_utf8_up_to_255_bytes
+            a_tree_seeds_memory
         }
         run! { $make, links:
             a_symbolic_link_keeps_its_text
@@ -99,6 +100,7 @@ macro_rules! behaviours {
             listing_shows_mounts
             mounts_are_told_apart
             links_cross_into_mounts
+            what_is_no_directory_is_mounted_too
             mount_paths_are_checked
         }
         run! { $make, readonly:
@@ -122,4 +124,8 @@ macro_rules! run {
 
 backends! {
     mem => crate::backends::support::mem;
+    #[cfg(all(unix, feature = "host-fs"))]
+    host => crate::backends::support::host;
+    #[cfg(all(unix, feature = "host-fs"))]
+    host_without_shortcut => crate::backends::support::host_without_shortcut;
 }

@@ -235,7 +235,7 @@ fn input_is_there_and_then_ends() {
         assert_eq!(input.write(&[IoSlice::new(b"x")], 0), Err(Errno::Badf));
     }
     check(Input::new("table"));
-    check(Input::new(b"table".to_vec()));
+    check(Input::new(String::from("table").into_bytes()));
     check(Input::new(Arc::<[u8]>::from(*b"table")));
 }
 

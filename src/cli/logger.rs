@@ -3,25 +3,46 @@
 use std::io::Write;
 
 use log::{LevelFilter, Log, Metadata, Record};
+use tinyhost::serve::log::{Format, print};
 
-/// `tinyhost: text`, one record a line.
-struct Plain;
+/// How records look.
+enum Logger {
+    /// `tinyhost: text`
+    Plain,
+    /// With time, level and facts.
+    Full(Format),
+}
 
-impl Log for Plain {
+impl Log for Logger {
     fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
         true
     }
 
     fn log(&self, record: &Record<'_>) {
+        let mut out = std::io::stderr().lock();
         // A standard error that is gone is no reason to end a guest.
-        let _ = writeln!(std::io::stderr().lock(), "tinyhost: {}", record.args());
+        let _ = match self {
+            Logger::Plain => writeln!(out, "tinyhost: {}", record.args()),
+            Logger::Full(format) => print(&mut out, record, *format),
+        };
     }
 
     fn flush(&self) {}
 }
 
+fn install(logger: Logger, level: LevelFilter) {
+    // Only one is ever installed in a process.
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
 /// For `run`: only what the user should know.
 pub fn plain() {
-    let level = log::set_logger(&Plain).map(|()| LevelFilter::Warn);
-    log::set_max_level(level.unwrap_or(LevelFilter::Off));
+    install(Logger::Plain, LevelFilter::Warn);
+}
+
+/// For `serve`.
+pub fn full(format: Format, level: LevelFilter) {
+    install(Logger::Full(format), level);
 }

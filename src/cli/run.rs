@@ -61,7 +61,7 @@ fn plan(args: Run) -> Outcome<Plan> {
     let count = |text: &Option<String>, option: &str| {
         text.as_deref().map(|text| units::count(option, text)).transpose()
     };
-    let mut config = Config::default();
+    let mut config = Config { reuse: false, ..Config::default() };
     if let Some(stack) = optional(&args.stack, "--stack")? {
         config.stack_max = stack;
         // About the smallest frame there is.
@@ -97,7 +97,7 @@ fn address(text: &str) -> Outcome<SocketAddr> {
 fn guest(plan: &Plan, program: &Program) -> Outcome<Guest> {
     let net = Net::new(plan.net.clone());
     let dev = plan.dev.then(|| Dev::with_net(net.clone()));
-    let namespace = mounts::open(&plan.mounts, dev, &net)?;
+    let namespace = mounts::Opened::new(&plan.mounts, &net)?.namespace(dev)?;
     // argv[0] is the name of the file, as elsewhere: a guest has no use for its path.
     let name = plan.program.rsplit('/').next().unwrap_or(&plan.program);
     let mut cx = WasiCtx::builder().namespace(namespace).exit_on_broken_pipe();

@@ -205,7 +205,8 @@ pub type Emit<'a> = dyn FnMut(Dirent<'_>) -> bool + 'a;
 /// Each method that is not written answers what Unix answers for a node that has no such
 /// ability; each that is written answers what the call of the same name in POSIX does.
 pub trait Node: Any + Send + Sync {
-    /// What it is. Never opens, dials or waits.
+    /// What it is, or was when it was looked up: who wants to know anew looks up anew, or
+    /// asks the open file. Never opens, dials or waits.
     fn stat(&self) -> Result<Stat>;
 
     /// Opens it: a file, a directory for reading its entries, a connection.

@@ -94,6 +94,8 @@ impl Frame {
         waker: &Waker,
         watch: &mut dyn FnMut(Wait<'_>, Interest),
     ) -> bool {
+        #[cfg(not(unix))]
+        let _ = watch;
         for (on, want) in &self.waits {
             let file = file(*on, fds, &mut self.half_open);
             match file.map(|file| file.wait(*want, waker)) {

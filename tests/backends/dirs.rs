@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tinyhost::vfs::{Errno, Filetype, Open};
+use tinyhost::vfs::{Errno, Filetype, Open, mem};
 
 use super::support::*;
 use crate::refused;
@@ -172,4 +172,22 @@ pub fn names_are_any_utf8_up_to_255_bytes(root: &Root) {
         assert_eq!(get(root, odd), odd.as_bytes());
     }
     assert_eq!(names_in(root).len(), 8);
+}
+
+/// `--mount /work=mem:SEED_DIR` copies a tree of any backend.
+pub fn a_tree_seeds_memory(root: &Root) {
+    let d = dir(root, "d");
+    put(&dir(&d, "e"), "f", b"deep");
+    put(root, "g", b"linked");
+    root.link(name("g"), &d, name("h")).expect("link");
+    root.symlink(name("l"), "d/e/f").expect("symlink");
+    child(root, "g").set_times(to(1_000_000_000, 2_000_000_000)).expect("set_times");
+    d.set_times(to(3_000_000_000, 4_000_000_000)).expect("set_times");
+    let copy = mem::seeded(root, None).expect("seeded");
+    assert_eq!(cat(&place(&copy), "l").as_deref(), Ok(&b"deep"[..]));
+    let (g, h) = (stat(&copy, "g"), stat(&child(&copy, "d"), "h"));
+    assert_eq!((g.ino, g.nlink, g.mtim), (h.ino, 2, 2_000_000_000));
+    assert_eq!(stat(&copy, "d").mtim, 4_000_000_000);
+    assert_eq!(names_in(&copy), ["d", "g", "l"]);
+    refused!(mem::seeded(root, Some(1000)), Nospc);
 }

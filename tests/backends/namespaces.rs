@@ -1,7 +1,7 @@
 //! Mounts: a tree with others in it.
 
 use tinyhost::vfs::namespace::{MountError, open_directory};
-use tinyhost::vfs::walk::{Place, Walked, walk};
+use tinyhost::vfs::walk::{Follow, Place, Walked, walk};
 use tinyhost::vfs::{Filetype, Namespace, mem};
 
 use super::support::*;
@@ -65,11 +65,11 @@ pub fn dot_dot_crosses_a_mount_point(root: &Root) {
     let ns = namespace(&[("/", root), ("/a/b", &x)]);
     assert_eq!(cat(base(&ns), "a/b/../g").as_deref(), Ok(&b"seen"[..]));
     assert_eq!(cat(base(&ns), "a/b/../b/x").as_deref(), Ok(&b"x"[..]));
-    refused!(walk(&ns.preopens()[1].place, "../g", true), Notcapable);
+    refused!(walk(&ns.preopens()[1].place, "../g", Follow::Yes), Notcapable);
     // A link in a mount goes up through it as well, if the walk came in from there.
     x.symlink(name("up"), "../g").expect("symlink");
     assert_eq!(cat(base(&ns), "a/b/up").as_deref(), Ok(&b"seen"[..]));
-    refused!(walk(&ns.preopens()[1].place, "up", true), Notcapable);
+    refused!(walk(&ns.preopens()[1].place, "up", Follow::Yes), Notcapable);
 }
 
 pub fn mounts_need_no_directory_there(root: &Root) {
@@ -110,7 +110,7 @@ pub fn a_mount_is_a_mount_point(root: &Root) {
     dir(root, "b");
     let x = tree("x");
     let ns = namespace(&[("/", root), ("/a", &x)]);
-    let is_mount_point = |path: &str| match walk(base(&ns), path, true).expect("walk") {
+    let is_mount_point = |path: &str| match walk(base(&ns), path, Follow::Yes).expect("walk") {
         Walked::Entry(entry) => entry.is_mount_point(),
         Walked::Itself(_) => panic!("an entry"),
     };
@@ -167,6 +167,21 @@ pub fn links_cross_into_mounts(root: &Root) {
     let ns = namespace(&[("/", root), ("/m", &x)]);
     assert_eq!(cat(base(&ns), "l").as_deref(), Ok(&b"x"[..]));
     assert_eq!(cat(base(&ns), "d/x").as_deref(), Ok(&b"x"[..]));
+}
+
+/// A socket, say: no preopen, but a name in the directory around it.
+pub fn what_is_no_directory_is_mounted_too(root: &Root) {
+    put(root, "f", b"mounted");
+    let f = child(root, "f");
+    let ns = namespace(&[("/sock/f", &f), ("/sock/g", &f)]);
+    let names: Vec<&str> = ns.preopens().iter().map(|preopen| &*preopen.name).collect();
+    assert_eq!(names, ["/sock"]);
+    assert_eq!(listed(base(&ns)), ["f", "g"]);
+    assert_eq!(cat(base(&ns), "g").as_deref(), Ok(&b"mounted"[..]));
+    let ns = namespace(&[("/", root), ("/g", &f)]);
+    assert_eq!((ns.preopens().len(), listed(base(&ns))), (1, vec!["f".into(), "g".into()]));
+    assert_eq!(cat(base(&ns), "g").as_deref(), Ok(&b"mounted"[..]));
+    refused!(go(base(&ns), "g/"), Notdir);
 }
 
 pub fn mount_paths_are_checked(root: &Root) {

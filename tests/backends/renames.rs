@@ -88,7 +88,8 @@ pub fn a_moved_directory_has_a_new_parent(root: &Root) {
     a.rename(name("c"), &b, name("d")).expect("rename");
     let entries = list(&mut *c.open(READ).expect("open"), 0, 9);
     let parent = entries.iter().find(|entry| entry.name == "..").expect("has a ..");
-    assert_eq!(parent.ino, b.stat().expect("stat").ino);
+    // Or 0: a backend need not tell what is above.
+    assert!(parent.ino == b.stat().expect("stat").ino || parent.ino == 0);
     assert_eq!(get(&child(&b, "d"), "f"), b"x");
     assert!(names_in(&a).is_empty());
 }

@@ -3,7 +3,7 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::Arc;
 
-use tinyhost::vfs::walk::{Place, Walked, walk};
+use tinyhost::vfs::walk::{Follow, Place, Walked, walk};
 use tinyhost::vfs::{
     Errno, File, Filetype, Name, Namespace, Node, Open, Result, SetTime, Stat, Times, mem,
 };
@@ -23,6 +23,43 @@ impl Drop for Nothing {
 
 pub fn mem() -> (Root, Nothing) {
     (mem::tree(Some(64 << 20)), Nothing)
+}
+
+/// An empty directory of the host, gone when this is.
+#[cfg(all(unix, feature = "host-fs"))]
+pub struct TempDir(std::path::PathBuf);
+
+#[cfg(all(unix, feature = "host-fs"))]
+impl TempDir {
+    fn new() -> TempDir {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        let number = LAST.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tinyhost-backends-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).expect("a new directory");
+        TempDir(path)
+    }
+}
+
+#[cfg(all(unix, feature = "host-fs"))]
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(all(unix, feature = "host-fs"))]
+pub fn host() -> (Root, TempDir) {
+    let dir = TempDir::new();
+    (tinyhost::vfs::host::open(&dir.0).expect("open"), dir)
+}
+
+#[cfg(all(unix, feature = "host-fs"))]
+pub fn host_without_shortcut() -> (Root, TempDir) {
+    let dir = TempDir::new();
+    let host = tinyhost::vfs::host::HostDir::open(&dir.0).expect("open");
+    (host.without_shortcut().node(), dir)
 }
 
 /// The error must be this one.
@@ -137,7 +174,7 @@ pub fn place(root: &Root) -> Place {
 
 /// Where a path leads, following links, and what is there.
 pub fn go(base: &Place, path: &str) -> Result<(Place, Stat)> {
-    walk(base, path, true)?.existing()
+    walk(base, path, Follow::Yes)?.existing()
 }
 
 /// The file a path leads to.
@@ -155,7 +192,7 @@ pub enum Arrived {
     Refused(Errno),
 }
 
-pub fn arrive(base: &Place, path: &str, follow: bool) -> Arrived {
+pub fn arrive(base: &Place, path: &str, follow: Follow) -> Arrived {
     let ino = |place: &Place| place.node.stat().expect("stat").ino;
     match walk(base, path, follow) {
         Err(errno) => Arrived::Refused(errno),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tinyhost::vfs::walk::{LINKS_MAX, PATH_MAX, Walked, walk};
+use tinyhost::vfs::walk::{Follow, LINKS_MAX, PATH_MAX, Walked, walk};
 use tinyhost::vfs::{Errno, File, Filetype, Name, Node, Open, Result, Stat};
 
 use super::support::*;
@@ -22,7 +22,7 @@ pub fn names_lead_down(root: &Root) {
     for path in ["a/b/f", "a//b///f", "a/./b/f", "./a/b/./f", "a/b/../b/f", "a/../a/b/f"] {
         assert_eq!(cat(&base, path).as_deref(), Ok(&b"deep"[..]), "{path}");
     }
-    let Walked::Entry(entry) = walk(&base, "a/b/new", true).expect("walk") else {
+    let Walked::Entry(entry) = walk(&base, "a/b/new", Follow::Yes).expect("walk") else {
         panic!("a name that is free is an entry");
     };
     assert!(entry.found.is_none() && !entry.slash);
@@ -34,17 +34,17 @@ pub fn names_lead_down(root: &Root) {
 pub fn bad_paths_have_their_errno(root: &Root) {
     plant(root);
     let base = place(root);
-    refused!(walk(&base, "", true), Noent);
-    refused!(walk(&base, "x/f", true), Noent);
-    refused!(walk(&base, "a/x/f", true), Noent);
-    refused!(walk(&base, "g/f", true), Notdir);
-    refused!(walk(&base, "g/.", true), Notdir);
-    refused!(walk(&base, "g/..", true), Notdir);
-    refused!(walk(&base, "x/..", true), Noent);
-    refused!(walk(&base, "a/\0", true), Inval);
-    refused!(walk(&base, &"x".repeat(256), true), Nametoolong);
-    refused!(walk(&base, &format!("{}/x", "x".repeat(256)), true), Nametoolong);
-    refused!(walk(&base, &"a/".repeat(PATH_MAX / 2), true), Nametoolong);
+    refused!(walk(&base, "", Follow::Yes), Noent);
+    refused!(walk(&base, "x/f", Follow::Yes), Noent);
+    refused!(walk(&base, "a/x/f", Follow::Yes), Noent);
+    refused!(walk(&base, "g/f", Follow::Yes), Notdir);
+    refused!(walk(&base, "g/.", Follow::Yes), Notdir);
+    refused!(walk(&base, "g/..", Follow::Yes), Notdir);
+    refused!(walk(&base, "x/..", Follow::Yes), Noent);
+    refused!(walk(&base, "a/\0", Follow::Yes), Inval);
+    refused!(walk(&base, &"x".repeat(256), Follow::Yes), Nametoolong);
+    refused!(walk(&base, &format!("{}/x", "x".repeat(256)), Follow::Yes), Nametoolong);
+    refused!(walk(&base, &"a/".repeat(PATH_MAX / 2), Follow::Yes), Nametoolong);
     let longest = format!("{}a", "./".repeat((PATH_MAX - 2) / 2));
     assert_eq!(longest.len(), PATH_MAX - 1);
     go(&base, &longest).expect("the longest path");
@@ -56,16 +56,16 @@ pub fn dots_stay_below_the_start(root: &Root) {
     let base = place(root);
     let top = root.stat().expect("stat").ino;
     for path in [".", "./", "a/..", "a/../", "a/b/../..", "./a/./.."] {
-        assert_eq!(arrive(&base, path, true), Arrived::Itself(top), "{path}");
+        assert_eq!(arrive(&base, path, Follow::Yes), Arrived::Itself(top), "{path}");
     }
     for path in ["..", "../", "./..", "a/../..", "../a", "a/../../a", "a/b/../../../x"] {
-        refused!(walk(&base, path, true), Notcapable);
-        refused!(walk(&base, path, false), Notcapable);
+        refused!(walk(&base, path, Follow::Yes), Notcapable);
+        refused!(walk(&base, path, Follow::IfSlash), Notcapable);
     }
     // Nor above a directory further down, where a walk begins there.
     let (b, _) = go(&base, "a/b").expect("walk");
-    refused!(walk(&b, "..", true), Notcapable);
-    refused!(walk(&b, "../b/f", true), Notcapable);
+    refused!(walk(&b, "..", Follow::Yes), Notcapable);
+    refused!(walk(&b, "../b/f", Follow::Yes), Notcapable);
     assert_eq!(cat(&b, "f").as_deref(), Ok(&b"deep"[..]));
 }
 
@@ -73,7 +73,7 @@ pub fn absolute_paths_are_refused(root: &Root) {
     plant(root);
     let base = place(root);
     for path in ["/", "//", "/a", "//a", "/.", "/.."] {
-        refused!(walk(&base, path, true), Notcapable);
+        refused!(walk(&base, path, Follow::Yes), Notcapable);
     }
 }
 
@@ -89,15 +89,21 @@ pub fn slashes_at_the_end_want_a_directory(root: &Root) {
         refused!(go(&base, path), Notdir);
     }
     refused!(go(&base, "x/"), Noent);
-    let Walked::Entry(new) = walk(&base, "new//", false).expect("walk") else {
+    let Walked::Entry(new) = walk(&base, "new//", Follow::IfSlash).expect("walk") else {
         panic!("an entry");
     };
     assert!(new.slash && new.found.is_none());
     // A slash follows the link, wanted or not.
-    let Walked::Entry(entry) = walk(&base, "l/", false).expect("walk") else {
+    let Walked::Entry(entry) = walk(&base, "l/", Follow::IfSlash).expect("walk") else {
         panic!("an entry");
     };
     assert_eq!((entry.name().as_str(), entry.slash), ("a", true));
+    // Unless the name itself is meant, to be removed or renamed.
+    let Walked::Entry(entry) = walk(&base, "l/", Follow::No).expect("walk") else {
+        panic!("an entry");
+    };
+    assert_eq!((entry.name().as_str(), entry.slash), ("l", true));
+    refused!(walk(&base, "l/", Follow::No).and_then(Walked::existing), Notdir);
 }
 
 pub fn links_are_followed_where_asked(root: &Root) {
@@ -114,12 +120,13 @@ pub fn links_are_followed_where_asked(root: &Root) {
     let followed = go(&base, "d").expect("walk").1;
     assert_eq!(followed.ino, go(&base, "a/b").expect("walk").1.ino);
     for link in ["f", "d", "a/here"] {
-        let (_, stat) = walk(&base, link, false).expect("walk").existing().expect("is there");
+        let (_, stat) =
+            walk(&base, link, Follow::IfSlash).expect("walk").existing().expect("is there");
         assert_eq!(stat.filetype, Filetype::SymbolicLink, "{link}");
     }
     // In the middle they always are; a file there is none to go through.
     assert_eq!(cat(&base, "a/../d/../b/f").as_deref(), Ok(&b"deep"[..]));
-    refused!(walk(&base, "f/x", false), Notdir);
+    refused!(walk(&base, "f/x", Follow::IfSlash), Notdir);
 }
 
 pub fn forty_links_and_no_more(root: &Root) {
@@ -132,16 +139,16 @@ pub fn forty_links_and_no_more(root: &Root) {
     let base = place(root);
     assert_eq!(LINKS_MAX, 40);
     assert_eq!(cat(&base, "l40").as_deref(), Ok(&b"end"[..]));
-    refused!(walk(&base, "l41", true), Loop);
-    refused!(walk(&base, "l41/", false), Loop);
-    walk(&base, "l41", false).expect("not followed");
-    refused!(walk(&base, "self", true), Loop);
-    refused!(walk(&base, "self/x", false), Loop);
-    refused!(walk(&base, "tail", true), Loop);
+    refused!(walk(&base, "l41", Follow::Yes), Loop);
+    refused!(walk(&base, "l41/", Follow::IfSlash), Loop);
+    walk(&base, "l41", Follow::IfSlash).expect("not followed");
+    refused!(walk(&base, "self", Follow::Yes), Loop);
+    refused!(walk(&base, "self/x", Follow::IfSlash), Loop);
+    refused!(walk(&base, "tail", Follow::Yes), Loop);
     // Those in the middle count as well.
     root.symlink(name("dot"), ".").expect("symlink");
     assert_eq!(cat(&base, &format!("{}l0", "dot/".repeat(40))).as_deref(), Ok(&b"end"[..]));
-    refused!(walk(&base, &format!("{}l0", "dot/".repeat(41)), true), Loop);
+    refused!(walk(&base, &format!("{}l0", "dot/".repeat(41)), Follow::Yes), Loop);
 }
 
 pub fn links_do_not_lead_out(root: &Root) {
@@ -153,16 +160,16 @@ pub fn links_do_not_lead_out(root: &Root) {
     }
     let base = place(root);
     for path in ["a/abs", "a/root", "a/out"] {
-        refused!(walk(&base, path, true), Notcapable);
-        refused!(walk(&base, &format!("{path}/x"), false), Notcapable);
-        refused!(walk(&base, &format!("{path}/"), false), Notcapable);
-        walk(&base, path, false).expect("not followed");
+        refused!(walk(&base, path, Follow::Yes), Notcapable);
+        refused!(walk(&base, &format!("{path}/x"), Follow::IfSlash), Notcapable);
+        refused!(walk(&base, &format!("{path}/"), Follow::IfSlash), Notcapable);
+        walk(&base, path, Follow::IfSlash).expect("not followed");
     }
     // Up is fine as long as it stays below the start.
     assert_eq!(cat(&base, "a/up/g").as_deref(), Ok(&b"top"[..]));
     let (a, _) = go(&base, "a").expect("walk");
-    refused!(walk(&a, "up/g", true), Notcapable);
-    refused!(walk(&base, "a/up/../g", true), Notcapable);
+    refused!(walk(&a, "up/g", Follow::Yes), Notcapable);
+    refused!(walk(&base, "a/up/../g", Follow::Yes), Notcapable);
 }
 
 pub fn a_dangling_link_ends_at_its_target(root: &Root) {
@@ -172,12 +179,12 @@ pub fn a_dangling_link_ends_at_its_target(root: &Root) {
     let base = place(root);
     let a = go(&base, "a").expect("walk").1.ino;
     let new = |slash| Arrived::Entry { dir: a, name: "new".into(), found: None, slash };
-    assert_eq!(arrive(&base, "l", true), new(false));
-    assert_eq!(arrive(&base, "l/", false), new(true));
+    assert_eq!(arrive(&base, "l", Follow::Yes), new(false));
+    assert_eq!(arrive(&base, "l/", Follow::IfSlash), new(true));
     refused!(go(&base, "l"), Noent);
-    refused!(walk(&base, "m", true), Noent);
-    refused!(walk(&base, "l/x", true), Noent);
-    assert!(walk(&base, "l", false).expect("walk").existing().is_ok());
+    refused!(walk(&base, "m", Follow::Yes), Noent);
+    refused!(walk(&base, "l/x", Follow::Yes), Noent);
+    assert!(walk(&base, "l", Follow::IfSlash).expect("walk").existing().is_ok());
 }
 
 pub fn dot_dot_behind_a_link_is_the_parent_of_its_target(root: &Root) {
@@ -189,16 +196,16 @@ pub fn dot_dot_behind_a_link_is_the_parent_of_its_target(root: &Root) {
     assert_eq!(cat(&base, "l/../../g").as_deref(), Ok(&b"top"[..]));
 }
 
-/// What the place of a directory is a guest holds does not change with where it is: the
-/// parent is the one it came through, and there is none.
+/// An open directory stays what it is wherever it goes, and still has no parent.
 pub fn a_directory_moved_away_leads_nowhere_else(root: &Root) {
     plant(root);
     let base = place(root);
     let (b, _) = go(&base, "a/b").expect("walk");
+    let _open = b.node.open(READ).expect("open");
     child(root, "a").rename(name("b"), root, name("c")).expect("rename");
-    refused!(walk(&b, "../g", true), Notcapable);
+    refused!(walk(&b, "../g", Follow::Yes), Notcapable);
     assert_eq!(cat(&b, "f").as_deref(), Ok(&b"deep"[..]));
-    refused!(walk(&base, "a/b/f", true), Noent);
+    refused!(walk(&base, "a/b/f", Follow::Yes), Noent);
 }
 
 /// A tree without its shortcut.
@@ -246,11 +253,12 @@ pub fn the_shortcut_arrives_where_the_walk_does(root: &Root) {
     for _ in 0..3000 {
         let len = 1 + random(5);
         let path: Vec<_> = (0..len).map(|_| parts[random(parts.len())]).collect();
-        let (path, follow) = (path.join("/"), random(2) == 0);
+        let follow = [Follow::Yes, Follow::IfSlash, Follow::No][random(3)];
+        let path = path.join("/");
         let arrived = arrive(&quick, &path, follow);
         assert_eq!(arrived, arrive(&plain, &path, follow), "{path}");
         found += usize::from(!matches!(arrived, Arrived::Refused(_)));
     }
     assert!(found > 300, "the paths are no good: {found}");
-    assert_eq!(arrive(&quick, "a/b/g/x", true), Arrived::Refused(Errno::Notcapable));
+    assert_eq!(arrive(&quick, "a/b/g/x", Follow::Yes), Arrived::Refused(Errno::Notcapable));
 }
