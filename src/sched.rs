@@ -66,6 +66,8 @@ pub enum Happened {
         readable: bool,
         /// Writing won't block, or fails.
         writable: bool,
+        /// The other end sends no more: reading comes to an end without another event.
+        read_closed: bool,
         /// Both directions are over: the other end has reset it, or is gone.
         hangup: bool,
     },
@@ -284,6 +286,7 @@ impl Scheduler {
                     token: event.token(),
                     readable: event.is_readable() || event.is_error(),
                     writable: event.is_writable() || event.is_error(),
+                    read_closed: event.is_read_closed(),
                     hangup: event.is_error() || event.is_write_closed(),
                 });
             }

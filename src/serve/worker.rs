@@ -158,8 +158,15 @@ impl Worker {
             Happened::Io { token: Token(token), .. } if token >= LISTENER => {
                 self.listeners.ready(token);
             }
-            Happened::Io { token: Token(key), readable, writable, hangup } => {
-                self.visit(key, |worker, conn| worker.moved(conn, readable, writable, hangup));
+            Happened::Io { token: Token(key), readable, writable, read_closed, hangup } => {
+                self.visit(key, |worker, conn| {
+                    // With our own direction shut, the client's orderly end looks like a
+                    // hangup, and there may be something to be read before it.
+                    if hangup && !conn.shut {
+                        return worker.hung_up(conn);
+                    }
+                    worker.moved(conn, readable, writable, read_closed)
+                });
             }
             Happened::Ended(id, end, guest) => {
                 let Some(key) = self.guests.remove(&id) else { return };
