@@ -5,12 +5,13 @@
 //! computing, and those get a bounded time a turn, so that one that spins costs the others
 //! no more than that.
 
+mod mailbox;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Wake, Waker};
+use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Registry, Token};
@@ -18,6 +19,7 @@ use mio::{Events, Poll, Registry, Token};
 use crate::guest::{Guest, Step, Trap};
 use crate::wasi;
 use crate::watch::Watched;
+use mailbox::Mailbox;
 
 /// Fuel of one slice; a few hundred microseconds of computing.
 pub const SLICE_FUEL: u64 = 100_000;
@@ -116,39 +118,6 @@ struct Running {
     park: u64,
 }
 
-/// Where wakers of any thread leave the slots to be run.
-struct Mailbox {
-    slots: Mutex<Vec<usize>>,
-    asleep: AtomicBool,
-    waker: mio::Waker,
-}
-
-impl Mailbox {
-    fn put(&self, slot: usize) {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
-        // A system call only if there is somebody to be woken.
-        if self.asleep.swap(false, Ordering::SeqCst) {
-            // If this fails the loop still comes round with its next timer or event.
-            let _ = self.waker.wake();
-        }
-    }
-}
-
-struct SlotWaker {
-    slot: usize,
-    mailbox: Arc<Mailbox>,
-}
-
-impl Wake for SlotWaker {
-    fn wake(self: Arc<Self>) {
-        self.mailbox.put(self.slot);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.mailbox.put(self.slot);
-    }
-}
-
 /// No guest has this slot: waking it only ends the poll.
 const NO_SLOT: usize = usize::MAX;
 
@@ -161,7 +130,6 @@ impl Scheduler {
     pub fn new() -> io::Result<Scheduler> {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), WAKE)?;
-        let mailbox = Mailbox { slots: Mutex::default(), asleep: AtomicBool::new(false), waker };
         Ok(Scheduler {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
@@ -172,7 +140,7 @@ impl Scheduler {
             alarms: BinaryHeap::new(),
             alarms_kept: 0,
             serial: 0,
-            mailbox: Arc::new(mailbox),
+            mailbox: Arc::new(Mailbox::new(waker)),
             slice_fuel: SLICE_FUEL,
         })
     }
@@ -184,7 +152,7 @@ impl Scheduler {
 
     /// Ends the wait of a turn, from any thread.
     pub fn waker(&self) -> Waker {
-        Waker::from(Arc::new(SlotWaker { slot: NO_SLOT, mailbox: self.mailbox.clone() }))
+        self.mailbox.waker(NO_SLOT)
     }
 
     /// Guests that have not ended.
@@ -215,8 +183,8 @@ impl Scheduler {
     pub fn spawn(&mut self, guest: Guest, until: Option<Instant>) -> GuestId {
         let slot = self.free.pop().unwrap_or_else(|| {
             let slot = self.slots.len();
-            let waker = SlotWaker { slot, mailbox: self.mailbox.clone() };
-            self.slots.push(Slot { generation: 0, waker: Arc::new(waker).into(), running: None });
+            let waker = self.mailbox.waker(slot);
+            self.slots.push(Slot { generation: 0, waker, running: None });
             slot
         });
         let generation = self.next_serial();
@@ -280,7 +248,7 @@ impl Scheduler {
         for event in &self.events {
             let Token(token) = event.token();
             if token < FOREIGN {
-                self.mailbox.slots.lock().unwrap_or_else(PoisonError::into_inner).push(token);
+                self.mailbox.leave(token);
             } else if token != WAKE.0 {
                 happened.push(Happened::Io {
                     token: event.token(),
@@ -291,8 +259,7 @@ impl Scheduler {
                 });
             }
         }
-        let slots = std::mem::take(&mut *self.mailbox());
-        slots.into_iter().for_each(|slot| self.wake(slot));
+        self.mailbox.take().into_iter().for_each(|slot| self.wake(slot));
         self.ring(happened);
         for _ in 0..self.woken.len() {
             let Some(slot) = self.woken.pop_front() else { break };
@@ -309,10 +276,6 @@ impl Scheduler {
         Ok(())
     }
 
-    fn mailbox(&self) -> std::sync::MutexGuard<'_, Vec<usize>> {
-        self.mailbox.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn wait(&mut self, idle: Option<Duration>) -> io::Result<()> {
         let next = self
             .alarms
@@ -323,13 +286,13 @@ impl Scheduler {
             (next, idle) => next.or(idle),
         };
         // From here on a waker rings; what came before is in the mailbox already.
-        self.mailbox.asleep.store(true, Ordering::SeqCst);
+        self.mailbox.set_asleep(true);
         let busy = !self.woken.is_empty() || !self.computing.is_empty();
-        if busy || !self.mailbox().is_empty() {
+        if busy || !self.mailbox.is_empty() {
             timeout = Some(Duration::ZERO);
         }
         let result = self.poll.poll(&mut self.events, timeout);
-        self.mailbox.asleep.store(false, Ordering::SeqCst);
+        self.mailbox.set_asleep(false);
         match result {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.events.clear();
