@@ -1,8 +1,11 @@
-//! How a waker, on whatever thread, reaches the scheduler.
+//! How a scheduler is woken from other threads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
+
+/// No guest has this slot: waking it only ends the poll.
+pub(super) const NO_SLOT: usize = usize::MAX;
 
 /// Where wakers of any thread leave the slots to be run.
 pub(super) struct Mailbox {
@@ -12,33 +15,29 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    /// One that ends a poll with `waker`.
-    pub(super) fn new(waker: mio::Waker) -> Mailbox {
-        Mailbox { slots: Mutex::default(), asleep: AtomicBool::new(false), waker }
+    pub fn new(waker: mio::Waker) -> Arc<Mailbox> {
+        Arc::new(Mailbox { slots: Mutex::default(), asleep: AtomicBool::new(false), waker })
     }
 
-    /// A waker that leaves this slot here.
-    pub(super) fn waker(self: &Arc<Self>, slot: usize) -> Waker {
+    /// A waker that puts `slot` in.
+    pub fn waker(self: &Arc<Mailbox>, slot: usize) -> Waker {
         Waker::from(Arc::new(SlotWaker { slot, mailbox: self.clone() }))
     }
 
-    /// Leaves a slot here, and wakes nobody.
-    pub(super) fn leave(&self, slot: usize) {
-        self.slots().push(slot);
+    /// From here on putting something in rings; `true` if something is in already.
+    pub fn sleep(&self) -> bool {
+        self.asleep.store(true, Ordering::SeqCst);
+        !self.slots().is_empty()
     }
 
-    /// Everything that was left here.
-    pub(super) fn take(&self) -> Vec<usize> {
-        std::mem::take(&mut *self.slots())
+    /// Nobody needs to be woken any more.
+    pub fn awake(&self) {
+        self.asleep.store(false, Ordering::SeqCst);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.slots().is_empty()
-    }
-
-    /// Whether there is somebody to be woken by what comes.
-    pub(super) fn set_asleep(&self, asleep: bool) {
-        self.asleep.store(asleep, Ordering::SeqCst);
+    /// Takes everything out.
+    pub fn take(&self) -> Vec<usize> {
+        std::mem::take(&mut self.slots())
     }
 
     fn slots(&self) -> MutexGuard<'_, Vec<usize>> {
@@ -46,7 +45,7 @@ impl Mailbox {
     }
 
     fn put(&self, slot: usize) {
-        self.leave(slot);
+        self.slots().push(slot);
         // A system call only if there is somebody to be woken.
         if self.asleep.swap(false, Ordering::SeqCst) {
             // If this fails the loop still comes round with its next timer or event.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tinyhost::serve::log::STDERR_PER_SECOND_PER_GUEST;
 use tinyhost::serve::{Config, Outcome, Refusal};
-use tinyhost::vfs::{Name, Namespace, Node, Open, mem};
+use tinyhost::vfs::{Name, Namespace, Open, mem};
 
 use crate::support::{Running, assembled, program, serve};
 
