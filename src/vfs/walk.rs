@@ -155,8 +155,8 @@ pub enum Follow {
 /// # Errors
 ///
 /// ENOENT for an empty path or a missing directory on the way, ENOTDIR for something else
-/// on the way, ENAMETOOLONG (also beyond [`DEPTH_MAX`]), EINVAL for a NUL, ELOOP after [`LINKS_MAX`] links, and
-/// ENOTCAPABLE for everything that would lead above `base`.
+/// on the way, ENAMETOOLONG (also beyond [`DEPTH_MAX`]), EINVAL for a NUL, ELOOP after
+/// [`LINKS_MAX`] links, and ENOTCAPABLE for everything that would lead above `base`.
 pub fn walk<'p>(base: &Place, path: &'p str, follow: Follow) -> Result<Walked<'p>> {
     if path.is_empty() {
         return Err(Errno::Noent);
