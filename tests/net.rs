@@ -84,7 +84,7 @@ fn what_is_no_network_name_never_dials() {
         ("tcp/localhost", Errno::Noent),
         ("tcp/localhost/0", Errno::Inval),
         ("tcp/localhost/70000", Errno::Inval),
-        ("tcp/localhost/80/x", Errno::Notdir),
+        ("tcp/localhost/80/x", Errno::Noent),
         ("tcp/a:b/80", Errno::Inval),
         ("tcp//80", Errno::Inval),
         ("udp/localhost", Errno::Noent),
@@ -93,7 +93,8 @@ fn what_is_no_network_name_never_dials() {
         ("accept/example.org:8080", Errno::Inval),
         ("accept/127.0.0.1:70000", Errno::Inval),
         ("accept/127.0.0.1:80,port", Errno::Inval),
-        ("accept/127.0.0.1:80/x", Errno::Notdir),
+        ("localhost:80/x", Errno::Noent),
+        ("accept/127.0.0.1:80/x", Errno::Noent),
     ];
     for (path, errno) in cases {
         let opened = world.node(path).and_then(|node| node.open(READ_WRITE));

@@ -13,6 +13,10 @@ use super::rule::port;
 use super::{Net, accept};
 use crate::vfs::{Emit, Errno, File, Filetype, Name, Node, Open, Result, Stat};
 
+/// What a name is that goes on where it should end: not in the way of a file below a file,
+/// but none of ours.
+const TOO_MANY_PARTS: Errno = Errno::Noent;
+
 /// `tcp`, `udp` and `accept`, and the `HOST` in `tcp/HOST/PORT`.
 enum Place {
     Root(Filetype),
@@ -119,6 +123,10 @@ impl Node for Dial {
     fn open(&self, _how: Open) -> Result<Box<dyn File>> {
         dial(&self.0, &self.1)
     }
+
+    fn lookup(&self, _name: Name<'_>) -> Result<Arc<dyn Node>> {
+        Err(TOO_MANY_PARTS)
+    }
 }
 
 impl Node for Accept {
@@ -128,6 +136,10 @@ impl Node for Accept {
 
     fn open(&self, _how: Open) -> Result<Box<dyn File>> {
         accept::accept(&self.0, self.1)
+    }
+
+    fn lookup(&self, _name: Name<'_>) -> Result<Arc<dyn Node>> {
+        Err(TOO_MANY_PARTS)
     }
 }
 
