@@ -5,6 +5,8 @@ mod guest;
 mod program;
 #[cfg(all(unix, feature = "net"))]
 pub mod sched;
+#[cfg(all(unix, feature = "cli"))]
+pub mod serve;
 pub mod vfs;
 pub mod wasi;
 #[cfg(all(unix, feature = "net"))]

@@ -66,6 +66,8 @@ pub enum Happened {
         readable: bool,
         /// Writing won't block, or fails.
         writable: bool,
+        /// Both directions are over: the other end has reset it, or is gone.
+        hangup: bool,
     },
     /// A time set by the caller has come.
     Time(u64),
@@ -193,6 +195,20 @@ impl Scheduler {
         self.len() == 0
     }
 
+    /// Guests that wait for something.
+    pub fn parked(&self) -> usize {
+        self.len().saturating_sub(self.woken.len() + self.computing.len())
+    }
+
+    /// Takes a guest that was stepped already and is computing still: it has no claim to go
+    /// before the others that are.
+    pub fn spawn_computing(&mut self, guest: Guest, until: Option<Instant>) -> GuestId {
+        let id = self.spawn(guest, until);
+        let slot = self.woken.pop_back().expect("spawn has put it there");
+        self.computing.push_back(slot);
+        id
+    }
+
     /// Takes a guest, to be run in the next turn, and ended if it still runs at `until`.
     pub fn spawn(&mut self, guest: Guest, until: Option<Instant>) -> GuestId {
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -268,6 +284,7 @@ impl Scheduler {
                     token: event.token(),
                     readable: event.is_readable() || event.is_error(),
                     writable: event.is_writable() || event.is_error(),
+                    hangup: event.is_error() || event.is_write_closed(),
                 });
             }
         }

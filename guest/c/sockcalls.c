@@ -17,14 +17,15 @@ static void tell(const char *what, ssize_t count, const char *text) {
     if (count < 0) {
         printf("%s: %s\n", what, strerror(errno));
     } else {
-        printf("%s: %zd %.*s\n", what, count, text ? (int)count : 0, text ? text : "");
+        printf("%s: %zd%s%.*s\n", what, count, text ? " " : "", text ? (int)count : 0, text);
     }
     fflush(stdout);
 }
 
 static void receive(const char *what, int fd, size_t size, int flags) {
     char text[64];
-    tell(what, recv(fd, text, size, flags), text);
+    ssize_t count = recv(fd, text, size, flags);
+    tell(what, count, count > 0 ? text : NULL);
 }
 
 static int accept_preopened(void) {
@@ -37,12 +38,24 @@ static int accept_preopened(void) {
     return accept(fd, &from, &size);
 }
 
+/* With O_NONBLOCK a dial still waits until it is connected, an accept does not wait. */
+static int open_stream(const char *path) {
+    int fd = open(path, O_RDWR | O_NONBLOCK);
+    if (fd >= 0) {
+        fcntl(fd, F_SETFL, 0);
+    } else if (errno == EAGAIN) {
+        tell("open", fd, NULL);
+        fd = open(path, O_RDWR);
+    }
+    return fd;
+}
+
 int main(int argc, char **argv) {
     if (argc != 2) {
         fprintf(stderr, "usage: sockcalls FILE\n");
         return 2;
     }
-    int fd = strcmp(argv[1], "-") == 0 ? accept_preopened() : open(argv[1], O_RDWR);
+    int fd = strcmp(argv[1], "-") == 0 ? accept_preopened() : open_stream(argv[1]);
     if (fd < 0) {
         perror("sockcalls");
         return 1;

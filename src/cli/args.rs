@@ -12,6 +12,7 @@ pub struct Args {
 /// What to do.
 #[derive(FromArgs, Debug)]
 #[argh(subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, made once")]
 pub enum Command {
     /// `tinyhost run`
     Run(Run),
@@ -104,6 +105,51 @@ pub struct Serve {
     /// where /dev/accept may listen: ADDR:PORT
     #[argh(option, arg_name = "rule")]
     pub net_listen: Vec<String>,
+    /// what one guest serves: line (default), or connection: its stdin and stdout
+    #[argh(option, arg_name = "unit")]
+    pub per: Option<String>,
+    /// event loops (as many as processors)
+    #[argh(option, arg_name = "count")]
+    pub workers: Option<String>,
+    /// load the program anew when its file changes (SIGHUP does at any time)
+    #[argh(switch)]
+    pub watch: bool,
+    /// connections at once (1024)
+    #[argh(option, arg_name = "count")]
+    pub max_conns: Option<String>,
+    /// connections at once from one address (64)
+    #[argh(option, arg_name = "count")]
+    pub max_conns_per_addr: Option<String>,
+    /// length of a line (64K)
+    #[argh(option, arg_name = "size")]
+    pub max_line: Option<String>,
+    /// length of a reply (8M)
+    #[argh(option, arg_name = "size")]
+    pub max_reply: Option<String>,
+    /// time for a line, from its first byte to its reply's last (5s)
+    #[argh(option, arg_name = "time")]
+    pub timeout: Option<String>,
+    /// time a connection may be silent (60s)
+    #[argh(option, arg_name = "time")]
+    pub idle: Option<String>,
+    /// memory of a guest (64M)
+    #[argh(option, arg_name = "size")]
+    pub memory: Option<String>,
+    /// fuel of a guest, about one an instruction (no limit but its time)
+    #[argh(option, arg_name = "count")]
+    pub fuel: Option<String>,
+    /// files a guest can have open (64)
+    #[argh(option, arg_name = "count")]
+    pub max_fds: Option<String>,
+    /// where to answer GET /metrics and /healthz: ADDR:PORT
+    #[argh(option, arg_name = "addr")]
+    pub metrics: Option<String>,
+    /// error, warn, info, debug (a record for each line) or trace (info)
+    #[argh(option, arg_name = "level")]
+    pub log_level: Option<String>,
+    /// text or json (text)
+    #[argh(option, arg_name = "format")]
+    pub log_format: Option<String>,
     /// the program, and its arguments
     #[argh(positional, greedy)]
     pub command: Vec<String>,

@@ -3,29 +3,54 @@
 use std::io::Write;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use tinyhost::serve::log::{Format, print};
 
-/// `tinyhost: text`, one record a line.
-struct Plain;
+/// How records look.
+enum Logger {
+    /// `tinyhost: text`
+    Plain,
+    /// With time, level and facts.
+    Full(Format),
+}
 
-impl Log for Plain {
+impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Warn || metadata.target().starts_with("tinyhost")
+        match self {
+            Logger::Plain => {
+                metadata.level() <= Level::Warn || metadata.target().starts_with("tinyhost")
+            }
+            Logger::Full(_) => true,
+        }
     }
 
     fn log(&self, record: &Record<'_>) {
         if !self.enabled(record.metadata()) {
             return;
         }
+        let mut out = std::io::stderr().lock();
         // A standard error that is gone is no reason to end a guest.
-        let _ = writeln!(std::io::stderr().lock(), "tinyhost: {}", record.args());
+        let _ = match self {
+            Logger::Plain => writeln!(out, "tinyhost: {}", record.args()),
+            Logger::Full(format) => print(&mut out, record, *format),
+        };
     }
 
     fn flush(&self) {}
 }
 
-/// For `run`: only what the user should know: warnings, and where tinyhost itself listens
-/// or what it could not look up.
+fn install(logger: Logger, level: LevelFilter) {
+    // Only one is ever installed in a process.
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// For `run`: what the user should know, which is where the guest listens, too.
 pub fn plain() {
-    let level = log::set_logger(&Plain).map(|()| LevelFilter::Info);
-    log::set_max_level(level.unwrap_or(LevelFilter::Off));
+    install(Logger::Plain, LevelFilter::Info);
+}
+
+/// For `serve`.
+pub fn full(format: Format, level: LevelFilter) {
+    install(Logger::Full(format), level);
 }

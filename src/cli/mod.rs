@@ -4,6 +4,7 @@
 //! bound or started.
 
 pub mod args;
+mod inherited;
 mod logger;
 mod mounts;
 mod run;

@@ -123,21 +123,43 @@ fn insert(builder: Builder, mount: &Mount, node: Arc<dyn Node>) -> Outcome<Build
     })
 }
 
-/// The mounts, opened. What they are is shared by all guests; `/dev` comes last.
-pub fn open(mounts: &[Mount], dev: Option<Dev>, net: &Net) -> Outcome<Namespace> {
-    let mut builder = Namespace::builder();
-    for mount in mounts {
-        let mut node = node(mount, net)?;
-        if mount.read_only {
-            node = Arc::new(ReadOnly(node));
+/// The mounts of a command line, opened: what they hold is shared by all guests.
+pub struct Opened(Vec<(Mount, Arc<dyn Node>)>);
+
+impl Opened {
+    /// Opens them all.
+    ///
+    /// # Errors
+    ///
+    /// If one can't be, which is named.
+    pub fn new(mounts: &[Mount], net: &Net) -> Outcome<Opened> {
+        let open = |mount: &Mount| {
+            let mut node = node(mount, net)?;
+            if mount.read_only {
+                node = Arc::new(ReadOnly(node));
+            }
+            Ok((mount.clone(), node))
+        };
+        Ok(Opened(mounts.iter().map(open).collect::<Outcome<_>>()?))
+    }
+
+    /// The namespace of a guest, with `dev` as its last mount.
+    ///
+    /// # Errors
+    ///
+    /// If something else is mounted at `/dev`.
+    pub fn namespace(&self, dev: Option<Dev>) -> Outcome<Namespace> {
+        let mut builder = Namespace::builder();
+        for (mount, node) in &self.0 {
+            builder = insert(builder, mount, node.clone())?;
         }
-        builder = insert(builder, mount, node)?;
+        if let Some(dev) = dev {
+            let taken =
+                |error| Failure::usage(format!("{error} (or leave ours out with --no-dev)"));
+            builder = builder.mount("/dev", Arc::new(dev)).map_err(taken)?;
+        }
+        Ok(builder.build())
     }
-    if let Some(dev) = dev {
-        let taken = |error| Failure::usage(format!("{error} (or leave ours out with --no-dev)"));
-        builder = builder.mount("/dev", Arc::new(dev)).map_err(taken)?;
-    }
-    Ok(builder.build())
 }
 
 fn node(mount: &Mount, net: &Net) -> Outcome<Arc<dyn Node>> {

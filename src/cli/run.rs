@@ -97,7 +97,7 @@ fn address(text: &str) -> Outcome<SocketAddr> {
 fn guest(plan: &Plan, program: &Program) -> Outcome<Guest> {
     let net = Net::new(plan.net.clone());
     let dev = plan.dev.then(|| Dev::with_net(net.clone()));
-    let namespace = mounts::open(&plan.mounts, dev, &net)?;
+    let namespace = mounts::Opened::new(&plan.mounts, &net)?.namespace(dev)?;
     // argv[0] is the name of the file, as elsewhere: a guest has no use for its path.
     let name = plan.program.rsplit('/').next().unwrap_or(&plan.program);
     let mut cx = WasiCtx::builder().namespace(namespace).exit_on_broken_pipe();

@@ -1,13 +1,222 @@
 //! `tinyhost serve`.
 
+use std::net::{Ipv6Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use log::LevelFilter;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tinyhost::serve::log::Format;
+use tinyhost::serve::{Config, Handle, Limits, Server, Unit};
+use tinyhost::vfs::dev::Dev;
+use tinyhost::vfs::net::Net;
+use tinyhost::{Config as Compile, Program};
+
 use super::args::Serve;
-use super::{Failure, Outcome};
+use super::{Failure, Outcome, environment, inherited, load, logger, mounts, plain, policy, units};
+
+/// The port the demo was given at; where `/dev/localhost:1997` leads.
+const PORT: u16 = 1997;
+
+/// What is run if no program is given.
+const ECHO: &[u8] = include_bytes!("../../fixtures/echo.wasm");
 
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
 ///
 /// Whatever keeps it from being started.
-pub fn serve(_args: Serve) -> Outcome<u8> {
-    Err(Failure::not_started("to come"))
+pub fn serve(args: Serve) -> Outcome<u8> {
+    let handed_over = inherited::listeners()?;
+    let (format, level) = logging(&args)?;
+    logger::full(format, level);
+    let config = config(args, handed_over)?;
+    raise_descriptor_limit();
+    let server = Server::bind(config).map_err(Failure::not_started)?;
+    for addr in server.local_addrs() {
+        log::info!("listening on {addr}");
+    }
+    if let Some(addr) = server.metrics_addr() {
+        log::info!("metrics on http://{addr}/metrics");
+    }
+    obey_signals(server.handle())?;
+    server.run().map_err(|error| Failure::not_started(plain(&error)))?;
+    log::info!("stopped");
+    Ok(0)
+}
+
+fn logging(args: &Serve) -> Outcome<(Format, LevelFilter)> {
+    let format = match args.log_format.as_deref() {
+        None | Some("text") => Format::Text,
+        Some("json") => Format::Json,
+        Some(other) => {
+            return Err(Failure::usage(format!("--log-format '{other}': write text or json")));
+        }
+    };
+    let level = args.log_level.as_deref().unwrap_or("info").parse().map_err(|_| {
+        Failure::usage("--log-level: write error, warn, info, debug (one line per line) or trace")
+    })?;
+    Ok((format, level))
+}
+
+fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
+    let limits = limits(&args)?;
+    let policy = policy(&args.net, &args.net_listen)?;
+    let env = environment(&args.env)?;
+    let mounts = mounts::parse(&args.dir, &args.mount)?;
+    let unit = match args.per.as_deref() {
+        None | Some("line") => Unit::Line,
+        Some("connection") => Unit::Connection,
+        Some(other) => {
+            return Err(Failure::usage(format!("--per '{other}': write line or connection")));
+        }
+    };
+    let metrics = args.metrics.as_deref().map(|text| address("--metrics", text)).transpose()?;
+    let workers = match &args.workers {
+        Some(text) => usize::try_from(units::count("--workers", text)?).unwrap_or(usize::MAX),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    if !(1..=WORKERS_MAX).contains(&workers) {
+        return Err(Failure::usage(format!("--workers: write a number from 1 to {WORKERS_MAX}")));
+    }
+    let binds = args.bind.iter().map(|t| address("--bind", t)).collect::<Outcome<Vec<_>>>()?;
+
+    let compile = Compile::default();
+    let mut command = args.command.into_iter();
+    let (program, name, path) = match command.next() {
+        Some(path) => {
+            let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
+            (load(&path, &compile)?, name, Some(path))
+        }
+        None => {
+            let echo = Program::with(&compile, ECHO);
+            (echo.expect("the tests run it"), "echo".to_owned(), None)
+        }
+    };
+    if args.watch && path.is_none() {
+        return Err(Failure::usage("--watch needs a program whose file can be watched"));
+    }
+    let net = Net::new(tinyhost::vfs::net::Config { policy, ..Default::default() });
+    // Mounts are opened once, so that a missing one is found now; what they hold is shared.
+    let opened = Arc::new(mounts::Opened::new(&mounts, &net)?);
+    let dev = !args.no_dev;
+    opened.namespace(dev.then(|| Dev::with_net(net.for_guest())))?;
+
+    let mut config = Config::new(program, name);
+    config.args = command.collect();
+    config.env = env;
+    config.namespace = Arc::new(move || {
+        let dev = dev.then(|| Dev::with_net(net.for_guest()));
+        opened.namespace(dev).expect("it could be made before")
+    });
+    (config.unit, config.keep_open, config.workers) = (unit, args.keep_open, workers);
+    (config.limits, config.metrics) = (limits, metrics);
+    config.watch = path.as_ref().filter(|_| args.watch).map(PathBuf::from);
+    config.reload = path.map(|path| {
+        let load: tinyhost::serve::Load =
+            Arc::new(move || load(&path, &compile).map_err(|failure| failure.text));
+        load
+    });
+    config.listeners = handed_over.into_iter().map(Arc::new).collect();
+    if binds.is_empty() && config.listeners.is_empty() {
+        config.listeners = default_listeners()?;
+    }
+    config.binds = binds;
+    Ok(config)
+}
+
+/// More threads than any machine this runs on has processors.
+const WORKERS_MAX: usize = 1024;
+
+fn limits(args: &Serve) -> Outcome<Limits> {
+    let mut limits = Limits::default();
+    let count = |option: &str, text: &Option<String>, default: usize| match text {
+        Some(text) => {
+            units::count(option, text).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+        }
+        None => Ok(default),
+    };
+    let size = |option: &str, text: &Option<String>, default| match text {
+        Some(text) => units::size(option, text),
+        None => Ok(default),
+    };
+    let time = |option: &str, text: &Option<String>, default| match text {
+        Some(text) => units::time(option, text),
+        None => Ok(default),
+    };
+    limits.max_conns = count("--max-conns", &args.max_conns, limits.max_conns)?;
+    limits.max_conns_per_addr =
+        count("--max-conns-per-addr", &args.max_conns_per_addr, limits.max_conns_per_addr)?;
+    limits.max_line = size("--max-line", &args.max_line, limits.max_line)?;
+    limits.max_reply = size("--max-reply", &args.max_reply, limits.max_reply)?;
+    limits.timeout = time("--timeout", &args.timeout, limits.timeout)?;
+    limits.idle = time("--idle", &args.idle, limits.idle)?;
+    limits.memory = size("--memory", &args.memory, limits.memory)?;
+    limits.fuel = args.fuel.as_deref().map(|t| units::count("--fuel", t)).transpose()?;
+    limits.max_fds = count("--max-fds", &args.max_fds, limits.max_fds)?;
+    Ok(limits)
+}
+
+fn address(option: &str, text: &str) -> Outcome<SocketAddr> {
+    text.parse().map_err(|_| {
+        Failure::usage(format!(
+            "{option} '{text}' is no address: write {option} 127.0.0.1:1997 or {option} [::1]:1997"
+        ))
+    })
+}
+
+/// Both loopback addresses; a machine without IPv6 has only one.
+fn default_listeners() -> Outcome<Vec<Arc<TcpListener>>> {
+    let bind =
+        |addr: SocketAddr| TcpListener::bind(addr).map(Arc::new).map_err(|error| (addr, error));
+    let failed = |(addr, error): (SocketAddr, std::io::Error)| {
+        Failure::not_started(format!(
+            "can't listen on {addr}: {}: choose another with --bind ADDR:PORT (port 0 takes a \
+             free one)",
+            plain(&error)
+        ))
+    };
+    let mut listeners = vec![bind(([127, 0, 0, 1], PORT).into()).map_err(failed)?];
+    match bind((Ipv6Addr::LOCALHOST, PORT).into()) {
+        Ok(listener) => listeners.push(listener),
+        Err((addr, error)) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            return Err(failed((addr, error)));
+        }
+        Err((addr, error)) => log::info!("not on {addr}: {}", plain(&error)),
+    }
+    Ok(listeners)
+}
+
+/// A connection is a descriptor, and the usual soft limit of 1024 is soon reached.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        log::warn!("the limit of open files could not be raised: {error}");
+    }
+}
+
+/// SIGHUP loads the program anew; SIGINT and SIGTERM end the server, the second one at once.
+fn obey_signals(handle: Handle) -> Outcome<()> {
+    let failed = |error: std::io::Error| {
+        Failure::not_started(format!("signals can't be handled: {}", plain(&error)))
+    };
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(failed)?;
+    let obey = move || {
+        let mut stopping = false;
+        for signal in signals.forever() {
+            if signal == SIGHUP {
+                handle.reload();
+            } else if std::mem::replace(&mut stopping, true) {
+                std::process::exit(128 + signal);
+            } else {
+                log::info!("stopping: running lines may finish");
+                handle.shutdown();
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(obey).map_err(failed)?;
+    Ok(())
 }

@@ -99,6 +99,8 @@ pub struct Fds {
     /// No number below this one is free.
     lowest: usize,
     limit: usize,
+    /// The guest wanted more than the limit and was refused.
+    pub(crate) refused: bool,
 }
 
 /// Numbers a guest can have at the most, whatever it is configured with.
@@ -113,6 +115,7 @@ impl Fds {
             free: Vec::new(),
             lowest: 0,
             limit: limit.min(FDS_MAX),
+            refused: false,
         }
     }
 
@@ -150,8 +153,9 @@ impl Fds {
     }
 
     /// EMFILE if no more can be opened. To be asked before the host is.
-    pub fn room(&self) -> Result<(), Errno> {
+    pub fn room(&mut self) -> Result<(), Errno> {
         let free = self.lowest < self.numbers.len() || self.numbers.len() < self.limit;
+        self.refused |= !free;
         if free { Ok(()) } else { Err(Errno::Mfile) }
     }
 

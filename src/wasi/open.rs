@@ -200,9 +200,11 @@ impl Wish {
     }
 
     fn open_directory(&self, place: Place, path: &str) -> Result<Opened, Errno> {
-        let file = open_directory(&place, Open { read: true, ..Open::default() });
-        if self.base.has(Rights::FD_WRITE) || self.creates() || self.oflags.has(Oflags::TRUNC) {
-            // /dev/tcp/HOST is there to be walked through; opened, it lacks its port.
+        let changes = Oflags::CREAT | Oflags::TRUNC;
+        let write = self.base.has(Rights::FD_WRITE) || self.oflags & changes != Oflags::NONE;
+        let file = open_directory(&place, Open { read: true, write, truncate: false });
+        if write {
+            // /dev/tcp/HOST is there to be walked through; dialled, it lacks its port.
             let incomplete = file.is_err_and(|errno| errno == Errno::Noent);
             return Err(if incomplete { Errno::Noent } else { Errno::Isdir });
         }

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of it")]
 
+#[cfg(feature = "cli")]
+pub mod program;
+
 use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -14,7 +17,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tinyhost::Errno;
 use tinyhost::vfs::net::{Answer, Config, Net, Policy, Resolver};
-use tinyhost::vfs::walk::walk;
+use tinyhost::vfs::walk::{Follow, walk};
 use tinyhost::vfs::{File, Filetype, Interest, Name, Namespace, Node, Open, Result, Stat, Wait};
 
 /// No test waits longer for anything.
@@ -68,7 +71,7 @@ impl World {
 
     pub fn node(&self, path: &str) -> Result<Arc<dyn Node>> {
         let base = &self.namespace.preopens()[0].place;
-        Ok(walk(base, path, true)?.existing()?.0.node)
+        Ok(walk(base, path, Follow::Yes)?.existing()?.0.node)
     }
 
     pub fn open(&self, path: &str, how: Open) -> Result<Box<dyn File>> {

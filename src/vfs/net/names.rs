@@ -75,13 +75,11 @@ impl Node for Directory {
     }
 
     /// Lists nothing: there is a name for every host of the internet. `tcp/HOST` is only
-    /// there to be walked through; opened, it is a name with its port missing.
+    /// there to be walked through; opened, it is a name with its port missing, as all of
+    /// these are for whoever wants to write to them.
     fn open(&self, how: Open) -> Result<Box<dyn File>> {
-        match self.place {
-            Place::Host(..) => Err(Errno::Noent),
-            _ if how.write => Err(Errno::Isdir),
-            _ => Ok(Box::new(Listing)),
-        }
+        let incomplete = how.write || matches!(self.place, Place::Host(..));
+        if incomplete { Err(Errno::Noent) } else { Ok(Box::new(Listing)) }
     }
 
     fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {

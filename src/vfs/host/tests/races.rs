@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::*;
-use crate::vfs::walk::{Walked, walk};
+use crate::vfs::walk::{Follow, Walked, walk};
 use crate::vfs::{Filetype, SetTime, Times};
 
 /// `tree`, where a guest is, and `outside`, where the same names lead to other things.
@@ -82,17 +82,17 @@ fn a_directory_moved_out_is_no_way_up() {
     let scratch = arena();
     fs::create_dir_all(scratch.path("tree/a/b")).unwrap();
     let base = base(tree(&scratch));
-    let (b, _) = walk(&base, "a/b", false).unwrap().existing().unwrap();
+    let (b, _) = walk(&base, "a/b", Follow::IfSlash).unwrap().existing().unwrap();
     b.node.open(READ).unwrap();
     fs::rename(scratch.path("tree/a/b"), scratch.path("outside/b")).unwrap();
-    assert_eq!(walk(&b, "../file", false).err(), Some(Errno::Notcapable));
-    assert_eq!(walk(&base, "a/b/../../file", false).err(), Some(Errno::Noent));
+    assert_eq!(walk(&b, "../file", Follow::IfSlash).err(), Some(Errno::Notcapable));
+    assert_eq!(walk(&base, "a/b/../../file", Follow::IfSlash).err(), Some(Errno::Noent));
 }
 
 /// What a guest might try, over and over, with a path that changes its meaning meanwhile.
 fn attack(base: &Place, random: &mut Random) -> Result<()> {
     let path = random.pick(&["swap/file", "leaf", "swap/new", "swap/./file", "swap/sub/../file"]);
-    let follow = random.below(2) == 0;
+    let follow = [Follow::Yes, Follow::IfSlash, Follow::No][random.below(3)];
     let Walked::Entry(entry) = walk(base, path, follow)? else { return Ok(()) };
     let dir = &entry.dir.node;
     match random.below(6) {

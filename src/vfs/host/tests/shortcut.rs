@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, symlink};
 
 use super::*;
-use crate::vfs::walk::{Walked, walk};
+use crate::vfs::walk::{Follow, Walked, walk};
 use crate::vfs::{Filetype, Stat};
 
 const NAMES: [&str; 5] = ["a", "b", "c", "é", "..."];
@@ -48,7 +48,7 @@ fn inodes(at: &Path, into: &mut BTreeSet<u64>) {
 }
 
 /// What a walk found, in words that can be compared; times differ, as walking reads links.
-fn outcome(base: &Place, path: &str, follow: bool) -> (String, Vec<u64>) {
+fn outcome(base: &Place, path: &str, follow: Follow) -> (String, Vec<u64>) {
     let brief = |stat: Stat| (stat.dev, stat.ino, stat.filetype, stat.size, stat.nlink);
     let seen = |place: &Place| brief(place.node.stat().unwrap());
     match walk(base, path, follow) {
@@ -67,7 +67,7 @@ fn outcome(base: &Place, path: &str, follow: bool) -> (String, Vec<u64>) {
 fn bases(node: &Arc<dyn Node>) -> Vec<Place> {
     let root = base(node.clone());
     let below = ["a", "b/a", "c/b"].iter().filter_map(|path| {
-        let (place, stat) = walk(&root, path, false).and_then(Walked::existing).ok()?;
+        let (place, stat) = walk(&root, path, Follow::IfSlash).and_then(Walked::existing).ok()?;
         (stat.filetype == Filetype::Directory).then_some(place)
     });
     [root.clone()].into_iter().chain(below).collect()
@@ -90,7 +90,7 @@ fn the_shortcut_is_the_walk() {
         for _ in 0..600 {
             let which = random.below(quick.len());
             let path = random_path(&mut random, true);
-            let follow = random.below(2) == 0;
+            let follow = [Follow::Yes, Follow::IfSlash, Follow::No][random.below(3)];
             let (quick, slow) = (&quick[which], &slow[which]);
             let (expected, arrived) = outcome(slow, &path, follow);
             assert_eq!(outcome(quick, &path, follow).0, expected, "{path:?}, seed {seed}");

@@ -1,0 +1,234 @@
+//! Taking connections, and spreading them over the workers.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Token};
+
+use super::Unit;
+use super::conn::Conn;
+use super::limits::Ticket;
+use super::link::Link;
+use super::log::{Bucket, TARGET};
+use super::metrics::{Refusal, add};
+use super::worker::{ACCEPT_AGAIN, Worker};
+
+/// Connections accepted before those that are there are looked after.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// How long nothing is accepted after the system had no descriptors left.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// A connection accepted by one worker for another.
+pub(super) struct Arrival {
+    stream: TcpStream,
+    peer: SocketAddr,
+    local: SocketAddr,
+    ticket: Ticket,
+}
+
+/// A worker's copy of the listeners.
+pub(super) struct Listeners {
+    sockets: Vec<Listening>,
+    /// Accepting rests until an alarm.
+    paused: bool,
+    /// The system was short of descriptors, and nothing was accepted since.
+    starved: bool,
+    refusals: Bucket,
+}
+
+struct Listening {
+    socket: TcpListener,
+    addr: SocketAddr,
+    /// There may be connections waiting.
+    ready: bool,
+}
+
+/// Tokens of listeners: this bit, and a number.
+pub(super) const LISTENER: usize = 1 << 63;
+
+impl Listeners {
+    pub fn new(
+        listeners: &[std::sync::Arc<std::net::TcpListener>],
+        registry: &mio::Registry,
+    ) -> io::Result<Listeners> {
+        let mut sockets = Vec::new();
+        for (index, listener) in listeners.iter().enumerate() {
+            let listener = listener.try_clone()?;
+            listener.set_nonblocking(true)?;
+            let addr = listener.local_addr()?;
+            let mut socket = TcpListener::from_std(listener);
+            registry.register(&mut socket, Token(LISTENER | index), Interest::READABLE)?;
+            // What waits there already makes no event on every system.
+            sockets.push(Listening { socket, addr, ready: true });
+        }
+        let refusals = Bucket::new(10);
+        Ok(Listeners { sockets, paused: false, starved: false, refusals })
+    }
+
+    pub fn ready(&mut self, token: usize) {
+        if let Some(listening) = self.sockets.get_mut(token & !LISTENER) {
+            listening.ready = true;
+        }
+    }
+
+    /// Whether accepting is to go on in the next turn without waiting.
+    pub fn pending(&self) -> bool {
+        !self.paused && self.sockets.iter().any(|listening| listening.ready)
+    }
+
+    pub fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    /// Closes them.
+    pub fn close(&mut self) {
+        self.sockets.clear();
+    }
+
+    /// The next connection, with the address it came to.
+    fn next(&mut self) -> Option<io::Result<(TcpStream, SocketAddr, SocketAddr)>> {
+        for listening in self.sockets.iter_mut().filter(|listening| listening.ready) {
+            match listening.socket.accept() {
+                Ok((stream, peer)) => return Some(Ok((stream, peer, listening.addr))),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    listening.ready = false;
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        None
+    }
+}
+
+impl Worker {
+    /// Accepts what waits, within bounds.
+    pub(super) fn accept(&mut self) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            if self.listeners.paused {
+                return;
+            }
+            match self.listeners.next() {
+                None => return,
+                Some(Ok((stream, peer, local))) => {
+                    self.listeners.starved = false;
+                    self.admit(stream, peer, local);
+                }
+                Some(Err(error)) if is_the_clients(&error) => {}
+                Some(Err(error)) => self.pause(&error),
+            }
+        }
+    }
+
+    /// EMFILE and the like: the listener stays ready, so going on would only spin.
+    fn pause(&mut self, error: &io::Error) {
+        self.listeners.paused = true;
+        self.sched.alarm(Instant::now() + PAUSE, ACCEPT_AGAIN);
+        if !std::mem::replace(&mut self.listeners.starved, true) {
+            self.counters().refused(Refusal::Accept);
+            log::error!(target: TARGET, error:% = error; "can't accept connections, trying again (raise the limit on open files)");
+        }
+    }
+
+    fn admit(&mut self, stream: TcpStream, peer: SocketAddr, local: SocketAddr) {
+        let ticket = match self.shared.admission.ticket(peer.ip()) {
+            Ok(ticket) => ticket,
+            Err(refusal) => return self.refuse(peer, refusal),
+        };
+        // A listener on all addresses does not know which of them the client came to.
+        let local =
+            if local.ip().is_unspecified() { stream.local_addr().unwrap_or(local) } else { local };
+        // Replies are written in whole turns; waiting for more would only delay them.
+        let _ = stream.set_nodelay(true);
+        let arrival = Arrival { stream, peer, local, ticket };
+        let seat = self.seat_for();
+        self.shared.seats[seat].live.fetch_add(1, Relaxed);
+        if seat == self.index {
+            self.open(arrival);
+        } else {
+            let seat = &self.shared.seats[seat];
+            seat.inbox.lock().unwrap_or_else(PoisonError::into_inner).push(arrival);
+            seat.mail.store(true, std::sync::atomic::Ordering::Release);
+            seat.waker.wake_by_ref();
+        }
+    }
+
+    fn refuse(&mut self, peer: SocketAddr, refusal: Refusal) {
+        self.counters().refused(refusal);
+        if self.listeners.refusals.take(self.now) {
+            let missed = self.listeners.refusals.missed().unwrap_or(0);
+            log::warn!(target: TARGET, client:% = peer, limit = refusal.name(), unreported = missed; "connection refused");
+        }
+    }
+
+    /// This worker, unless another has clearly fewer connections.
+    fn seat_for(&self) -> usize {
+        let live = |seat: &super::Seat| seat.live.load(Relaxed);
+        let own = live(&self.shared.seats[self.index]);
+        let least = self.shared.seats.iter().enumerate().min_by_key(|(_, seat)| live(seat));
+        match least {
+            Some((seat, other)) if live(other) + 1 + own / 16 < own => seat,
+            _ => self.index,
+        }
+    }
+
+    /// Takes what other workers have accepted for this one.
+    pub(super) fn take_mail(&mut self) {
+        let seat = &self.shared.seats[self.index];
+        if !seat.mail.load(Relaxed) || !seat.mail.swap(false, AcqRel) {
+            return;
+        }
+        let mail = std::mem::take(&mut *seat.inbox.lock().unwrap_or_else(PoisonError::into_inner));
+        mail.into_iter().for_each(|arrival| self.open(arrival));
+    }
+
+    /// Begins to serve a connection.
+    fn open(&mut self, arrival: Arrival) {
+        let Arrival { mut stream, peer, local, ticket } = arrival;
+        let key = self.conns.reserve();
+        let registered =
+            self.sched.registry().register(&mut stream, Token(key), Interest::READABLE);
+        if let Err(error) = registered.and(if self.draining { Err(stopping()) } else { Ok(()) }) {
+            self.conns.release(key);
+            self.shared.seats[self.index].live.fetch_sub(1, Relaxed);
+            log::debug!(target: TARGET, client:% = peer, error:% = error; "connection dropped");
+            return;
+        }
+        add(&self.counters().conns, 1);
+        let link = Link::new(stream, peer, key, self.dirty.clone());
+        let mut conn = Box::new(Conn::new(key, link, local, self.now, ticket));
+        if self.shared.config.unit == Unit::Connection {
+            let guest = self.new_guest(&mut conn);
+            let id = self.sched.spawn(guest, None);
+            self.employ(&mut conn, id);
+        }
+        self.look_in(&mut conn, self.now + self.shared.config.limits.idle);
+        self.conns.put(conn);
+    }
+}
+
+/// Errors of accept(2) that are the connection's, not the listener's.
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
+        NetworkUnreachable, TimedOut,
+    };
+    matches!(
+        error.kind(),
+        ConnectionAborted
+            | ConnectionReset
+            | HostUnreachable
+            | Interrupted
+            | NetworkDown
+            | NetworkUnreachable
+            | TimedOut
+    )
+}
+
+fn stopping() -> io::Error {
+    io::Error::other("the server is stopping")
+}

@@ -1,0 +1,122 @@
+//! Cutting what a client sends into lines.
+
+/// Bytes kept allocated by an empty buffer: a connection that waits costs next to nothing.
+pub(super) const KEEP: usize = 4096;
+
+/// What was received and not yet taken, line by line.
+#[derive(Default)]
+pub(super) struct Frame {
+    bytes: Vec<u8>,
+    start: usize,
+    /// No newline before here.
+    scanned: usize,
+}
+
+/// What is at the front of a [`Frame`].
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Front<'a> {
+    /// A whole line, with its newline; it is taken.
+    Line(&'a [u8]),
+    /// The beginning of a line.
+    Partial,
+    /// Nothing.
+    Empty,
+    /// More than a line may have.
+    TooLong,
+}
+
+impl Frame {
+    /// Adds what was received.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.start > 0 {
+            self.bytes.drain(..self.start);
+            self.scanned -= self.start;
+            self.start = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Bytes that have not been taken.
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// Takes the next line, of at most `max` bytes before its newline.
+    pub fn next(&mut self, max: usize) -> Front<'_> {
+        let newline = self.bytes[self.scanned..].iter().position(|byte| *byte == b'\n');
+        let Some(newline) = newline.map(|at| self.scanned + at) else {
+            self.scanned = self.bytes.len();
+            return match self.len() {
+                0 => {
+                    self.forget();
+                    Front::Empty
+                }
+                len if len > max => Front::TooLong,
+                _ => Front::Partial,
+            };
+        };
+        let start = self.start;
+        if newline - start > max {
+            return Front::TooLong;
+        }
+        (self.start, self.scanned) = (newline + 1, newline + 1);
+        Front::Line(&self.bytes[start..=newline])
+    }
+
+    /// Takes all there is: the last line, which has no newline.
+    pub fn rest(&mut self) -> &[u8] {
+        let start = self.start;
+        (self.start, self.scanned) = (self.bytes.len(), self.bytes.len());
+        &self.bytes[start..]
+    }
+
+    fn forget(&mut self) {
+        (self.start, self.scanned) = (0, 0);
+        recycle(&mut self.bytes);
+    }
+}
+
+/// Empties a buffer, and gives back its memory if it is much.
+pub(super) fn recycle(bytes: &mut Vec<u8>) {
+    bytes.clear();
+    if bytes.capacity() > KEEP {
+        *bytes = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_out_however_they_came_in() {
+        let text = b"one\n\nthree\nlast";
+        for chunk in 1..text.len() {
+            let mut frame = Frame::default();
+            let mut lines = Vec::new();
+            for part in text.chunks(chunk) {
+                frame.push(part);
+                while let Front::Line(line) = frame.next(5) {
+                    lines.push(line.to_vec());
+                }
+            }
+            assert_eq!(lines, [&b"one\n"[..], b"\n", b"three\n"], "in chunks of {chunk}");
+            assert_eq!(frame.next(5), Front::Partial);
+            assert_eq!(frame.rest(), b"last");
+            assert_eq!(frame.next(5), Front::Empty);
+        }
+    }
+
+    #[test]
+    fn a_line_may_have_max_bytes_and_no_more() {
+        let mut frame = Frame::default();
+        frame.push(b"12345");
+        assert_eq!(frame.next(5), Front::Partial);
+        frame.push(b"\n123456\n");
+        assert_eq!(frame.next(5), Front::Line(b"12345\n"));
+        assert_eq!(frame.next(5), Front::TooLong);
+        let mut frame = Frame::default();
+        frame.push(b"123456");
+        assert_eq!(frame.next(5), Front::TooLong, "whole or not");
+    }
+}

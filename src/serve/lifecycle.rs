@@ -1,0 +1,193 @@
+//! What happens to connections from outside: events, times, their end, the server's end.
+
+use std::io::{self, IoSliceMut};
+use std::net::Shutdown;
+use std::time::Duration;
+
+use super::conn::{Conn, Fate, Phase};
+use super::lines::begin_closing;
+use super::link::wake;
+use super::log::TARGET;
+use super::metrics::{Outcome, add};
+use super::worker::{DRAINED, Worker};
+use super::{DRAIN_MAX, Unit};
+
+/// How long what a client still sends is thrown away before its socket is closed anyway.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Reads of a lingering connection in one go.
+const LINGER_READS: usize = 16;
+
+impl Conn {
+    /// Tells the client that nothing more comes.
+    pub(super) fn shut(&mut self) {
+        if !std::mem::replace(&mut self.shut, true) {
+            // If that fails the client is gone, which is told by an event.
+            let _ = self.link.stream.shutdown(Shutdown::Write);
+        }
+    }
+}
+
+impl Worker {
+    /// The socket of a connection has an event.
+    pub(super) fn moved(
+        &mut self,
+        conn: &mut Conn,
+        readable: bool,
+        writable: bool,
+        hangup: bool,
+    ) -> Fate {
+        conn.active = self.now;
+        // With our own direction shut, the client's orderly end looks like a hangup, and
+        // there may be something to be read before it.
+        if hangup && !conn.shut {
+            return self.hung_up(conn);
+        }
+        let mut io = conn.link.io();
+        io.readable |= readable;
+        io.writable |= writable;
+        let reader = if readable { io.reader() } else { None };
+        drop(io);
+        wake([reader, None]);
+        self.pump(conn)
+    }
+
+    /// The client is gone, in both directions.
+    pub(super) fn hung_up(&mut self, conn: &mut Conn) -> Fate {
+        let known = conn.link.io().gone;
+        if known {
+            return Fate::Keep;
+        }
+        conn.link.hang_up();
+        match self.shared.config.unit {
+            Unit::Connection if conn.guest.is_some() => {
+                self.look_in(conn, self.now + self.shared.config.limits.timeout);
+                Fate::Keep
+            }
+            _ => {
+                self.dismiss(conn, Outcome::ClientGone, "");
+                Fate::Close
+            }
+        }
+    }
+
+    /// All is sent: closes, at once if the client is not about to send more.
+    pub(super) fn part(&mut self, conn: &mut Conn) -> Fate {
+        let more = {
+            let io = conn.link.io();
+            !io.eof && (io.readable || conn.frame.len() > 0 || conn.watches_room)
+        };
+        if !more || self.draining {
+            return Fate::Close;
+        }
+        conn.shut();
+        conn.phase = Phase::Lingering;
+        self.look_in(conn, self.now + LINGER);
+        self.linger(conn)
+    }
+
+    /// Throws away what the client sends.
+    pub(super) fn linger(&mut self, conn: &mut Conn) -> Fate {
+        let link = conn.link.clone();
+        for _ in 0..LINGER_READS {
+            let mut bufs = [IoSliceMut::new(&mut self.scratch)];
+            match link.receive(&mut link.io(), &mut bufs) {
+                Ok(0) => return Fate::Close,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Fate::Keep,
+                Err(_) => return Fate::Close,
+            }
+        }
+        self.queue(conn);
+        Fate::Keep
+    }
+
+    /// An alarm of this connection has come.
+    pub(super) fn rang(&mut self, conn: &mut Conn) -> Fate {
+        let Some(deadline) = conn.deadline else { return Fate::Keep };
+        if deadline > self.now {
+            self.look_in(conn, deadline);
+            return Fate::Keep;
+        }
+        match (conn.phase, self.shared.config.unit) {
+            (Phase::Lingering, _) => Fate::Close,
+            (Phase::Closing, _) => {
+                self.idle(conn, "the client did not fetch its reply");
+                Fate::Close
+            }
+            (Phase::Open, Unit::Connection) => self.rang_guest(conn),
+            (Phase::Open, Unit::Line) if conn.guest.is_some() => Fate::Keep,
+            (Phase::Open, Unit::Line) => {
+                if conn.frame.len() > 0 {
+                    self.unserved(conn, Outcome::Timeout);
+                } else {
+                    self.idle(conn, "nothing came");
+                }
+                Fate::Close
+            }
+        }
+    }
+
+    /// The same, with a guest that serves the whole connection.
+    fn rang_guest(&mut self, conn: &mut Conn) -> Fate {
+        if conn.link.io().gone {
+            self.dismiss(conn, Outcome::ClientGone, "it did not end when its client had gone");
+            return Fate::Close;
+        }
+        let due = conn.active + self.shared.config.limits.idle;
+        if due > self.now {
+            self.look_in(conn, due);
+            return Fate::Keep;
+        }
+        add(&self.counters().conns_idle, 1);
+        self.dismiss(conn, Outcome::Idle, "");
+        self.send(conn)
+    }
+
+    fn idle(&self, conn: &Conn, why: &str) {
+        add(&self.counters().conns_idle, 1);
+        log::info!(target: TARGET, client:% = conn.link.peer, why = why; "idle connection closed");
+    }
+
+    /// The server is to end: what is idle is dropped, what runs may finish.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
+        self.listeners.close();
+        self.sched.alarm(self.now + DRAIN_MAX, DRAINED);
+        for key in self.conns.keys() {
+            self.visit(key, Self::drain_one);
+        }
+    }
+
+    fn drain_one(&mut self, conn: &mut Conn) -> Fate {
+        if conn.phase == Phase::Lingering {
+            return Fate::Close;
+        }
+        if conn.guest.is_none() {
+            begin_closing(conn);
+            return self.send(conn);
+        }
+        if self.shared.config.unit == Unit::Connection {
+            let mut io = conn.link.io();
+            io.eof = true;
+            let reader = io.reader();
+            drop(io);
+            wake([reader, None]);
+        }
+        Fate::Keep
+    }
+
+    /// Ends all that is left.
+    pub(super) fn abandon(&mut self) {
+        for key in self.conns.keys() {
+            self.visit(key, |worker, conn| {
+                worker.dismiss(conn, Outcome::Stopped, "the server is stopping");
+                Fate::Close
+            });
+        }
+        let counters = self.counters();
+        for gauge in [&counters.open, &counters.guests, &counters.parked, &counters.memory] {
+            gauge.store(0, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! What the server says: records of the `log` crate, with their facts as key-values, and
+//! the two forms a program can print them in.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use log::kv::{Error, Key, Value, VisitSource, VisitValue};
+
+use super::metrics::Outcome;
+
+/// Target of all records of the server.
+pub const TARGET: &str = "tinyhost::serve";
+
+/// Records of stderr a worker writes in a second, all guests together, and at once.
+pub const STDERR_PER_SECOND: u32 = 1000;
+
+/// Records of stderr a second of one guest; so that one can't use up all of its worker's.
+pub const STDERR_PER_SECOND_PER_GUEST: u32 = 100;
+
+/// Allows so many things a second, and as many at once after a quiet time.
+pub(super) struct Bucket {
+    per_second: u32,
+    left: u32,
+    filled: Instant,
+    /// How many were not allowed since one last was.
+    pub missed: u64,
+}
+
+impl Bucket {
+    pub fn new(per_second: u32) -> Bucket {
+        Bucket { per_second, left: per_second, filled: Instant::now(), missed: 0 }
+    }
+
+    pub fn take(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.filled) >= Duration::from_secs(1) {
+            (self.left, self.filled) = (self.per_second, now);
+        }
+        let allowed = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        self.missed += u64::from(!allowed);
+        allowed
+    }
+
+    /// How many were missed, forgetting them.
+    pub fn missed(&mut self) -> Option<u64> {
+        Some(std::mem::take(&mut self.missed)).filter(|missed| *missed > 0)
+    }
+}
+
+/// Writes the records of one worker.
+pub(super) struct Reporter {
+    pub program: String,
+    stderr: Mutex<Bucket>,
+}
+
+/// What is known of a guest that has ended.
+pub(super) struct Report<'a> {
+    pub client: SocketAddr,
+    pub outcome: Outcome,
+    pub why: &'a str,
+    pub elapsed: Duration,
+    pub fuel: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub memory_peak: usize,
+}
+
+impl Reporter {
+    pub fn new(program: &str) -> Reporter {
+        let stderr = Mutex::new(Bucket::new(STDERR_PER_SECOND));
+        Reporter { program: program.into(), stderr }
+    }
+
+    /// One line a guest wrote to its stderr.
+    pub fn stderr(&self, client: SocketAddr, line: &[u8]) {
+        let mut bucket = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        if !bucket.take(Instant::now()) {
+            return;
+        }
+        if let Some(missed) = bucket.missed() {
+            log::warn!(target: TARGET, program = self.program.as_str(), lines = missed; "stderr lines dropped: too many a second");
+        }
+        drop(bucket);
+        let text = String::from_utf8_lossy(line);
+        log::info!(target: TARGET, client:% = client, program = self.program.as_str(), text = &*text; "stderr");
+    }
+
+    /// One guest dropped part of what it said.
+    pub fn missed(&self, client: SocketAddr, missed: u64) {
+        log::warn!(target: TARGET, client:% = client, program = self.program.as_str(), lines = missed; "stderr lines dropped: too many a second");
+    }
+
+    /// One guest has ended: for each line, or each connection.
+    #[inline]
+    pub fn ended(&self, report: &Report<'_>) {
+        let level = match report.outcome {
+            Outcome::Ok => log::Level::Debug,
+            Outcome::ClientGone | Outcome::Stopped | Outcome::Idle => log::Level::Info,
+            _ => log::Level::Warn,
+        };
+        if log::log_enabled!(target: TARGET, level) {
+            self.write(level, report);
+        }
+    }
+
+    #[cold]
+    fn write(&self, level: log::Level, report: &Report<'_>) {
+        log::log!(
+            target: TARGET, level,
+            client:% = report.client,
+            program = self.program.as_str(),
+            outcome = report.outcome.name(),
+            why = report.why,
+            us = u64::try_from(report.elapsed.as_micros()).unwrap_or(u64::MAX),
+            fuel = report.fuel,
+            bytes_in = report.bytes_in,
+            bytes_out = report.bytes_out,
+            memory_peak = report.memory_peak;
+            "guest ended"
+        );
+    }
+}
+
+/// How a log is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// `2026-01-31T12:00:00.000Z WARN guest ended client=127.0.0.1:5 outcome=trap`
+    #[default]
+    Text,
+    /// One JSON object a line: `time`, `level`, `message`, and the facts.
+    Json,
+}
+
+/// Writes a record as one line, in one piece. Control characters are escaped in either
+/// form, so that no client or guest can forge a line or steer a terminal.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn print(out: &mut impl Write, record: &log::Record<'_>, format: Format) -> io::Result<()> {
+    let mut line = Line { text: String::with_capacity(160), format };
+    let level = record.level().as_str();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    match format {
+        Format::Text => {
+            let _ = write!(line.text, "{} {level} ", Rfc3339(now));
+            let _ = Escape(&mut line.text).write_fmt(*record.args());
+        }
+        Format::Json => {
+            let _ = write!(line.text, "{{\"time\":\"{}\",\"level\":\"", Rfc3339(now));
+            let _ = write!(line.text, "{}\",\"message\":\"", level.to_ascii_lowercase());
+            let _ = Escape(&mut line.text).write_fmt(*record.args());
+            line.text.push('"');
+        }
+    }
+    // The visitor fails only if it says so itself.
+    let _ = record.key_values().visit(&mut line);
+    line.text.push_str(if format == Format::Json { "}\n" } else { "\n" });
+    out.write_all(line.text.as_bytes())
+}
+
+struct Line {
+    text: String,
+    format: Format,
+}
+
+impl<'kvs> VisitSource<'kvs> for Line {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
+        if value.to_borrowed_str() == Some("") {
+            return Ok(());
+        }
+        let _ = match self.format {
+            Format::Text => write!(self.text, " {key}="),
+            Format::Json => write!(self.text, ",\"{key}\":"),
+        };
+        value.visit(self)
+    }
+}
+
+impl VisitValue<'_> for Line {
+    fn visit_any(&mut self, value: Value<'_>) -> Result<(), Error> {
+        self.quoted(&value.to_string());
+        Ok(())
+    }
+
+    fn visit_u64(&mut self, value: u64) -> Result<(), Error> {
+        let _ = write!(self.text, "{value}");
+        Ok(())
+    }
+
+    fn visit_i64(&mut self, value: i64) -> Result<(), Error> {
+        let _ = write!(self.text, "{value}");
+        Ok(())
+    }
+
+    fn visit_str(&mut self, value: &str) -> Result<(), Error> {
+        self.quoted(value);
+        Ok(())
+    }
+}
+
+impl Line {
+    /// Quotes are left out in text where nothing needs them.
+    fn quoted(&mut self, value: &str) {
+        let plain = |c: char| c.is_alphanumeric() || "-_./:[]".contains(c);
+        if self.format == Format::Text && value.chars().all(plain) {
+            self.text.push_str(value);
+            return;
+        }
+        self.text.push('"');
+        let _ = Escape(&mut self.text).write_str(value);
+        self.text.push('"');
+    }
+}
+
+/// Escapes as in a JSON string.
+struct Escape<'a>(&'a mut String);
+
+impl fmt::Write for Escape<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for c in text.chars() {
+            match c {
+                '"' | '\\' => self.0.extend(['\\', c]),
+                '\n' => self.0.push_str("\\n"),
+                '\t' => self.0.push_str("\\t"),
+                '\r' => self.0.push_str("\\r"),
+                c if c.is_control() => write!(self.0, "\\u{:04x}", u32::from(c))?,
+                c => self.0.push(c),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Time since 1970, printed as UTC to the millisecond.
+struct Rfc3339(Duration);
+
+impl fmt::Display for Rfc3339 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs();
+        let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+        // Days since 0000-03-01, in eras of 400 years: the usual way (Hinnant,
+        // "chrono-compatible low-level date algorithms").
+        let days = days + 719_468;
+        let (era, of_era) = (days / 146_097, days % 146_097);
+        let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year + year / 4 - year / 100);
+        let shifted = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * shifted + 2) / 5 + 1;
+        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+        let year = year + era * 400 + u64::from(month <= 2);
+        let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+        let ms = self.0.subsec_millis();
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(format: Format) -> String {
+        let mut out = Vec::new();
+        let kvs = [("client", Value::from("[::1]:5")), ("text", Value::from("a \"b\"\n\u{1b}[2J"))];
+        let record = log::Record::builder()
+            .args(format_args!("stderr"))
+            .level(log::Level::Info)
+            .key_values(&kvs)
+            .build();
+        print(&mut out, &record, format).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_record_is_one_line_whatever_is_in_it() {
+        let text = printed(Format::Text);
+        let rest = "Z INFO stderr client=[::1]:5 text=\"a \\\"b\\\"\\n\\u001b[2J\"\n";
+        assert!(text.ends_with(rest), "{text}");
+        let json = printed(Format::Json);
+        assert!(json.starts_with("{\"time\":\""), "{json}");
+        let rest = ",\"level\":\"info\",\"message\":\"stderr\",\"client\":\"[::1]:5\",\
+                    \"text\":\"a \\\"b\\\"\\n\\u001b[2J\"}\n";
+        assert!(json.ends_with(rest), "{json}");
+    }
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        let at = |seconds| Rfc3339(Duration::from_millis(seconds * 1000 + 7)).to_string();
+        assert_eq!(at(0), "1970-01-01T00:00:00.007Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00.007Z");
+        assert_eq!(at(1_767_225_599), "2025-12-31T23:59:59.007Z");
+    }
+
+    #[test]
+    fn a_bucket_gives_no_more_than_its_measure() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(3);
+        let given = (0..10).filter(|_| bucket.take(start)).count();
+        assert_eq!((given, bucket.missed()), (3, Some(7)));
+        assert!(bucket.take(start + Duration::from_secs(2)));
+        assert_eq!(bucket.missed(), None);
+    }
+}

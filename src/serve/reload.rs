@@ -1,0 +1,110 @@
+//! Another program in the place of the one that runs.
+
+use std::path::Path;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::Shared;
+use super::log::TARGET;
+
+/// How often a watched file is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What the reloading thread is asked for.
+#[derive(Default)]
+pub(super) struct Requests {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    asked: bool,
+    stop: bool,
+}
+
+impl Requests {
+    pub fn ask(&self) {
+        self.set(|state| state.asked = true);
+    }
+
+    pub fn stop(&self) {
+        self.set(|state| state.stop = true);
+    }
+
+    fn set(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_one();
+    }
+
+    /// Waits for a request, at most for `time` if there is one.
+    fn wait(&self, time: Option<Duration>) -> State {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = |state: &mut State| !state.asked && !state.stop;
+        let mut state = match time {
+            Some(time) => {
+                let answer = self.changed.wait_timeout_while(state, time, idle);
+                answer.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => {
+                let answer = self.changed.wait_while(state, idle);
+                answer.unwrap_or_else(PoisonError::into_inner)
+            }
+        };
+        State { asked: std::mem::take(&mut state.asked), stop: state.stop }
+    }
+}
+
+/// Which state of a file this is: a new one has another length, time or inode.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Version {
+    modified: SystemTime,
+    len: u64,
+    inode: u64,
+}
+
+impl Version {
+    fn of(path: &Path) -> Option<Version> {
+        let meta = std::fs::metadata(path).ok()?;
+        let inode = std::os::unix::fs::MetadataExt::ino(&meta);
+        Some(Version { modified: meta.modified().ok()?, len: meta.len(), inode })
+    }
+}
+
+/// Loads the program anew when it is asked to, or when the file has changed. Compiling
+/// happens on this thread, so that no client waits for it.
+pub(super) fn run(shared: &Shared) {
+    let watched = shared.config.watch.as_deref();
+    let look = || watched.and_then(Version::of);
+    let mut loaded = look();
+    let mut seen = loaded;
+    loop {
+        let State { asked, stop } = shared.reloads.wait(watched.map(|_| LOOK_EVERY));
+        if stop {
+            return;
+        }
+        let now = look();
+        // A file that still grows is left alone until it looks the same twice. One that is
+        // not there is about to be replaced.
+        let settled = now == seen && now.is_some() && now != loaded;
+        seen = now;
+        if asked || settled {
+            loaded = now;
+            load(shared);
+        }
+    }
+}
+
+fn load(shared: &Shared) {
+    let Some(reload) = &shared.config.reload else { return };
+    let program = shared.config.name.as_str();
+    match reload() {
+        Ok(new) => {
+            shared.replace(new);
+            log::info!(target: TARGET, program = program; "program reloaded");
+        }
+        Err(error) => {
+            log::error!(target: TARGET, program = program, error = error.as_str(); "program not reloaded, the old one stays");
+        }
+    }
+}

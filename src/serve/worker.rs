@@ -1,0 +1,305 @@
+//! A worker: one thread, one scheduler, its connections.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::TcpListener;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use mio::Token;
+
+use super::accept::{LISTENER, Listeners};
+use super::conn::{Conn, Conns, Fate};
+use super::link::Dirty;
+use super::log::Reporter;
+use super::metrics::Counters;
+use super::stream::{Errors, LineInput, Output, SocketInput};
+use super::{Shared, Unit};
+use crate::sched::{GuestId, Happened, Scheduler};
+use crate::wasi::Strings;
+use crate::{Guest, Program, WasiCtx};
+
+/// Alarms that are not a connection's.
+pub(super) const ACCEPT_AGAIN: u64 = u64::MAX;
+pub(super) const DRAINED: u64 = u64::MAX - 1;
+const GAUGES: u64 = u64::MAX - 2;
+
+/// How often the memory of live guests is added up, if anybody may ask.
+const GAUGES_EVERY: Duration = Duration::from_secs(1);
+
+/// How long connections with lines waiting are gone on with in one turn.
+const LINES_PER_TURN: Duration = Duration::from_millis(2);
+
+const SCRATCH: usize = 64 << 10;
+
+/// See the [module](self).
+pub(super) struct Worker {
+    pub shared: Arc<Shared>,
+    pub index: usize,
+    pub sched: Scheduler,
+    pub listeners: Listeners,
+    pub conns: Conns,
+    /// Whose guest each is.
+    pub guests: HashMap<GuestId, usize>,
+    /// Connections to be gone on with.
+    pub ready: VecDeque<usize>,
+    pub dirty: Arc<Dirty>,
+    dirty_keys: Vec<usize>,
+    pub scratch: Box<[u8]>,
+    program: Program,
+    generation: u64,
+    pub reporter: Arc<Reporter>,
+    /// When this turn began.
+    pub now: Instant,
+    pub draining: bool,
+    /// The patience with those that still run is over.
+    pub over: bool,
+}
+
+/// Runs all workers, one of them on this thread, until they have ended.
+pub(super) fn run_all(mut workers: Vec<Worker>, shared: &Arc<Shared>) -> io::Result<()> {
+    let first = workers.remove(0);
+    let mut threads = Vec::new();
+    let mut result = Ok(());
+    let handle = super::Handle { shared: shared.clone() };
+    for worker in workers {
+        let name = format!("worker {}", worker.index);
+        match std::thread::Builder::new().name(name).spawn(move || worker.run()) {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                handle.shutdown();
+                result = Err(error);
+            }
+        }
+    }
+    result = result.and(first.run());
+    for thread in threads {
+        let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));
+        result = result.and(ended);
+    }
+    result
+}
+
+impl Worker {
+    pub fn new(
+        shared: Arc<Shared>,
+        index: usize,
+        sched: Scheduler,
+        listeners: &[Arc<TcpListener>],
+    ) -> io::Result<Worker> {
+        Ok(Worker {
+            listeners: Listeners::new(listeners, sched.registry())?,
+            reporter: Arc::new(Reporter::new(&shared.config.name)),
+            program: shared.config.program.clone(),
+            shared,
+            index,
+            sched,
+            conns: Conns::default(),
+            guests: HashMap::new(),
+            ready: VecDeque::new(),
+            dirty: Arc::default(),
+            dirty_keys: Vec::new(),
+            scratch: vec![0; SCRATCH].into_boxed_slice(),
+            generation: 0,
+            now: Instant::now(),
+            draining: false,
+            over: false,
+        })
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.shared.seats[self.index].counters
+    }
+
+    /// The loop of the thread. However it ends, the others end with it.
+    fn run(mut self) -> io::Result<()> {
+        if self.shared.config.metrics.is_some() {
+            self.sched.alarm(self.now + GAUGES_EVERY, GAUGES);
+        }
+        let mut happened = Vec::new();
+        let result = loop {
+            if let Err(error) = self.turn(&mut happened) {
+                break Err(error);
+            }
+            if self.over || self.draining && self.conns.len() == 0 {
+                break Ok(());
+            }
+        };
+        if result.is_err() {
+            super::Handle { shared: self.shared.clone() }.shutdown();
+        }
+        self.abandon();
+        result
+    }
+
+    fn turn(&mut self, happened: &mut Vec<Happened>) -> io::Result<()> {
+        let busy = !self.ready.is_empty() || self.listeners.pending();
+        self.sched.turn(busy.then_some(Duration::ZERO), happened)?;
+        self.now = Instant::now();
+        if self.shared.stopping() && !self.draining {
+            self.drain();
+        }
+        happened.drain(..).for_each(|event| self.handle(event));
+        self.accept();
+        self.take_mail();
+        self.go_on();
+        // Last, for what guests wrote in this turn goes out in one piece.
+        self.tend_dirty();
+        let (counters, sched) = (self.counters(), &self.sched);
+        counters.open.store(self.conns.len() as u64, Relaxed);
+        counters.guests.store(sched.len() as u64, Relaxed);
+        counters.parked.store(sched.parked() as u64, Relaxed);
+        Ok(())
+    }
+
+    fn handle(&mut self, event: Happened) {
+        match event {
+            Happened::Io { token: Token(token), .. } if token >= LISTENER => {
+                self.listeners.ready(token);
+            }
+            Happened::Io { token: Token(key), readable, writable, hangup } => {
+                self.visit(key, |worker, conn| worker.moved(conn, readable, writable, hangup));
+            }
+            Happened::Ended(id, end, guest) => {
+                let Some(key) = self.guests.remove(&id) else { return };
+                self.visit(key, |worker, conn| {
+                    conn.guest = None;
+                    worker.ended(conn, end, *guest);
+                    worker.pump(conn)
+                });
+            }
+            Happened::Time(ACCEPT_AGAIN) => self.listeners.resume(),
+            Happened::Time(DRAINED) => self.over = true,
+            Happened::Time(GAUGES) => self.weigh(),
+            Happened::Time(slot) => {
+                if let Some(conn) = self.conns.rang(slot, self.now) {
+                    self.attend(conn, Self::rang);
+                }
+            }
+        }
+    }
+
+    /// Looks after a connection, if it is still there.
+    pub fn visit(&mut self, key: usize, act: impl FnOnce(&mut Worker, &mut Conn) -> Fate) {
+        if let Some(conn) = self.conns.take(key) {
+            self.attend(conn, act);
+        }
+    }
+
+    fn attend(&mut self, mut conn: Box<Conn>, act: impl FnOnce(&mut Worker, &mut Conn) -> Fate) {
+        match act(self, &mut conn) {
+            Fate::Keep => self.conns.put(conn),
+            Fate::Close => self.close(conn),
+        }
+    }
+
+    fn close(&mut self, mut conn: Box<Conn>) {
+        // Nobody is told of its end: whoever decided to close has counted it.
+        if let Some(id) = conn.guest.take() {
+            self.guests.remove(&id);
+            drop(self.sched.cancel(id));
+        }
+        self.conns.release(conn.key);
+        self.shared.seats[self.index].live.fetch_sub(1, Relaxed);
+    }
+
+    /// Has a connection looked at when its time has come.
+    pub fn look_in(&mut self, conn: &mut Conn, when: Instant) {
+        conn.deadline = Some(when);
+        if let Some((when, key)) = self.conns.alarm(conn) {
+            self.sched.alarm(when, key);
+        }
+    }
+
+    /// Goes on with connections that have lines waiting, for a while.
+    fn go_on(&mut self) {
+        let started = Instant::now();
+        for _ in 0..self.ready.len() {
+            let Some(key) = self.ready.pop_front() else { break };
+            self.visit(key, |worker, conn| {
+                conn.queued = false;
+                worker.pump(conn)
+            });
+            if started.elapsed() >= LINES_PER_TURN {
+                break;
+            }
+        }
+    }
+
+    /// Looks after the connections whose guests wrote something in the scheduler's turn.
+    fn tend_dirty(&mut self) {
+        let mut keys = std::mem::take(&mut self.dirty_keys);
+        self.dirty.swap(&mut keys);
+        for key in keys.drain(..) {
+            self.visit(key, |worker, conn| {
+                conn.link.note_from_now();
+                worker.pump(conn)
+            });
+        }
+        self.dirty_keys = keys;
+    }
+
+    /// Adds up the memory of live guests.
+    fn weigh(&mut self) {
+        let guests = self.guests.keys().filter_map(|id| self.sched.guest(*id));
+        let memory: usize = guests.map(|guest| guest.context().limits.used).sum();
+        self.counters().memory.store(memory as u64, Relaxed);
+        self.sched.alarm(self.now + GAUGES_EVERY, GAUGES);
+    }
+
+    /// The one place where guests are made.
+    pub fn new_guest(&mut self, conn: &mut Conn) -> Guest {
+        self.renew_program();
+        let config = &self.shared.config;
+        let link = &conn.link;
+        let builder = WasiCtx::builder()
+            .args(self.shared.args.clone())
+            .namespace((config.namespace)())
+            .memory_max(config.limits.memory)
+            .fds_max(config.limits.max_fds)
+            .stdout(Output(link.clone()))
+            .stderr(Errors::new(link.clone(), self.reporter.clone()));
+        let env =
+            conn.env.get_or_insert_with(|| environment(&self.shared.env, conn.local, link.peer));
+        let builder = match config.unit {
+            Unit::Line => builder.envs(env.clone()).stdin(LineInput(link.clone())),
+            Unit::Connection => builder.envs(std::mem::take(env)).stdin(SocketInput(link.clone())),
+        };
+        let mut guest = Guest::new(&self.program, builder.build());
+        if let Some(fuel) = config.limits.fuel {
+            guest.limit_fuel(fuel);
+        }
+        guest
+    }
+
+    /// Takes over a new program, if there is one.
+    fn renew_program(&mut self) {
+        let generation = self.shared.generation.load(Acquire);
+        if generation != self.generation {
+            let program = self.shared.program.lock().unwrap_or_else(PoisonError::into_inner);
+            self.program = program.clone();
+            self.generation = generation;
+        }
+    }
+
+    /// Sets a guest of the scheduler to a connection.
+    pub fn employ(&mut self, conn: &mut Conn, id: GuestId) {
+        conn.guest = Some(id);
+        self.guests.insert(id, conn.key);
+    }
+}
+
+/// What a guest is told of its connection, as by tcpserver (its manual page's names).
+fn environment(base: &Strings, local: std::net::SocketAddr, peer: std::net::SocketAddr) -> Strings {
+    let mut env = base.clone();
+    let mut push = |key: &str, value: &str| {
+        env.push(&[key.as_bytes(), b"=", value.as_bytes()]).expect("an address has no NUL");
+    };
+    push("PROTO", "TCP");
+    push("TCPREMOTEIP", &peer.ip().to_canonical().to_string());
+    push("TCPREMOTEPORT", &peer.port().to_string());
+    push("TCPLOCALIP", &local.ip().to_canonical().to_string());
+    push("TCPLOCALPORT", &local.port().to_string());
+    env
+}
