@@ -302,6 +302,13 @@ pub trait File: Send {
         Ok(())
     }
 
+    /// Whether an open that is not done can be given up and begun again later with nothing
+    /// lost: the wait for a client can, a dial can't, it would never get anywhere. With
+    /// NONBLOCK such an open is answered with Again instead of being waited for.
+    fn reopens(&self) -> bool {
+        false
+    }
+
     /// Reads into `bufs` in order, from `offset` where that means anything. 0 is the end.
     fn read(&mut self, _bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
         Err(Errno::Badf)
