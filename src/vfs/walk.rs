@@ -20,6 +20,11 @@ pub const LINKS_MAX: usize = 40;
 /// Bytes in the longest path; `PATH_MAX` of Linux.
 pub const PATH_MAX: usize = 4096;
 
+/// Directories a walk can be below its start at any moment; ENAMETOOLONG beyond, which
+/// programs that walk deep trees answer with a descriptor half-way down. Each of them may be
+/// a descriptor of the host as long as the walk lasts, and one path has room for 2,000.
+pub const DEPTH_MAX: usize = 256;
+
 /// A node, and where in the namespace it is.
 #[derive(Clone)]
 pub struct Place {
@@ -150,8 +155,8 @@ pub enum Follow {
 /// # Errors
 ///
 /// ENOENT for an empty path or a missing directory on the way, ENOTDIR for something else
-/// on the way, ENAMETOOLONG, EINVAL for a NUL, ELOOP after [`LINKS_MAX`] links, and
-/// ENOTCAPABLE for everything that would lead above `base`.
+/// on the way, ENAMETOOLONG (also beyond [`DEPTH_MAX`]), EINVAL for a NUL, ELOOP after
+/// [`LINKS_MAX`] links, and ENOTCAPABLE for everything that would lead above `base`.
 pub fn walk<'p>(base: &Place, path: &'p str, follow: Follow) -> Result<Walked<'p>> {
     if path.is_empty() {
         return Err(Errno::Noent);
@@ -235,12 +240,15 @@ impl Walk {
                 name => {
                     let (place, stat) = self.look(name)?.ok_or(Errno::Noent)?;
                     match stat.filetype {
+                        Filetype::Directory if self.stack.len() > DEPTH_MAX => {
+                            return Err(Errno::Nametoolong);
+                        }
                         Filetype::Directory => self.stack.push(place),
                         Filetype::SymbolicLink => {
                             let text = self.read_link(&place)?;
                             return Ok(Stop::Link { text, rest: end });
                         }
-                        _ => return Err(Errno::Notdir),
+                        _ => return Err(nothing_below(&place, &path[end..])),
                     }
                 }
             }
@@ -281,6 +289,14 @@ fn valid(name: &str) -> Result<Name<'_>> {
     Name::new(name).ok_or(Errno::Nametoolong)
 }
 
+/// Why a path can't go on below what is no directory: ENOTDIR, unless the node knows better
+/// (`/dev/tcp/HOST/PORT/x` is a network name with a part too many).
+fn nothing_below(place: &Place, rest: &str) -> Errno {
+    let name = rest.split('/').find_map(Name::new);
+    let error = name.and_then(|name| place.node.lookup(name).err());
+    error.unwrap_or(Errno::Notdir)
+}
+
 fn look(dir: &Place, name: Name<'_>) -> Result<Option<(Place, Stat)>> {
     match dir.step(name) {
         Ok(place) => {
@@ -298,8 +314,9 @@ fn shortcut<'p>(base: &Place, path: &'p str) -> Option<Entry<'p>> {
     let (dirs, last) = path.rsplit_once('/')?;
     let first = dirs.split('/').next()?;
     let plain = dirs.split('/').all(|part| Name::new(part).is_some());
+    let deep = dirs.split('/').count() > DEPTH_MAX;
     let mounts = base.here.as_ref().is_some_and(|here| here.below(first).is_some());
-    if !plain || mounts {
+    if !plain || deep || mounts {
         return None;
     }
     let name = Name::new(last)?;

@@ -1,0 +1,13 @@
+//! What single calls do, on a host directory and in memory.
+#![cfg(all(unix, feature = "host-fs", feature = "net"))]
+
+#[macro_use]
+mod calls;
+
+mod syscalls {
+    pub mod dirs;
+    pub mod files;
+    pub mod names;
+    pub mod process;
+    pub mod streams;
+}
