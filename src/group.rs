@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use crate::guest::{Armed, Guest, Step};
+use crate::guest::{Armed, Guest};
+use crate::step::Step;
 
 /// Fuel a guest may use before the next has its turn.
 const SLICE_FUEL: u64 = 100_000;

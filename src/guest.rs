@@ -13,6 +13,8 @@ use wasmi::{
 
 use crate::program::{Program, is_out_of_memory};
 use crate::recycle::Parts;
+pub use crate::step::{Cause, Step, Trap};
+use crate::step::{fuel_trap, trap_text};
 use crate::vfs::{Fd, Interest};
 use crate::wasi::frame::On;
 use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
@@ -68,57 +70,6 @@ enum State {
     /// At its end.
     Over(Step),
 }
-
-/// What came of a step.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// The guest has ended itself, with this status.
-    Exited(u32),
-    /// The guest was ended.
-    Trapped(Trap),
-    /// It has used up its fuel, or gave way: step it again.
-    Yielded,
-    /// It waits: [`Guest::arm`] says for what. Stepping it again any time is allowed, and
-    /// does nothing if it was too early.
-    Parked,
-}
-
-impl Step {
-    /// Whether the guest is at its end, and no further step will change that.
-    pub fn is_end(&self) -> bool {
-        matches!(self, Step::Exited(_) | Step::Trapped(_))
-    }
-}
-
-/// Why a guest was ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trap {
-    /// What kind of reason.
-    pub cause: Cause,
-    /// The reason in words.
-    pub text: String,
-}
-
-/// Kinds of [`Trap`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// A trap of WebAssembly: unreachable, out of bounds, stack exhausted, ...
-    Wasm,
-    /// It went on after it was refused memory, and failed.
-    Memory,
-    /// All the fuel it was given is used.
-    Fuel,
-    /// It did what can't be done here.
-    Host,
-}
-
-impl fmt::Display for Trap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for Trap {}
 
 impl Guest {
     /// Makes a guest of a program. Nothing of it has run yet but its start section, if it
@@ -406,26 +357,5 @@ impl fmt::Debug for Guest {
             State::Over(_) => "over",
         };
         f.debug_struct("Guest").field("state", &state).field("fuel", &self.fuel_used).finish()
-    }
-}
-
-fn fuel_trap() -> Trap {
-    Trap { cause: Cause::Fuel, text: "it used up all its fuel".into() }
-}
-
-fn trap_text(code: TrapCode) -> &'static str {
-    match code {
-        TrapCode::UnreachableCodeReached => {
-            "unreachable executed (a panic or abort of the program)"
-        }
-        TrapCode::MemoryOutOfBounds => "memory access out of bounds",
-        TrapCode::TableOutOfBounds => "table access out of bounds",
-        TrapCode::IndirectCallToNull => "call through a null function pointer",
-        TrapCode::IntegerDivisionByZero => "integer division by zero",
-        TrapCode::IntegerOverflow => "integer overflow",
-        TrapCode::BadConversionToInteger => "conversion of NaN or an infinity to an integer",
-        TrapCode::StackOverflow => "call stack exhausted",
-        TrapCode::BadSignature => "call through a function pointer of another type",
-        _ => "trap",
     }
 }

@@ -77,6 +77,7 @@ mod recycle;
 pub mod sched;
 #[cfg(all(unix, feature = "cli"))]
 pub mod serve;
+mod step;
 pub mod vfs;
 pub mod wasi;
 #[cfg(all(unix, feature = "net"))]

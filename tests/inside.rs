@@ -39,11 +39,14 @@ fn run(inner: &Path, options: &[&str], args: &[&str], stdin: &str) -> Output {
     child.wait_with_output().expect("it ends")
 }
 
+/// Options of the outer one, what the inner one is given, and what is to come of it.
+type Case<'a> = (&'a [&'a str], &'a [&'a str], &'a str, &'a str, i32);
+
 #[test]
 fn fixtures_run_in_a_tinyhost_in_a_tinyhost() {
     let Some(inner) = inner() else { return };
     let data = ["--dir", "fixtures/tree::/data"];
-    let cases: [(&[&str], &[&str], &str, &str, i32); 6] = [
+    let cases: [Case<'_>; 6] = [
         (&[], &["/wasm/hello.wasm"], "", "hello, world\n", 0),
         (
             &[],

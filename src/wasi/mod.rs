@@ -22,7 +22,7 @@ mod resume;
 mod sock;
 mod trace;
 
-use wasmi::{AsContextMut, Caller, Extern, Linker, Memory, StoreContextMut};
+use wasmi::{AsContextMut, Caller, Extern, Linker, Memory};
 
 use crate::Errno;
 use crate::vfs::Interest;
@@ -40,6 +40,7 @@ pub use limits::Limits;
 pub use mem::Mem;
 pub use poll::SUBSCRIPTIONS_MAX;
 pub use resume::{Retried, is_parked, retry};
+pub(crate) use resume::{Suspended, run_again};
 pub use trace::{Outcome, Trace};
 
 /// The import module all functions are in.
@@ -366,25 +367,6 @@ fn run(row: usize, args: &Args, bytes: &mut [u8], cx: &mut WasiCtx) -> Result<i3
     answer
 }
 
-/// Runs the parked call of a guest again, with the frame it left.
-pub(crate) fn run_again<T>(
-    mut store: StoreContextMut<'_, T>,
-    get: impl Fn(&mut T) -> &mut WasiCtx,
-) -> Result<i32, Stop> {
-    let memory = get(store.data_mut()).memory;
-    // Nothing was ever called with this context: there is nothing to run.
-    let Some(memory) = memory else { return Err(Stop::Park) };
-    let (bytes, data) = memory.data_and_store_mut(&mut store);
-    let cx = get(data);
-    cx.frame.again();
-    let (row, args) = (cx.frame.row, cx.frame.args);
-    let answer = run(row, &args, bytes, cx);
-    if answer.is_ok() {
-        cx.frame = frame::Frame::default();
-    }
-    answer
-}
-
 /// The guest's memory, looked up by name at its first call only.
 #[cold]
 fn find_memory<T>(
@@ -410,16 +392,3 @@ fn charge<T>(caller: &mut Caller<'_, T>, moved: u64) {
         let _ = caller.set_fuel(fuel.saturating_sub(moved / BYTES_PER_FUEL));
     }
 }
-
-/// The host error of a call that has been parked. It carries nothing: what is to be waited
-/// for is in the frame.
-#[derive(Debug)]
-pub(crate) struct Suspended;
-
-impl std::fmt::Display for Suspended {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the call has to wait, but was not made resumably (or as a tail call)")
-    }
-}
-
-impl wasmi::errors::HostError for Suspended {}

@@ -2,9 +2,9 @@
 
 use std::task::Waker;
 
-use wasmi::{AsContextMut, Val};
+use wasmi::{AsContextMut, StoreContextMut, Val};
 
-use super::{Stop, Suspended, WasiCtx, block, run_again};
+use super::{Stop, WasiCtx, block, frame, run};
 use crate::guest::Armed;
 use crate::vfs::{Fd, Interest};
 
@@ -98,3 +98,35 @@ impl WasiCtx {
         block::Waiter::new()?.wait(self)
     }
 }
+
+/// Runs the parked call of a guest again, with the frame it left.
+pub(crate) fn run_again<T>(
+    mut store: StoreContextMut<'_, T>,
+    get: impl Fn(&mut T) -> &mut WasiCtx,
+) -> Result<i32, Stop> {
+    let memory = get(store.data_mut()).memory;
+    // Nothing was ever called with this context: there is nothing to run.
+    let Some(memory) = memory else { return Err(Stop::Park) };
+    let (bytes, data) = memory.data_and_store_mut(&mut store);
+    let cx = get(data);
+    cx.frame.again();
+    let (row, args) = (cx.frame.row, cx.frame.args);
+    let answer = run(row, &args, bytes, cx);
+    if answer.is_ok() {
+        cx.frame = frame::Frame::default();
+    }
+    answer
+}
+
+/// The host error of a call that has been parked. It carries nothing: what is to be waited
+/// for is in the frame.
+#[derive(Debug)]
+pub(crate) struct Suspended;
+
+impl std::fmt::Display for Suspended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the call has to wait, but was not made resumably (or as a tail call)")
+    }
+}
+
+impl wasmi::errors::HostError for Suspended {}
