@@ -191,7 +191,7 @@ impl Worker {
         let (fuel, cx) = (guest.fuel_used(), guest.context());
         let (memory_peak, refused) = (cx.memory_peak(), (cx.limits.refused, cx.fds.refused));
         // It says its last words to the log before its end is told there.
-        drop(guest);
+        self.pool.recycle(guest);
         let now = Instant::now();
         let (bytes_in, bytes_out) = {
             let io = conn.link.io();

@@ -325,19 +325,26 @@ impl Shared {
             generation: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             seats: schedulers.iter().map(seat).collect(),
-            reloads: reload::Requests::default(),
+            reloads: reload::Requests::new(config.watch.as_deref()),
             config,
         })
     }
 }
 
+/// Connections that wait to be accepted; the system may have a lower limit. The standard
+/// library asks for 128, which a burst of clients exceeds: each then waits a second for its
+/// next try.
+const BACKLOG: i32 = 4096;
+
 fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(addr).map_err(|error| {
+    let listener = TcpListener::bind(addr).map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => ": another program listens there; choose another port",
             io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege",
             _ => "",
         };
         io::Error::new(error.kind(), format!("can't listen on {addr}: {error}{hint}"))
-    })
+    })?;
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
 }
