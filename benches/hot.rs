@@ -14,6 +14,10 @@ use tinyhost::{Guest, Pool, Program, Step, WasiCtx};
 
 const PROMPTREPLY: &[u8] = include_bytes!("../fixtures/promptreply.wasm");
 
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tinyhost::GuestAllocator = tinyhost::GuestAllocator;
+
 /// Times a path runs when its instructions are counted.
 const COUNTED: u64 = 1000;
 

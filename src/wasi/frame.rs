@@ -4,6 +4,7 @@
 //! changed nothing. So its row and arguments are enough to run it again; what must not
 //! happen twice (starting the clock of a sleep, dialling) is kept here as well.
 
+use std::borrow::Cow;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -58,7 +59,7 @@ pub struct HalfOpen {
     pub(crate) flags: Fdflags,
     pub(crate) base: Rights,
     pub(crate) inheriting: Rights,
-    pub(crate) path: Box<str>,
+    pub(crate) path: Cow<'static, str>,
 }
 
 impl Frame {
