@@ -1,7 +1,8 @@
 //! The paths that decide what a guest costs, measured in one process.
 //!
-//! `cargo bench` prints times; `TINYHOST_BENCH_ONCE=line` (or `calls`) runs one path a fixed
-//! number of times and nothing else, for counting instructions (`.ci/callgrind`).
+//! `cargo bench --bench hot` prints times. `TINYHOST_BENCH_ONCE=PATH:COUNT` runs one path so
+//! many times and nothing else, for those that measure from outside: `.ci/callgrind` counts
+//! instructions, `benches/compare` CPU time and memory.
 
 use std::hint::black_box;
 use std::io::{IoSlice, IoSliceMut};
@@ -18,19 +19,49 @@ const PROMPTREPLY: &[u8] = include_bytes!("../fixtures/promptreply.wasm");
 #[global_allocator]
 static ALLOCATOR: tinyhost::GuestAllocator = tinyhost::GuestAllocator;
 
-/// Times a path runs when its instructions are counted.
-const COUNTED: u64 = 1000;
-
 fn main() {
-    match std::env::var("TINYHOST_BENCH_ONCE").as_deref() {
-        Ok("line") => {
+    let Ok(wish) = std::env::var("TINYHOST_BENCH_ONCE") else { return divan::main() };
+    let (path, count) = wish.split_once(':').expect("PATH:COUNT");
+    once(path, count.parse().expect("a count"));
+}
+
+fn once(path: &str, count: u64) {
+    match path {
+        "line" => {
             let mut pool = Pool::new(&promptreply());
-            (0..COUNTED).for_each(|_| line(&mut pool));
+            (0..count).for_each(|_| line(&mut pool));
+            assert!(pool.recycles(), "this system can't recycle");
         }
-        Ok("calls") => calls(&looping("fd_tell", "(i32.const 1) (i32.const 64)", COUNTED * 10)),
-        Ok(other) => panic!("TINYHOST_BENCH_ONCE={other}: line or calls"),
-        Err(_) => divan::main(),
+        "fresh" => {
+            let program = promptreply();
+            (0..count).for_each(|_| line_in(Guest::new(&program, line_context().0)));
+        }
+        "calls" => calls(&looping("fd_tell", "(i32.const 1) (i32.const 64)", count)),
+        // Guests that wait for their first byte; prints what each keeps resident.
+        "parked" | "parked-fresh" => {
+            let program = promptreply();
+            let mut pool = Pool::new(&program);
+            let mut park = || {
+                let cx = WasiCtx::builder().stdin(Never).build();
+                let fresh = path == "parked-fresh";
+                let mut guest = if fresh { Guest::new(&program, cx) } else { pool.spawn(cx) };
+                assert_eq!(guest.step(u64::MAX), Step::Parked);
+                guest
+            };
+            let first = park();
+            let before = resident_kib();
+            let guests: Vec<Guest> = (0..count).map(|_| park()).collect();
+            println!("{}", (resident_kib() - before) as f64 / count as f64);
+            drop((first, guests));
+        }
+        other => panic!("TINYHOST_BENCH_ONCE={other}: no such path"),
     }
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("it is there");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
 }
 
 /// Standard input with one line in it.
@@ -68,6 +99,19 @@ impl File for Hesitant {
     }
 }
 
+/// Standard input that nothing comes from yet.
+struct Never;
+
+impl File for Never {
+    fn stat(&mut self) -> Result<Stat, Errno> {
+        Ok(Stat::of(Filetype::Unknown))
+    }
+
+    fn read(&mut self, _bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize, Errno> {
+        Err(Errno::Again)
+    }
+}
+
 struct Reply(Arc<Mutex<Vec<u8>>>);
 
 impl File for Reply {
@@ -90,6 +134,10 @@ fn line_context() -> (WasiCtx, Arc<Mutex<Vec<u8>>>) {
     let reply = Arc::new(Mutex::new(Vec::new()));
     let stdout = Reply(reply.clone());
     (WasiCtx::builder().stdin(Line(b"  hello, world\n")).stdout(stdout).build(), reply)
+}
+
+fn line_in(mut guest: Guest) {
+    ended(&mut guest);
 }
 
 fn ended(guest: &mut Guest) {
