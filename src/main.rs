@@ -46,7 +46,8 @@ fn command() -> Outcome<Option<Command>> {
         Ok(args) => Ok(Some(args.command)),
         Err(EarlyExit { output, status: Ok(()) }) => answer(&output),
         Err(EarlyExit { output, status: Err(()) }) => {
-            let text = output.trim_end().replace('\n', " ");
+            // Several lines, some of them indented, become one.
+            let text = output.split_whitespace().collect::<Vec<_>>().join(" ");
             Err(Failure::usage(format!("{text} (tinyhost --help tells what there is)")))
         }
     }

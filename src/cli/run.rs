@@ -189,7 +189,8 @@ fn ended(plan: &Plan, end: End) -> Outcome<u8> {
                 failure(status::TRAP, format!("trap: {trap} (allow more with --stack SIZE)"))
             }
             Cause::Wasm => failure(status::TRAP, format!("trap: {trap}")),
-            Cause::Host => failure(status::TRAP, trap.to_string()),
+            // A start section that does what only `_start` can: nothing was started.
+            Cause::Host => failure(status::NOT_STARTED, trap.to_string()),
         },
     }
 }
