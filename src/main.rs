@@ -10,6 +10,11 @@ use argh::{EarlyExit, FromArgs};
 use cli::args::{Args, Command};
 use cli::{Failure, Outcome};
 
+/// What makes guests that arrive together cheap.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tinyhost::GuestAllocator = tinyhost::GuestAllocator;
+
 fn main() -> ExitCode {
     let status = match command().and_then(|command| match command {
         Some(Command::Run(args)) => cli::run(args),

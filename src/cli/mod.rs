@@ -72,10 +72,13 @@ fn load(path: &str, config: &Config) -> Outcome<Program> {
 fn read_module(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::{Error, ErrorKind, Read};
     let file = std::fs::File::open(path)?;
-    if file.metadata()?.is_dir() {
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
         return Err(Error::new(ErrorKind::IsADirectory, "it is a directory"));
     }
-    let mut wasm = Vec::new();
+    // One more than there is, so that the end is seen without another piece of room.
+    let len = metadata.len().min(MODULE_BYTES_MAX) + 1;
+    let mut wasm = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
     file.take(MODULE_BYTES_MAX + 1).read_to_end(&mut wasm)?;
     if wasm.len() as u64 > MODULE_BYTES_MAX {
         return Err(Error::new(ErrorKind::FileTooLarge, "it is larger than 512 MiB"));

@@ -137,7 +137,7 @@ pub struct Row {
     pub params: &'static [Param],
     /// `false` for `proc_exit`, which has no result.
     pub returns: bool,
-    run: fn(&mut Call<'_>, &Args) -> Sys,
+    run: fn(&mut Call<'_>, &[u64]) -> Sys,
 }
 
 /// The Rust type a wasm argument of each [`Kind`] comes in.
@@ -270,8 +270,6 @@ fn enter<T>(
     row: usize,
     given: &[u64],
 ) -> Result<i32, wasmi::Error> {
-    let mut args = Args::default();
-    args[..given.len()].copy_from_slice(given);
     let cx = get(caller.data_mut());
     let memory = match cx.memory {
         Some(memory) => memory,
@@ -280,7 +278,7 @@ fn enter<T>(
     let (bytes, data) = memory.data_and_store_mut(&mut caller);
     let cx = get(data);
     cx.frame.begin();
-    let stop = match run(row, &args, bytes, cx) {
+    let stop = match run(row, given, bytes, cx) {
         Ok(errno) => {
             if cx.moved >= CHARGED_FROM {
                 let moved = std::mem::take(&mut cx.moved);
@@ -290,6 +288,8 @@ fn enter<T>(
         }
         Err(stop) => stop,
     };
+    let mut args = Args::default();
+    args[..given.len()].copy_from_slice(given);
     match (stop, cx.mode) {
         (Stop::Exit(code), _) => Err(wasmi::Error::i32_exit(code.cast_signed())),
         (stop, Mode::Suspend) => {
@@ -310,7 +310,7 @@ fn enter<T>(
 }
 
 /// Runs a row once, and tells the trace of it.
-fn run(row: usize, args: &Args, bytes: &mut [u8], cx: &mut WasiCtx) -> Result<i32, Stop> {
+fn run(row: usize, args: &[u64], bytes: &mut [u8], cx: &mut WasiCtx) -> Result<i32, Stop> {
     let row = &TABLE[row];
     let mut call = Call { mem: Mem(bytes), cx };
     let answer = match (row.run)(&mut call, args) {
@@ -325,7 +325,9 @@ fn run(row: usize, args: &Args, bytes: &mut [u8], cx: &mut WasiCtx) -> Result<i3
             Err(Stop::Exit(code)) => Outcome::Exit(*code),
             Err(_) => Outcome::Parked,
         };
-        trace.call(row, args, &call.mem, outcome);
+        let mut whole = Args::default();
+        whole[..args.len()].copy_from_slice(args);
+        trace.call(row, &whole, &call.mem, outcome);
         call.cx.trace = Some(trace);
     }
     answer
