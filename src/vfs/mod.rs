@@ -33,6 +33,7 @@ mod readonly;
 pub mod stdio;
 #[cfg(feature = "tar")]
 pub mod tar;
+mod times;
 pub mod walk;
 
 use std::any::Any;
@@ -45,6 +46,7 @@ pub use crate::errno::Errno;
 pub use name::Name;
 pub use namespace::Namespace;
 pub use readonly::ReadOnly;
+pub use times::{SetTime, Times};
 
 /// What a filesystem call answers.
 pub type Result<T, E = Errno> = std::result::Result<T, E>;
@@ -109,24 +111,6 @@ pub struct Open {
     pub write: bool,
     /// A regular file is cut to length 0.
     pub truncate: bool,
-}
-
-/// New times for a node or file; `None` leaves one as it is. Nanoseconds since 1970.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Times {
-    /// Time of last access.
-    pub atim: Option<SetTime>,
-    /// Time of last modification.
-    pub mtim: Option<SetTime>,
-}
-
-/// A time to set: the backend's own now, or a given one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetTime {
-    /// Now, by the clock of whoever keeps the file.
-    Now,
-    /// Nanoseconds since 1970.
-    To(u64),
 }
 
 /// One direction of waiting.
