@@ -7,6 +7,7 @@ mod program;
 pub mod sched;
 #[cfg(all(unix, feature = "cli"))]
 pub mod serve;
+pub mod trace;
 pub mod vfs;
 pub mod wasi;
 #[cfg(all(unix, feature = "net"))]
