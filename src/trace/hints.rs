@@ -162,24 +162,35 @@ fn parent(path: &str) -> &str {
 /// What to say of a guest that failed and was told, with `args`, of a file outside all of
 /// its mounts: libc looks for those in the guest, so the host never sees it try.
 pub fn outside(mounts: &[Mounted], args: &[String]) -> Option<String> {
-    let file = |arg: &&String| {
-        let odd = arg.starts_with('-') || arg.contains("://") || arg.contains('\n');
-        !odd && !is_dev(arg) && (arg.contains('/') || Path::new(arg.as_str()).exists())
-    };
-    let arg = args.iter().filter(file).find(|arg| covering(mounts, arg).is_none())?;
+    let odd = |arg: &str| arg.starts_with('-') || arg.contains("://") || arg.contains('\n');
+    let mut files = args.iter().filter(|arg| !odd(arg) && !is_dev(arg));
+    files.find_map(|arg| if covering(mounts, arg).is_none() { look(mounts, arg) } else { None })
+}
+
+/// The same for one argument, if it seems to be a file.
+fn look(mounts: &[Mounted], arg: &str) -> Option<String> {
+    let names: Vec<&str> = mounts.iter().map(|mount| mount.guest.as_str()).collect();
+    let names = names.join(", ");
+    let inside =
+        |mount: &&Mounted| mount.host.as_ref().is_some_and(|host| host.join(normal(arg)).exists());
+    if let Some(mount) = mounts.iter().find(inside) {
+        let name = crate::wasi::join(&mount.guest, normal(arg));
+        return Some(format!("'{arg}' is called '{name}' where the guest is (it has {names})"));
+    }
+    let exists = Path::new(arg).exists();
+    if !exists && !arg.contains('/') {
+        return None;
+    }
     let dir = parent(arg);
-    let relative = !arg.starts_with('/');
-    let would = match Path::new(arg).exists() {
-        true if relative && !arg.starts_with("..") => "--dir . would give it this one".to_owned(),
+    let would = match exists {
+        true if !arg.starts_with(['/', '.']) => "--dir . would give it this one".to_owned(),
         true => format!("--dir {dir} would give it that one"),
         false => format!("--dir HOST::{dir} would give it one of that name"),
     };
-    if mounts.is_empty() {
-        return Some(format!("the guest has no directories, so it can't see '{arg}': {would}"));
-    }
-    let names: Vec<&str> = mounts.iter().map(|mount| mount.guest.as_str()).collect();
-    let names = names.join(", ");
-    Some(format!("'{arg}' is in none of the guest's directories ({names}): {would}"))
+    Some(match mounts {
+        [] => format!("the guest has no directories, so it can't see '{arg}': {would}"),
+        _ => format!("'{arg}' is in none of the guest's directories ({names}): {would}"),
+    })
 }
 
 #[cfg(test)]

@@ -138,6 +138,16 @@ impl WasiCtx {
         self.fds.iter()
     }
 
+    /// Whether the guest asked for more memory than it can have, and was refused.
+    pub fn memory_refused(&self) -> bool {
+        self.limits.refused
+    }
+
+    /// Whether it wanted more descriptors than it can have, and was refused.
+    pub fn fds_refused(&self) -> bool {
+        self.fds.refused
+    }
+
     /// The most memory the guest has had, in bytes.
     pub fn memory_peak(&self) -> usize {
         self.limits.peak

@@ -32,6 +32,7 @@ pub use frame::Args;
 use frame::On;
 pub use limits::Limits;
 pub use mem::Mem;
+pub(crate) use trace::join;
 pub use trace::{Outcome, Seen, Tee, Trace};
 
 /// The import module all functions are in.
@@ -141,6 +142,14 @@ pub struct Row {
     run: fn(&mut Call<'_>, &Args) -> Sys,
 }
 
+/// A name that is a word of Rust's is written `r#in`.
+const fn plain(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
+    }
+}
+
 /// The Rust type a wasm argument of each [`Kind`] comes in.
 macro_rules! wasm {
     (U64) => {
@@ -162,7 +171,7 @@ macro_rules! syscalls {
         /// Every function of preview1.
         pub static TABLE: &[Row] = &[$(Row {
             name: stringify!($name),
-            params: &[$(Param { name: stringify!($param), kind: Kind::$kind },)*],
+            params: &[$(Param { name: plain(stringify!($param)), kind: Kind::$kind },)*],
             returns: syscalls!(@returns $result),
             run: |call, args| {
                 let mut _args = args.iter();
