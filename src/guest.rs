@@ -7,12 +7,14 @@ use std::task::Waker;
 use std::time::Duration;
 
 use wasmi::{
-    AsContextMut, Error, Extern, Func, ResumableCall, ResumableCallHostTrap,
+    AsContextMut, Error, Extern, Func, Instance, ResumableCall, ResumableCallHostTrap,
     ResumableCallOutOfFuel, Store, TrapCode, Val,
 };
 
 use crate::program::{Program, is_out_of_memory};
+use crate::recycle::Parts;
 use crate::vfs::{Interest, Wait};
+use crate::wasi::frame::On;
 use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
 
 /// Fuel for a start section, which can't be interrupted. About a tenth of a second.
@@ -26,8 +28,11 @@ const RUN_SLICE: u64 = 10_000_000;
 /// A guest is `Send`: between two steps it can be moved to another thread. Dropping it, in
 /// whatever state, closes all it held.
 pub struct Guest {
-    store: Store<WasiCtx>,
+    pub(crate) store: Store<WasiCtx>,
     state: State,
+    instance: Option<Instance>,
+    /// What its instance needs to be used again.
+    pub(crate) parts: Option<Box<Parts>>,
     /// Fuel it may still use, all steps together.
     fuel_left: u64,
     fuel_used: u64,
@@ -97,12 +102,19 @@ impl Guest {
         let mut store = Store::new(&program.engine, cx);
         store.limiter(|cx| &mut cx.limits);
         store.set_fuel(START_SECTION_FUEL).expect("fuel is metered");
-        let mut guest =
-            Guest { store, state: State::Over(Step::Exited(0)), fuel_left: u64::MAX, fuel_used: 0 };
+        let mut guest = Guest {
+            store,
+            state: State::Over(Step::Exited(0)),
+            instance: None,
+            parts: None,
+            fuel_left: u64::MAX,
+            fuel_used: 0,
+        };
         let instance = program.linker.instantiate_and_start(&mut guest.store, &program.module);
         guest.count_fuel(START_SECTION_FUEL);
         guest.state = match instance {
             Ok(instance) => {
+                guest.instance = Some(instance);
                 let memory = instance.get_export(&guest.store, "memory");
                 guest.store.data_mut().memory = memory.and_then(Extern::into_memory);
                 let start = instance.get_func(&guest.store, "_start");
@@ -112,6 +124,33 @@ impl Guest {
         };
         guest.store.data_mut().mode = Mode::Suspend;
         guest
+    }
+
+    /// A guest in an instance that was made before and is as good as new.
+    pub(crate) fn in_instance(
+        mut store: Store<WasiCtx>,
+        parts: Box<Parts>,
+        mut cx: WasiCtx,
+    ) -> Guest {
+        cx.mode = Mode::Suspend;
+        *store.data_mut() = cx;
+        let (state, fuel) = (State::Ready(parts.start), parts.fuel);
+        let parts = Some(parts);
+        Guest { store, state, instance: None, parts, fuel_left: u64::MAX - fuel, fuel_used: fuel }
+    }
+
+    /// Instance and entry of a guest that has not run yet.
+    pub(crate) fn unstarted(&self) -> Option<(Instance, Func)> {
+        match self.state {
+            State::Ready(start) => Some((self.instance?, start)),
+            _ => None,
+        }
+    }
+
+    /// Whether it is parked and waits for its standard input alone.
+    pub(crate) fn waits_for_stdin(&self) -> bool {
+        let waits = &self.store.data().frame.waits;
+        matches!(self.state, State::Parked(_)) && waits[..] == [(On::Fd(0), Interest::READ)]
     }
 
     /// Ends the guest once it has used this much fuel, about one per instruction.

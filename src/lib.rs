@@ -3,6 +3,7 @@
 mod errno;
 mod guest;
 mod program;
+mod recycle;
 #[cfg(all(unix, feature = "net"))]
 pub mod sched;
 #[cfg(all(unix, feature = "cli"))]
@@ -16,4 +17,5 @@ mod watch;
 pub use errno::Errno;
 pub use guest::{Armed, Cause, Guest, Step, Trap};
 pub use program::{Config, Program, ProgramError};
+pub use recycle::{Ahead, Pool};
 pub use wasi::WasiCtx;

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use wasmi::errors::ErrorKind;
 use wasmi::{
-    Config as WasmiConfig, CustomFuelCosts, Engine, ExternType, FuncType, Linker, Module, ValType,
+    CompilationMode, Config as WasmiConfig, CustomFuelCosts, Engine, ExternType, FuncType, Linker,
+    Module, ValType,
 };
 
+use crate::recycle::{self, Recipe};
 use crate::wasi::{MODULE, Row, TABLE, WasiCtx, add_to_linker};
 
 /// Finished stacks kept for the next guest; a parked guest has its own.
@@ -20,12 +22,16 @@ pub struct Config {
     pub stack_max: usize,
     /// Calls within calls a guest can make.
     pub frames_max: usize,
+    /// Guests of it are made again and again: everything is checked and translated at once,
+    /// and made ready for [recycling](crate::Pool). Otherwise each function is when it is
+    /// first called, and one that is not valid traps then.
+    pub reuse: bool,
 }
 
 impl Default for Config {
     /// Room for Go programs and for interpreters compiled to wasm.
     fn default() -> Config {
-        Config { stack_max: 32 << 20, frames_max: 200_000 }
+        Config { stack_max: 32 << 20, frames_max: 200_000, reuse: true }
     }
 }
 
@@ -39,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) module: Module,
     pub(crate) linker: Linker<WasiCtx>,
+    /// How its instances are used again, if they can be.
+    pub(crate) recipe: Option<Recipe>,
 }
 
 /// Why bytes are not a program that can be run here. The text says what to do.
@@ -124,6 +132,8 @@ impl Program {
         let wasm = wasm.as_ref();
         check_header(wasm)?;
         let engine = Engine::new(&engine_config(config));
+        let (changed, recipe) = config.reuse.then(|| recycle::recipe(wasm)).flatten().unzip();
+        let wasm = changed.as_deref().unwrap_or(wasm);
         let module = Module::new(&engine, wasm).map_err(|error| {
             // wasmi's texts may have several lines; the first says what.
             let text = error.to_string();
@@ -137,7 +147,7 @@ impl Program {
         let mut linker = Linker::new(&engine);
         add_to_linker(&mut linker, |cx: &mut WasiCtx| cx)
             .expect("an empty linker has none of the names");
-        Ok(Program { shared: Arc::new(Shared { engine, module, linker }) })
+        Ok(Program { shared: Arc::new(Shared { engine, module, linker, recipe }) })
     }
 }
 
@@ -159,6 +169,7 @@ fn engine_config(config: &Config) -> WasmiConfig {
             fuel_per_bytes_validated: 0,
         })
         .ignore_custom_sections(true)
+        .compilation_mode(if config.reuse { CompilationMode::Eager } else { CompilationMode::Lazy })
         .set_max_cached_stacks(STACKS_CACHED)
         .set_max_recursion_depth(config.frames_max)
         // wasmi refuses a maximum below what a stack begins with.

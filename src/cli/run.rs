@@ -95,7 +95,7 @@ fn plan(args: Run) -> Outcome<Plan> {
     let count = |text: &Option<String>, option: &str| {
         text.as_deref().map(|text| units::count(option, text)).transpose()
     };
-    let mut config = Config::default();
+    let mut config = Config { reuse: false, ..Config::default() };
     if let Some(stack) = size(&args.stack, "--stack")? {
         config.stack_max = stack;
         // About the smallest frame there is.

@@ -29,24 +29,20 @@ impl Conn {
 }
 
 impl Worker {
-    /// The socket of a connection has an event.
+    /// The socket of a connection can be read or written.
     pub(super) fn moved(
         &mut self,
         conn: &mut Conn,
         readable: bool,
         writable: bool,
-        hangup: bool,
+        read_closed: bool,
     ) -> Fate {
         conn.active = self.now;
-        // With our own direction shut, the client's orderly end looks like a hangup, and
-        // there may be something to be read before it.
-        if hangup && !conn.shut {
-            return self.hung_up(conn);
-        }
         let mut io = conn.link.io();
-        io.readable |= readable;
+        io.readable |= readable | read_closed;
         io.writable |= writable;
-        let reader = if readable { io.reader() } else { None };
+        io.last |= read_closed;
+        let reader = if io.readable { io.reader() } else { None };
         drop(io);
         wake([reader, None]);
         self.pump(conn)

@@ -194,7 +194,7 @@ impl Worker {
             look(&format!("{}: {why}", outcome.name()), conn.started.elapsed(), &guest);
         }
         // It says its last words to the log before its end is told there.
-        drop(guest);
+        self.pool.recycle(guest);
         let now = Instant::now();
         let (bytes_in, bytes_out) = {
             let io = conn.link.io();

@@ -46,6 +46,8 @@ pub(super) struct Io {
     pub readable: bool,
     /// The socket may take something.
     pub writable: bool,
+    /// After what is there to be read comes the end, and no event announces it.
+    pub last: bool,
     /// The client sends no more (or is taken to).
     pub eof: bool,
     /// The client is gone; so is what it would have been sent.
@@ -138,9 +140,10 @@ impl Link {
                     return Ok(0);
                 }
                 Ok(count) => {
-                    // Less than there was room for: it is empty, and the next byte (or
-                    // the end) makes a new event.
-                    io.readable = count == bufs.iter().map(|buf| buf.len()).sum::<usize>();
+                    // Less than there was room for: it is empty, and the next byte makes
+                    // a new event. So does the end, unless it was told of already.
+                    io.readable =
+                        io.last || count == bufs.iter().map(|buf| buf.len()).sum::<usize>();
                     return Ok(count);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn times_are_those_of_the_calendar() {
-        let at = |seconds| Rfc3339(Duration::from_millis(seconds * 1000 + 7)).to_string();
+        let at = |seconds: u64| Rfc3339(Duration::from_millis(seconds * 1000 + 7)).to_string();
         assert_eq!(at(0), "1970-01-01T00:00:00.007Z");
         assert_eq!(at(951_782_400), "2000-02-29T00:00:00.007Z");
         assert_eq!(at(1_767_225_599), "2025-12-31T23:59:59.007Z");

@@ -146,6 +146,8 @@ pub struct Metrics {
     pub conns: u64,
     /// Connections open now.
     pub conns_open: u64,
+    /// The same, worker by worker.
+    pub conns_by_worker: Vec<u64>,
     /// Connections closed because nothing came for too long.
     pub conns_idle: u64,
     /// Guests alive now that did not end in their first slice.
@@ -174,7 +176,9 @@ impl Metrics {
             each(&mut sum.latency, &worker.latency);
             sum.latency_us += worker.latency_us.load(Relaxed);
             sum.conns += worker.conns.load(Relaxed);
-            sum.conns_open += worker.open.load(Relaxed);
+            let open = worker.open.load(Relaxed);
+            sum.conns_open += open;
+            sum.conns_by_worker.push(open);
             sum.conns_idle += worker.conns_idle.load(Relaxed);
             sum.guests += worker.guests.load(Relaxed);
             sum.guests_parked += worker.parked.load(Relaxed);
@@ -217,6 +221,10 @@ impl Metrics {
         one("fuel_total", "counter", "Fuel used by guests that have ended.", self.fuel);
         one("received_bytes_total", "counter", "Bytes guests got from clients.", self.bytes_in);
         one("sent_bytes_total", "counter", "Bytes guests wrote to clients.", self.bytes_out);
+        head(&mut text, "worker_connections", "gauge", "Connections open now, by worker.");
+        for (worker, open) in self.conns_by_worker.iter().enumerate() {
+            let _ = writeln!(text, "tinyhost_worker_connections{{worker=\"{worker}\"}} {open}");
+        }
         head(&mut text, "lines_total", "counter", "Guests ended (one a line), by outcome.");
         for outcome in Outcome::ALL {
             let count = self.outcome(*outcome);

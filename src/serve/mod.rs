@@ -338,14 +338,19 @@ impl Shared {
             generation: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             seats: schedulers.iter().map(seat).collect(),
-            reloads: reload::Requests::default(),
+            reloads: reload::Requests::new(config.watch.as_deref()),
             config,
         })
     }
 }
 
+/// Connections that wait to be accepted; the system may have a lower limit. The standard
+/// library asks for 128, which a burst of clients exceeds: each then waits a second for its
+/// next try.
+const BACKLOG: i32 = 4096;
+
 fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(addr).map_err(|error| {
+    let listener = TcpListener::bind(addr).map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => ": another program listens there; choose another port",
             io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege",
@@ -354,5 +359,7 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
         let text = error.to_string();
         let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
         io::Error::new(error.kind(), format!("can't listen on {addr}: {text}{hint}"))
-    })
+    })?;
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
 }

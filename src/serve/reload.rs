@@ -11,8 +11,9 @@ use super::log::TARGET;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What the reloading thread is asked for.
-#[derive(Default)]
 pub(super) struct Requests {
+    /// The watched file as it was when the server was made.
+    first: Option<Version>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -24,6 +25,11 @@ struct State {
 }
 
 impl Requests {
+    pub fn new(watched: Option<&Path>) -> Requests {
+        let first = watched.and_then(Version::of);
+        Requests { first, state: Mutex::default(), changed: Condvar::new() }
+    }
+
     pub fn ask(&self) {
         self.set(|state| state.asked = true);
     }
@@ -76,7 +82,7 @@ impl Version {
 pub(super) fn run(shared: &Shared) {
     let watched = shared.config.watch.as_deref();
     let look = || watched.and_then(Version::of);
-    let mut loaded = look();
+    let mut loaded = shared.reloads.first;
     let mut seen = loaded;
     loop {
         let State { asked, stop } = shared.reloads.wait(watched.map(|_| LOOK_EVERY));

@@ -16,9 +16,10 @@ use super::log::Reporter;
 use super::metrics::Counters;
 use super::stream::{Errors, LineInput, Output, SocketInput};
 use super::{Shared, Unit};
+use crate::recycle::Pool;
 use crate::sched::{GuestId, Happened, Scheduler};
 use crate::wasi::Strings;
-use crate::{Guest, Program, WasiCtx};
+use crate::{Guest, WasiCtx};
 
 /// Alarms that are not a connection's.
 pub(super) const ACCEPT_AGAIN: u64 = u64::MAX;
@@ -47,7 +48,8 @@ pub(super) struct Worker {
     pub dirty: Arc<Dirty>,
     dirty_keys: Vec<usize>,
     pub scratch: Box<[u8]>,
-    program: Program,
+    /// Where guests come from, and go to.
+    pub pool: Pool,
     generation: u64,
     pub reporter: Arc<Reporter>,
     /// When this turn began.
@@ -91,7 +93,7 @@ impl Worker {
         Ok(Worker {
             listeners: Listeners::new(listeners, sched.registry())?,
             reporter: Arc::new(Reporter::new(&shared.config.name)),
-            program: shared.config.program.clone(),
+            pool: Pool::new(&shared.config.program),
             shared,
             index,
             sched,
@@ -158,8 +160,15 @@ impl Worker {
             Happened::Io { token: Token(token), .. } if token >= LISTENER => {
                 self.listeners.ready(token);
             }
-            Happened::Io { token: Token(key), readable, writable, hangup } => {
-                self.visit(key, |worker, conn| worker.moved(conn, readable, writable, hangup));
+            Happened::Io { token: Token(key), readable, writable, read_closed, hangup } => {
+                self.visit(key, |worker, conn| {
+                    // With our own direction shut, the client's orderly end looks like a
+                    // hangup, and there may be something to be read before it.
+                    if hangup && !conn.shut {
+                        return worker.hung_up(conn);
+                    }
+                    worker.moved(conn, readable, writable, read_closed)
+                });
             }
             Happened::Ended(id, end, guest) => {
                 let Some(key) = self.guests.remove(&id) else { return };
@@ -270,7 +279,7 @@ impl Worker {
             Some(prepare) => prepare(link.peer, builder),
             None => builder,
         };
-        let mut guest = Guest::new(&self.program, builder.build());
+        let mut guest = self.pool.spawn(builder.build());
         if let Some(fuel) = config.limits.fuel {
             guest.limit_fuel(fuel);
         }
@@ -282,7 +291,7 @@ impl Worker {
         let generation = self.shared.generation.load(Acquire);
         if generation != self.generation {
             let program = self.shared.program.lock().unwrap_or_else(PoisonError::into_inner);
-            self.program = program.clone();
+            self.pool = Pool::new(&program);
             self.generation = generation;
         }
     }

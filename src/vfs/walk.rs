@@ -20,6 +20,11 @@ pub const LINKS_MAX: usize = 40;
 /// Bytes in the longest path; `PATH_MAX` of Linux.
 pub const PATH_MAX: usize = 4096;
 
+/// Directories a walk can be below its start at any moment; ENAMETOOLONG beyond, which
+/// programs that walk deep trees answer with a descriptor half-way down. Each of them may be
+/// a descriptor of the host as long as the walk lasts, and one path has room for 2,000.
+pub const DEPTH_MAX: usize = 256;
+
 /// A node, and where in the namespace it is.
 #[derive(Clone)]
 pub struct Place {
@@ -150,7 +155,7 @@ pub enum Follow {
 /// # Errors
 ///
 /// ENOENT for an empty path or a missing directory on the way, ENOTDIR for something else
-/// on the way, ENAMETOOLONG, EINVAL for a NUL, ELOOP after [`LINKS_MAX`] links, and
+/// on the way, ENAMETOOLONG (also beyond [`DEPTH_MAX`]), EINVAL for a NUL, ELOOP after [`LINKS_MAX`] links, and
 /// ENOTCAPABLE for everything that would lead above `base`.
 pub fn walk<'p>(base: &Place, path: &'p str, follow: Follow) -> Result<Walked<'p>> {
     if path.is_empty() {
@@ -235,6 +240,9 @@ impl Walk {
                 name => {
                     let (place, stat) = self.look(name)?.ok_or(Errno::Noent)?;
                     match stat.filetype {
+                        Filetype::Directory if self.stack.len() > DEPTH_MAX => {
+                            return Err(Errno::Nametoolong);
+                        }
                         Filetype::Directory => self.stack.push(place),
                         Filetype::SymbolicLink => {
                             let text = self.read_link(&place)?;
@@ -298,8 +306,9 @@ fn shortcut<'p>(base: &Place, path: &'p str) -> Option<Entry<'p>> {
     let (dirs, last) = path.rsplit_once('/')?;
     let first = dirs.split('/').next()?;
     let plain = dirs.split('/').all(|part| Name::new(part).is_some());
+    let deep = dirs.split('/').count() > DEPTH_MAX;
     let mounts = base.here.as_ref().is_some_and(|here| here.below(first).is_some());
-    if !plain || mounts {
+    if !plain || deep || mounts {
         return None;
     }
     let name = Name::new(last)?;

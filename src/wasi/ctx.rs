@@ -1,7 +1,7 @@
 //! What a guest is given, and what the host remembers of it between calls.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use wasmi::Memory;
 
@@ -146,6 +146,30 @@ impl WasiCtx {
     /// Whether it wanted more descriptors than it can have, and was refused.
     pub fn fds_refused(&self) -> bool {
         self.fds.refused
+    }
+
+    /// A context of nobody, with nothing in it, that costs nothing to make.
+    pub(crate) fn blank() -> WasiCtx {
+        static CLOCK: LazyLock<Arc<dyn Clock>> = LazyLock::new(|| Arc::new(SystemClock));
+        WasiCtx {
+            args: Strings::default(),
+            env: Strings::default(),
+            fds: Fds::new(0),
+            clock: CLOCK.clone(),
+            random: Box::new(SystemRandom),
+            trace: None,
+            on_error: None,
+            limits: Limits::default(),
+            memory: None,
+            frame: Frame::default(),
+            mode: Mode::Refuse,
+            exit_on_broken_pipe: false,
+            moved: 0,
+        }
+    }
+
+    pub(crate) fn memory_max(&self) -> usize {
+        self.limits.memory_max
     }
 
     /// The most memory the guest has had, in bytes.

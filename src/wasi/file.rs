@@ -100,10 +100,13 @@ impl Call<'_> {
         Ok(self.mem.put_u32(result, count)?)
     }
 
-    /// DSYNC and SYNC are the descriptor's, so they work on every backend.
+    /// DSYNC and SYNC are the descriptor's, so they work on every backend. Where there is no
+    /// disk they mean nothing, as on Unix: what a pipe took it has.
     fn carry_through(&mut self, fd: u32) -> Result<(), Errno> {
         let descriptor = self.cx.fds.any(fd)?;
-        if descriptor.flags & (Fdflags::DSYNC | Fdflags::SYNC) == Fdflags::NONE {
+        let asked = descriptor.flags & (Fdflags::DSYNC | Fdflags::SYNC) != Fdflags::NONE;
+        let disk = matches!(descriptor.filetype, Filetype::RegularFile | Filetype::BlockDevice);
+        if !asked || !disk {
             return Ok(());
         }
         descriptor.file.sync(!descriptor.flags.has(Fdflags::SYNC))

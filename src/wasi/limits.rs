@@ -31,6 +31,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Counts what an instance has that was made before.
+    pub(crate) fn assume(&mut self, used: usize) {
+        (self.used, self.peak) = (used, used);
+    }
+
     fn grow(&mut self, current: usize, desired: usize) -> bool {
         let used = self.used.saturating_add(desired.saturating_sub(current));
         if used > self.memory_max {

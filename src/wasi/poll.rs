@@ -30,12 +30,13 @@ pub(super) fn poll_oneoff(c: &mut Call<'_>, subs: u32, out: u32, count: u32, nev
     c.mem.check(subs, count * SUBSCRIPTION_SIZE as u32)?;
     c.mem.check(out, count * EVENT_SIZE as u32)?;
     c.mem.check(nevents, 4)?;
+    // All are read before anything is written, so that a bad one leaves no events behind.
+    (0..count).try_for_each(|index| subscription(c, subs, index).map(drop))?;
     let start = c.start();
     let mut events = 0;
     let mut earliest = u64::MAX;
     for index in 0..count {
-        let record = c.mem.array::<SUBSCRIPTION_SIZE>(subs + index * SUBSCRIPTION_SIZE as u32)?;
-        let subscription = Subscription::decode(record)?;
+        let subscription = subscription(c, subs, index)?;
         match look(c, subscription.about, start) {
             Fate::Event { kind, error, ready } => {
                 let event =
@@ -55,6 +56,10 @@ pub(super) fn poll_oneoff(c: &mut Call<'_>, subs: u32, out: u32, count: u32, nev
     }
     c.cx.frame.deadline = (earliest < u64::MAX).then_some(earliest);
     Err(Stop::Park)
+}
+
+fn subscription(c: &Call<'_>, subs: u32, index: u32) -> Result<Subscription, Errno> {
+    Subscription::decode(c.mem.array(subs + index * SUBSCRIPTION_SIZE as u32)?)
 }
 
 fn look(c: &mut Call<'_>, about: About, start: u64) -> Fate {

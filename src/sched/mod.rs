@@ -5,15 +5,19 @@
 //! computing, and those get a bounded time a turn, so that one that spins costs the others
 //! no more than that.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+mod alarms;
+mod mailbox;
+
+use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Wake, Waker};
+use std::sync::Arc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Registry, Token};
+
+use alarms::{Alarm, Alarms};
+use mailbox::{Mailbox, NO_SLOT};
 
 use crate::guest::{Guest, Step, Trap};
 use crate::wasi;
@@ -31,7 +35,7 @@ const EVENTS_PER_TURN: usize = 1024;
 const WAKE: Token = Token(usize::MAX);
 
 /// Tokens from here on are the caller's, below are guests'.
-pub const FOREIGN: usize = 1 << 32;
+pub const FOREIGN: usize = usize::MAX / 2 + 1;
 
 /// A guest of a scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,21 +70,13 @@ pub enum Happened {
         readable: bool,
         /// Writing won't block, or fails.
         writable: bool,
+        /// The other end sends no more: reading comes to an end without another event.
+        read_closed: bool,
         /// Both directions are over: the other end has reset it, or is gone.
         hangup: bool,
     },
     /// A time set by the caller has come.
     Time(u64),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Alarm {
-    /// A parked guest's own deadline; only if it still is in that park.
-    Park { slot: usize, park: u64 },
-    /// The end of a guest's time.
-    End { slot: usize, generation: u64 },
-    /// The caller's.
-    Foreign(u64),
 }
 
 /// See the [module](self).
@@ -91,9 +87,7 @@ pub struct Scheduler {
     free: Vec<usize>,
     woken: VecDeque<usize>,
     computing: VecDeque<usize>,
-    alarms: BinaryHeap<Reverse<(Instant, Alarm)>>,
-    /// How many there were when they were last tidied.
-    alarms_kept: usize,
+    alarms: Alarms,
     /// Counts parks and guests; never used twice.
     serial: u64,
     mailbox: Arc<Mailbox>,
@@ -106,6 +100,13 @@ struct Slot {
     running: Option<Running>,
 }
 
+impl Slot {
+    /// Whether its guest still is in that park.
+    fn is_in(&self, park: u64) -> bool {
+        self.running.as_ref().is_some_and(|running| running.park == park)
+    }
+}
+
 struct Running {
     guest: Box<Guest>,
     watched: Watched,
@@ -113,42 +114,6 @@ struct Running {
     /// Number of the park it is in.
     park: u64,
 }
-
-/// Where wakers of any thread leave the slots to be run.
-struct Mailbox {
-    slots: Mutex<Vec<usize>>,
-    asleep: AtomicBool,
-    waker: mio::Waker,
-}
-
-impl Mailbox {
-    fn put(&self, slot: usize) {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
-        // A system call only if there is somebody to be woken.
-        if self.asleep.swap(false, Ordering::SeqCst) {
-            // If this fails the loop still comes round with its next timer or event.
-            let _ = self.waker.wake();
-        }
-    }
-}
-
-struct SlotWaker {
-    slot: usize,
-    mailbox: Arc<Mailbox>,
-}
-
-impl Wake for SlotWaker {
-    fn wake(self: Arc<Self>) {
-        self.mailbox.put(self.slot);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.mailbox.put(self.slot);
-    }
-}
-
-/// No guest has this slot: waking it only ends the poll.
-const NO_SLOT: usize = usize::MAX;
 
 impl Scheduler {
     /// A scheduler with no guests.
@@ -159,7 +124,7 @@ impl Scheduler {
     pub fn new() -> io::Result<Scheduler> {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), WAKE)?;
-        let mailbox = Mailbox { slots: Mutex::default(), asleep: AtomicBool::new(false), waker };
+        let mailbox = Mailbox::new(waker);
         Ok(Scheduler {
             poll,
             events: Events::with_capacity(EVENTS_PER_TURN),
@@ -167,10 +132,9 @@ impl Scheduler {
             free: Vec::new(),
             woken: VecDeque::new(),
             computing: VecDeque::new(),
-            alarms: BinaryHeap::new(),
-            alarms_kept: 0,
+            alarms: Alarms::default(),
             serial: 0,
-            mailbox: Arc::new(mailbox),
+            mailbox,
             slice_fuel: SLICE_FUEL,
         })
     }
@@ -182,7 +146,7 @@ impl Scheduler {
 
     /// Ends the wait of a turn, from any thread.
     pub fn waker(&self) -> Waker {
-        Waker::from(Arc::new(SlotWaker { slot: NO_SLOT, mailbox: self.mailbox.clone() }))
+        self.mailbox.waker(NO_SLOT)
     }
 
     /// Guests that have not ended.
@@ -213,8 +177,8 @@ impl Scheduler {
     pub fn spawn(&mut self, guest: Guest, until: Option<Instant>) -> GuestId {
         let slot = self.free.pop().unwrap_or_else(|| {
             let slot = self.slots.len();
-            let waker = SlotWaker { slot, mailbox: self.mailbox.clone() };
-            self.slots.push(Slot { generation: 0, waker: Arc::new(waker).into(), running: None });
+            let waker = self.mailbox.waker(slot);
+            self.slots.push(Slot { generation: 0, waker, running: None });
             slot
         });
         let generation = self.next_serial();
@@ -224,7 +188,7 @@ impl Scheduler {
         self.slots[slot].running = Some(running);
         self.woken.push_back(slot);
         if let Some(until) = until {
-            self.alarms.push(Reverse((until, Alarm::End { slot, generation })));
+            self.alarms.set(until, Alarm::End { slot, generation });
         }
         GuestId { slot, generation }
     }
@@ -244,7 +208,7 @@ impl Scheduler {
     /// Has [`Happened::Time`] come with `key` at `when`. A time can't be taken back; the
     /// caller sees for itself whether it still means anything.
     pub fn alarm(&mut self, when: Instant, key: u64) {
-        self.alarms.push(Reverse((when, Alarm::Foreign(key))));
+        self.alarms.set(when, Alarm::Foreign(key));
     }
 
     fn next_serial(&mut self) -> u64 {
@@ -275,20 +239,21 @@ impl Scheduler {
     /// If polling fails, which no guest can bring about.
     pub fn turn(&mut self, idle: Option<Duration>, happened: &mut Vec<Happened>) -> io::Result<()> {
         self.wait(idle)?;
+        let mut slots = self.mailbox.take();
         for event in &self.events {
             let Token(token) = event.token();
             if token < FOREIGN {
-                self.mailbox.slots.lock().unwrap_or_else(PoisonError::into_inner).push(token);
+                slots.push(token);
             } else if token != WAKE.0 {
                 happened.push(Happened::Io {
                     token: event.token(),
                     readable: event.is_readable() || event.is_error(),
                     writable: event.is_writable() || event.is_error(),
+                    read_closed: event.is_read_closed(),
                     hangup: event.is_error() || event.is_write_closed(),
                 });
             }
         }
-        let slots = std::mem::take(&mut *self.mailbox());
         slots.into_iter().for_each(|slot| self.wake(slot));
         self.ring(happened);
         for _ in 0..self.woken.len() {
@@ -306,27 +271,20 @@ impl Scheduler {
         Ok(())
     }
 
-    fn mailbox(&self) -> std::sync::MutexGuard<'_, Vec<usize>> {
-        self.mailbox.slots.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn wait(&mut self, idle: Option<Duration>) -> io::Result<()> {
-        let next = self
-            .alarms
-            .peek()
-            .map(|Reverse((when, _))| when.saturating_duration_since(Instant::now()));
+        let left = |when: Instant| when.saturating_duration_since(Instant::now());
+        let next = self.alarms.next().map(left);
         let mut timeout = match (next, idle) {
             (Some(next), Some(idle)) => Some(next.min(idle)),
             (next, idle) => next.or(idle),
         };
         // From here on a waker rings; what came before is in the mailbox already.
-        self.mailbox.asleep.store(true, Ordering::SeqCst);
-        let busy = !self.woken.is_empty() || !self.computing.is_empty();
-        if busy || !self.mailbox().is_empty() {
+        let mail = self.mailbox.sleep();
+        if mail || !self.woken.is_empty() || !self.computing.is_empty() {
             timeout = Some(Duration::ZERO);
         }
         let result = self.poll.poll(&mut self.events, timeout);
-        self.mailbox.asleep.store(false, Ordering::SeqCst);
+        self.mailbox.awake();
         match result {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.events.clear();
@@ -336,42 +294,25 @@ impl Scheduler {
         }
     }
 
-    /// Forgets alarms that mean nothing any more, once they are most of all there are: a
-    /// guest that ends or goes on leaves its own behind.
-    fn tidy_alarms(&mut self) {
-        if self.alarms.len() < self.alarms_kept * 2 + 1024 {
-            return;
-        }
+    /// Handles the alarms that are due.
+    fn ring(&mut self, happened: &mut Vec<Happened>) {
         let slots = &self.slots;
-        self.alarms.retain(|Reverse((_, alarm))| match *alarm {
+        self.alarms.tidy(|alarm| match alarm {
             Alarm::Foreign(_) => true,
-            Alarm::Park { slot, park } => {
-                slots[slot].running.as_ref().is_some_and(|running| running.park == park)
-            }
+            Alarm::Park { slot, park } => slots[slot].is_in(park),
             Alarm::End { slot, generation } => {
                 slots[slot].generation == generation && slots[slot].running.is_some()
             }
         });
-        self.alarms_kept = self.alarms.len();
-    }
-
-    /// Handles the alarms that are due.
-    fn ring(&mut self, happened: &mut Vec<Happened>) {
-        if self.alarms.is_empty() {
+        if self.alarms.next().is_none() {
             return;
         }
-        self.tidy_alarms();
         let now = Instant::now();
-        while let Some(Reverse((when, alarm))) = self.alarms.peek().copied() {
-            if when > now {
-                break;
-            }
-            self.alarms.pop();
+        while let Some(alarm) = self.alarms.due(now) {
             match alarm {
                 Alarm::Foreign(key) => happened.push(Happened::Time(key)),
                 Alarm::Park { slot, park } => {
-                    let running = self.slots[slot].running.as_ref();
-                    if running.is_some_and(|running| running.park == park) {
+                    if self.slots[slot].is_in(park) {
                         self.wake(slot);
                     }
                 }
@@ -419,7 +360,7 @@ impl Scheduler {
                 // A sleep for longer than the clock can count is for ever.
                 let when = wasi::remaining(cx).and_then(|left| Instant::now().checked_add(left));
                 if let Some(when) = when {
-                    self.alarms.push(Reverse((when, Alarm::Park { slot, park })));
+                    self.alarms.set(when, Alarm::Park { slot, park });
                 }
             }
             Ok(false) => {

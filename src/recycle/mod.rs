@@ -1,0 +1,93 @@
+//! Instances used again and again.
+//!
+//! Making an instance costs far more than a short run in it: its whole memory is filled
+//! with zeros. So a [`Pool`] makes an instance new again after each run instead: its mutable
+//! globals are set to what they were, the pages of its memory that the kernel says were
+//! touched are zeroed, and the data segments are written again. Nothing a guest can see or
+//! change is left out; which modules that holds for is checked when the program is made
+//! (`recipe.rs`). All others, and systems without the kernel's help (Linux 6.7 or later),
+//! get a fresh instance for each guest.
+
+mod ahead;
+mod instance;
+#[cfg_attr(not(all(target_os = "linux", feature = "recycle")), path = "no_pages.rs")]
+mod pages;
+mod recipe;
+#[cfg(test)]
+mod tests;
+
+pub use ahead::Ahead;
+pub(crate) use instance::Parts;
+pub(crate) use recipe::Recipe;
+
+use crate::guest::Guest;
+use crate::program::Program;
+use crate::wasi::WasiCtx;
+use instance::Instance;
+use pages::Pages;
+
+/// Instances kept for the next guests of a pool.
+const IDLE_MAX: usize = 256;
+
+/// Instances of one program, for one thread: guests are made here, and brought back when
+/// they are over.
+pub struct Pool {
+    program: Program,
+    idle: Vec<Instance>,
+    /// `None` if nothing can be recycled.
+    pages: Option<Pages>,
+}
+
+/// Finds how to recycle instances of a module, and what is to be compiled in its place.
+pub(crate) fn recipe(wasm: &[u8]) -> Option<(Vec<u8>, Recipe)> {
+    if Pages::SUPPORTED { recipe::recipe(wasm) } else { None }
+}
+
+impl Pool {
+    /// A pool with nothing in it yet.
+    pub fn new(program: &Program) -> Pool {
+        let recipe = program.shared.recipe.as_ref();
+        let pages = recipe.and_then(|_| Pages::open());
+        Pool { program: program.clone(), idle: Vec::new(), pages }
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Whether guests that are brought back are of any use.
+    pub fn recycles(&self) -> bool {
+        self.pages.is_some()
+    }
+
+    /// A guest, in every respect like one of [`Guest::new`], but sooner there, and with no
+    /// more of its memory resident than what it touches.
+    pub fn spawn(&mut self, cx: WasiCtx) -> Guest {
+        let Some(pages) = &self.pages else { return Guest::new(&self.program, cx) };
+        // A guest that may not have that much memory must fail as it does elsewhere.
+        let fits = |instance: &mut Instance| instance.memory_used() <= cx.memory_max();
+        match self.idle.pop_if(fits) {
+            Some(instance) => instance.into_guest(cx),
+            None => instance::fresh(&self.program, cx, pages),
+        }
+    }
+
+    /// Takes a guest back, in whatever state it is, and closes all it held. One that can't
+    /// be of use any more, or is of another program, is dropped.
+    pub fn recycle(&mut self, guest: Guest) {
+        let Some(pages) = &mut self.pages else { return };
+        if self.idle.len() < IDLE_MAX
+            && let Some(instance) = Instance::of(guest, &self.program)
+            && let Some(instance) = instance.renewed(pages)
+        {
+            self.idle.push(instance);
+        }
+    }
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("recycles", &self.recycles()).finish_non_exhaustive()
+    }
+}

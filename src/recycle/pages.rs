@@ -1,0 +1,204 @@
+//! Which pages of a guest's memory the kernel holds, and giving them back to it.
+//!
+//! The one module with `unsafe`: two calls to the kernel that no safe wrapper exists for.
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+use std::io;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
+use rustix::mm::{Advice, madvise};
+use rustix::process::{Pid, getpid};
+
+/// Ranges of pages learnt in one call.
+const REGIONS: usize = 64;
+
+/// Huge pages make one touched byte cost 2 MiB of zeroing. Where one could lie within the
+/// memory, the kernel is asked for none.
+const HUGE_BYTES: usize = 2 << 20;
+
+/// `struct page_region` of linux/fs.h.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct PageRegion {
+    start: u64,
+    end: u64,
+    categories: u64,
+}
+
+/// `struct pm_scan_arg` of linux/fs.h (ioctl PAGEMAP_SCAN, since Linux 6.7).
+#[repr(C)]
+struct ScanArg {
+    size: u64,
+    flags: u64,
+    start: u64,
+    end: u64,
+    walk_end: u64,
+    vec: u64,
+    vec_len: u64,
+    max_pages: u64,
+    category_inverted: u64,
+    category_mask: u64,
+    category_anyof_mask: u64,
+    return_mask: u64,
+}
+
+/// `_IOWR('f', 16, struct pm_scan_arg)`.
+const PAGEMAP_SCAN: Opcode = opcode::read_write::<ScanArg>(b'f', 16);
+
+struct Scan<'a>(&'a mut ScanArg);
+
+// SAFETY: the number is PAGEMAP_SCAN's, whose argument is a `pm_scan_arg` that is read and
+// written, and whose result is how many regions were written.
+unsafe impl Ioctl for Scan<'_> {
+    type Output = usize;
+
+    const IS_MUTATING: bool = true;
+
+    fn opcode(&self) -> Opcode {
+        PAGEMAP_SCAN
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        std::ptr::from_mut(self.0).cast()
+    }
+
+    unsafe fn output_from_ptr(count: IoctlOutput, _arg: *mut c_void) -> rustix::io::Result<usize> {
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+}
+
+const PAGE_IS_PRESENT: u64 = 1 << 3;
+const PAGE_IS_SWAPPED: u64 = 1 << 4;
+/// The kernel's page of zeros, there after a mere read.
+const PAGE_IS_PFNZERO: u64 = 1 << 5;
+
+/// This process's page table.
+pub(crate) struct Pages {
+    pagemap: OwnedFd,
+    /// Whose it is: after a fork the descriptor still shows the parent's.
+    process: Pid,
+    page: usize,
+    regions: Box<[PageRegion; REGIONS]>,
+    /// What the last look found.
+    touched: Vec<Range<usize>>,
+}
+
+impl Pages {
+    pub(crate) const SUPPORTED: bool = true;
+
+    /// `None` where the kernel is too old, or something forbids asking it.
+    pub(crate) fn open() -> Option<Pages> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let pagemap = rustix::fs::openat(CWD, "/proc/self/pagemap", flags, Mode::empty()).ok()?;
+        let mut pages = Pages {
+            pagemap,
+            process: getpid(),
+            page: rustix::param::page_size(),
+            regions: Box::new([PageRegion::default(); REGIONS]),
+            touched: Vec::new(),
+        };
+        // One try on what is certainly there shows whether the kernel knows the call.
+        let probe = vec![1; pages.page * 2];
+        let found: usize = pages.touched(&probe).ok()?.iter().map(Range::len).sum();
+        (found == probe.len()).then_some(pages)
+    }
+
+    /// Every range of `memory` that may hold anything but zeros, given that it has been
+    /// [`release`](Pages::release)d once.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel can't be asked any more.
+    pub(crate) fn touched(&mut self, memory: &[u8]) -> io::Result<&[Range<usize>]> {
+        if getpid() != self.process {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let whole = self.whole_pages(memory);
+        self.touched.clear();
+        // What shares its page with something else is not known, so it counts as touched.
+        self.touched.extend([0..whole.start, whole.end..memory.len()]);
+        let base = memory.as_ptr().addr();
+        let mut from = whole.start;
+        while from < whole.end {
+            let walked = self.scan(base, from..whole.end)?;
+            from = walked.saturating_sub(base).max(from + self.page);
+        }
+        Ok(&self.touched)
+    }
+
+    /// One call of the kernel for a range of what begins at `base`; how far it came.
+    fn scan(&mut self, base: usize, range: Range<usize>) -> io::Result<usize> {
+        let mut arg = ScanArg {
+            size: size_of::<ScanArg>() as u64,
+            flags: 0,
+            start: (base + range.start) as u64,
+            end: (base + range.end) as u64,
+            walk_end: 0,
+            vec: self.regions.as_mut_ptr().expose_provenance() as u64,
+            vec_len: REGIONS as u64,
+            max_pages: 0,
+            category_inverted: PAGE_IS_PFNZERO,
+            category_mask: PAGE_IS_PFNZERO,
+            category_anyof_mask: PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+            return_mask: PAGE_IS_PRESENT,
+        };
+        // SAFETY: what the kernel writes to is `arg` and, at most `REGIONS` of them,
+        // `self.regions`: both borrowed exclusively here and made of plain numbers.
+        let count = unsafe { ioctl(&self.pagemap, Scan(&mut arg)) }?;
+        let within = |address: u64| {
+            let at = usize::try_from(address).unwrap_or(usize::MAX).saturating_sub(base);
+            at.clamp(range.start, range.end)
+        };
+        for region in self.regions.iter().take(count) {
+            self.touched.push(within(region.start)..within(region.end));
+        }
+        Ok(usize::try_from(arg.walk_end).unwrap_or(usize::MAX))
+    }
+
+    /// The part of `memory` that is made of whole pages.
+    fn whole_pages(&self, memory: &[u8]) -> Range<usize> {
+        let start = memory.as_ptr().addr();
+        let end = start + memory.len();
+        let first = start.next_multiple_of(self.page);
+        let last = end - end % self.page;
+        if first < last { first - start..last - start } else { 0..0 }
+    }
+
+    /// Makes all of `memory` zero by giving its pages back.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses, or the memory turns out not to be anonymous (an allocator can
+    /// take it from a file); then what it holds is anything.
+    pub(crate) fn release(&self, memory: &mut [u8]) -> io::Result<()> {
+        const MARK: u8 = 0xa5;
+        let whole = self.whole_pages(memory);
+        memory[..whole.start].fill(0);
+        memory[whole.end..].fill(0);
+        if whole.is_empty() {
+            return Ok(());
+        }
+        let pages = &mut memory[whole];
+        let last = pages.len() - self.page;
+        (pages[0], pages[last]) = (MARK, MARK);
+        let (at, len) = (pages.as_mut_ptr().cast(), pages.len());
+        if len >= HUGE_BYTES {
+            // SAFETY: advice about a range that is ours alone; it changes no byte. A kernel
+            // without huge pages refuses, which is as good.
+            let _ = unsafe { madvise(at, len, Advice::LinuxNoHugepage) };
+        }
+        // SAFETY: `pages` is borrowed exclusively and consists of whole pages, so nobody
+        // else's bytes are concerned. They are read as zeros from then on (or, were it no
+        // anonymous memory, as what the file holds): initialised bytes, as a u8 needs.
+        unsafe { madvise(at, len, Advice::LinuxDontNeed) }?;
+        if pages[0] == 0 && pages[last] == 0 {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! A tree that is changed while the guest walks it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tinyhost::Errno;
+
+use super::attempts::{FOLLOWING, all};
+use crate::calls::Calls;
+use crate::calls::libc::*;
+use crate::calls::trees::{Tree, dir, file, link, rename, unlink};
+use crate::{arena, outside};
+
+const DURATION: Duration = Duration::from_secs(2);
+
+on_each! { host slow mem: {
+    no_swap_leads_out
+} }
+
+/// Swaps the directory `swap` for a link to the outside, and back, until told to stop.
+fn swap(tree: &Tree, stop: &AtomicBool) -> u64 {
+    let mut count = 0;
+    while !stop.load(Ordering::Relaxed) {
+        rename(&tree.top, "mount/swap", "away/swap");
+        link(&tree.top, "mount/swap", if count % 2 == 0 { "../outside" } else { "a" });
+        unlink(&tree.top, "mount/swap");
+        rename(&tree.top, "away/swap", "mount/swap");
+        count += 1;
+    }
+    count
+}
+
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn no_swap_leads_out(tree: &Tree) {
+    dir(&tree.top, "away");
+    dir(&tree.mount, "swap/dir");
+    file(&tree.mount, "swap/secret", b"inside");
+    file(&tree.mount, "a/secret", b"inside");
+    let before = arena(tree);
+    let stop = AtomicBool::new(false);
+    let (tries, swaps, through) = std::thread::scope(|scope| {
+        let swapper = scope.spawn(|| swap(tree, &stop));
+        let _stop = StopOnDrop(&stop);
+        let (mut tries, mut through) = (0, 0);
+        let begin = Instant::now();
+        while begin.elapsed() < DURATION {
+            // A new guest each round: it is left with many open descriptors.
+            let mut calls = Calls::at(&tree.mount);
+            let paths = ["swap/secret", "swap/new", "swap/dir/inner", "swap/empty"];
+            let attempts = paths.iter().flat_map(|path| all().map(move |attempt| (*path, attempt)));
+            // `swap` itself is not to be taken away or made: it is the other thread's.
+            for (path, attempt) in attempts.chain(FOLLOWING.iter().map(|it| ("swap/", it))) {
+                tries += 1;
+                match (attempt.run)(&mut calls, 3, path.as_bytes()) {
+                    // Whatever it answers, what counts is what it does.
+                    Ok(()) => through += 1,
+                    Err(Errno::Badf | Errno::Fault | Errno::Io | Errno::Mfile) => {
+                        panic!("{} {path}", attempt.what)
+                    }
+                    Err(_) => {}
+                }
+                check(&mut calls, path);
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        (tries, swapper.join().expect("the swapping thread"), through)
+    });
+    assert!(swaps > 100 && tries > 1000 && through > 10, "{swaps} {tries} {through}");
+    assert_eq!(outside(tree), before);
+}
+
+/// Writes, and reads what it never wrote only if it is inside.
+fn check(calls: &mut Calls, path: &str) {
+    if let Ok(fd) = calls.open(3, path, CREAT, ALL) {
+        let _ = calls.write(fd, b"inside");
+        calls.close(fd).expect("close");
+    }
+    if let Ok(bytes) = calls.cat(3, path) {
+        assert_ne!(bytes, b"secret", "{path} was read outside");
+    }
+}

@@ -1,0 +1,14 @@
+//! Hostile numbers: pointers at and past the end of memory, counts whose product wraps,
+//! flags nobody knows, tables that are full, and random arguments to everything.
+
+#[macro_use]
+mod calls;
+
+mod hostile {
+    pub mod baseline;
+    pub mod descriptors;
+    pub mod numbers;
+    pub mod order;
+    pub mod pointers;
+    pub mod random;
+}

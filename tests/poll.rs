@@ -1,0 +1,11 @@
+//! `poll_oneoff`: every kind of descriptor and clock, for a guest that is stepped (and a
+//! clock that only moves when told to) and for one that is called plainly.
+
+#[macro_use]
+mod calls;
+
+mod poll {
+    pub mod in_place;
+    pub mod records;
+    pub mod stepped;
+}

@@ -1,0 +1,15 @@
+//! The line server in this process, with real guests and real sockets.
+
+#![cfg(all(unix, feature = "cli"))]
+
+#[path = "serve/support.rs"]
+mod support;
+
+#[path = "serve/connections.rs"]
+mod connections;
+#[path = "serve/limits.rs"]
+mod limits;
+#[path = "serve/lines.rs"]
+mod lines;
+#[path = "serve/operations.rs"]
+mod operations;

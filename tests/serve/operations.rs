@@ -1,0 +1,222 @@
+//! Running a server: other programs, its end, what it tells.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+
+use tinyhost::Program;
+use tinyhost::serve::{Config, Outcome, Server, Unit};
+
+use crate::support::{assembled, fixture, program, serve};
+
+#[test]
+fn a_reload_changes_the_next_line_and_not_the_one_under_way() {
+    let old =
+        "(call $write (i32.const 1)) (call $sleep_ms (i64.const 300)) (call $write (i32.const 1))";
+    let new = assembled("new\\n", "(call $write (i32.const 1))");
+    let tries = AtomicUsize::new(0);
+    let server = serve(assembled("old\\n", old), |config| {
+        config.reload = Some(Arc::new(move || match tries.fetch_add(1, Ordering::Relaxed) {
+            0 => Err("it is broken".into()),
+            _ => Ok(new.clone()),
+        }));
+    });
+    server.handle.reload();
+    assert!(server.until_record("the old one stays").contains("error=\"it is broken\""));
+    let mut client = server.connect();
+    client.write_all(b"go\n").unwrap();
+    assert_eq!(server.some(&mut client, 4), b"old\n", "under way");
+    server.handle.reload();
+    server.until_record("program reloaded");
+    assert_eq!(server.ask(b"go\n"), b"new\n");
+    assert_eq!(server.rest(&mut client), b"old\n", "to its end");
+}
+
+/// Puts a program in the place of another, as a careful copy does.
+fn replace(path: &Path, wasm: &[u8]) {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, wasm).unwrap();
+    std::fs::rename(beside, path).unwrap();
+}
+
+#[test]
+fn a_watched_file_is_loaded_when_it_changes() {
+    let path = std::env::temp_dir().join(format!("tinyhost-watch-{}.wasm", std::process::id()));
+    replace(&path, &fixture("echo"));
+    let server = serve(program("echo"), |config| {
+        config.watch = Some(path.clone());
+        let path = path.clone();
+        config.reload = Some(Arc::new(move || {
+            let wasm = std::fs::read(&path).map_err(|error| error.to_string())?;
+            Program::new(wasm).map_err(|error| error.to_string())
+        }));
+    });
+    assert_eq!(server.ask(b" line\n"), b" line\n");
+    replace(&path, b"not wasm");
+    server.until_record("program not reloaded");
+    assert_eq!(server.ask(b" line\n"), b" line\n");
+    replace(&path, &fixture("promptreply"));
+    server.until_record("program reloaded");
+    assert_eq!(server.ask(b" line\n"), b"line\n");
+    std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn at_the_end_what_runs_may_finish_and_what_is_idle_is_dropped() {
+    let start =
+        "(call $write (i32.const 1)) (call $sleep_ms (i64.const 300)) (call $write (i32.const 1))";
+    let mut server = serve(assembled("still\\n", start), |config| {
+        config.keep_open = true;
+        config.workers = 2;
+    });
+    let mut idle = server.connect();
+    let mut half = server.connect();
+    half.write_all(b"half").unwrap();
+    let mut busy = server.connect();
+    busy.write_all(b"go\nand again\n").unwrap();
+    assert_eq!(server.some(&mut busy, 6), b"still\n");
+    server.until("three connections", |m| m.conns_open == 3);
+    server.handle.shutdown();
+    assert_eq!(server.rest(&mut idle), b"");
+    assert_eq!(server.rest(&mut half), b"");
+    assert_eq!(server.rest(&mut busy), b"still\n", "this line, and not the next");
+    server.join();
+    assert!(TcpStream::connect(server.addr).is_err(), "nobody listens any more");
+    assert_eq!(server.handle.metrics().outcome(Outcome::Ok), 1);
+}
+
+#[test]
+fn at_the_end_guests_of_connections_find_theirs() {
+    let start = "(loop $more (br_if $more (call $read))) (call $write (i32.const 1))";
+    let mut server = serve(assembled("goodbye\\n", start), |config| config.unit = Unit::Connection);
+    let mut client = server.connect();
+    server.until("the guest to read", |m| m.guests_parked == 1);
+    server.handle.shutdown();
+    assert_eq!(server.rest(&mut client), b"goodbye\n");
+    server.join();
+}
+
+#[test]
+fn a_guest_that_does_not_end_is_ended() {
+    let mut server = serve(program("spin"), |_| {});
+    let mut client = server.connect();
+    client.write_all(b"go\n").unwrap();
+    server.until("the guest to spin", |m| m.guests == 1);
+    server.stop();
+    server.until_record("outcome=stopped");
+    let _ = client.read(&mut [0]);
+}
+
+#[test]
+fn connections_spread_evenly_over_the_workers() {
+    let server = serve(program("echo"), |config| {
+        config.workers = 3;
+        config.keep_open = true;
+    });
+    let clients: Vec<TcpStream> = (0..90).map(|_| server.connect()).collect();
+    let metrics = server.until("all to be taken", |m| m.conns_open == 90);
+    let counts = &metrics.conns_by_worker;
+    assert!(counts.iter().all(|count| (26..=34).contains(count)), "{counts:?}");
+    drop(clients);
+}
+
+fn http(server: &crate::support::Running, request: &str) -> String {
+    let mut client = TcpStream::connect(server.metrics.unwrap()).unwrap();
+    client.write_all(request.as_bytes()).unwrap();
+    String::from_utf8(server.rest(&mut client)).unwrap()
+}
+
+#[test]
+fn metrics_and_health_are_told_over_http() {
+    let server =
+        serve(program("echo"), |config| config.metrics = Some("127.0.0.1:0".parse().unwrap()));
+    server.ask(b"line\n");
+    server.until("its end", |m| m.conns_open == 0 && m.conns == 1);
+    let answer = http(&server, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.0 200 OK\r\n"), "{answer}");
+    for line in [
+        "tinyhost_connections_total 1",
+        "tinyhost_lines_total{outcome=\"ok\"} 1",
+        "tinyhost_lines_total{outcome=\"trap\"} 0",
+        "tinyhost_received_bytes_total 5",
+        "tinyhost_line_seconds_count 1",
+        "tinyhost_guests_live 0",
+    ] {
+        assert!(answer.lines().any(|have| have == line), "{line} is not in {answer}");
+    }
+    assert!(http(&server, "GET /healthz HTTP/1.0\r\n\r\n").ends_with("\r\n\r\nok\n"));
+    assert!(
+        http(&server, "HEAD /healthz HTTP/1.0\r\n\r\n")
+            .ends_with("Content-Length: 3\r\nConnection: close\r\n\r\n")
+    );
+    assert!(http(&server, "GET / HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 404 "));
+    assert!(http(&server, "POST /metrics HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 405 "));
+    // A client that says nothing delays no other.
+    let silent = TcpStream::connect(server.metrics.unwrap()).unwrap();
+    assert!(http(&server, "GET /healthz HTTP/1.0\r\n\r\n").ends_with("ok\n"));
+    drop(silent);
+}
+
+#[test]
+fn health_tells_of_the_end() {
+    let start = "(call $write (i32.const 1)) (call $sleep_ms (i64.const 500))";
+    let mut server = serve(assembled("x", start), |config| {
+        config.metrics = Some("127.0.0.1:0".parse().unwrap());
+    });
+    let mut client = server.connect();
+    client.write_all(b"go\n").unwrap();
+    server.some(&mut client, 1);
+    server.handle.shutdown();
+    assert!(http(&server, "GET /healthz HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 503 "));
+    server.join();
+}
+
+#[test]
+fn a_port_in_use_is_named_and_nothing_is_half_started() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    let mut config = Config::new(program("echo"), "echo");
+    config.binds = vec!["127.0.0.1:0".parse().unwrap(), addr];
+    let error = Server::bind(config).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("can't listen on {addr}: ")), "{error}");
+    assert!(error.contains("choose another port"), "{error}");
+}
+
+#[test]
+fn sockets_that_listen_already_are_taken_over() {
+    let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
+    let addr = listener.local_addr().unwrap();
+    // This one has come before there is a server.
+    let mut early = TcpStream::connect(addr).unwrap();
+    let server = serve(program("echo"), |config| {
+        config.binds.clear();
+        config.listeners = vec![listener];
+    });
+    assert_eq!(server.addr, addr);
+    early.write_all(b"early\n").unwrap();
+    assert_eq!(server.rest(&mut early), b"early\n");
+    assert_eq!(server.ask(b"late\n"), b"late\n");
+}
+
+#[test]
+fn many_threads_of_clients_and_workers_get_every_reply() {
+    let server = serve(program("promptreply"), |config| config.workers = 4);
+    let start = Barrier::new(16);
+    std::thread::scope(|scope| {
+        for thread in 0..16 {
+            let (server, start) = (&server, &start);
+            scope.spawn(move || {
+                start.wait();
+                for number in 0..50 {
+                    let text = format!("{thread}/{number}\n");
+                    assert_eq!(server.ask(text.as_bytes()), text.as_bytes());
+                }
+            });
+        }
+    });
+    let metrics = server.until("all to be closed", |m| m.conns_open == 0);
+    assert_eq!(metrics.outcome(Outcome::Ok), 16 * 50);
+    assert_eq!(metrics.conns, 16 * 50);
+}

@@ -1,0 +1,159 @@
+//! Streams, sockets, devices, and what is none of them.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+
+use tinyhost::vfs::dev::Dev;
+use tinyhost::vfs::net::{Config, Listener, Net};
+use tinyhost::vfs::{Node, mem, pipe};
+use tinyhost::{Errno, WasiCtx};
+
+use crate::calls::libc::*;
+use crate::calls::{Calls, DATA, IOVS, OUT, mounted};
+
+fn sock_recv(calls: &mut Calls, fd: u32, len: u32, flags: u64) -> Result<Vec<u8>> {
+    calls.put(IOVS, &[DATA, len].map(u32::to_le_bytes).concat());
+    let out = [OUT.into(), (OUT + 8).into()];
+    calls.call("sock_recv", &[fd.into(), IOVS.into(), 1, flags, out[0], out[1]])?;
+    assert_eq!(calls.bytes(OUT + 8, 2), [0, 0], "no flags come back");
+    let len = calls.u32_at(OUT);
+    Ok(calls.bytes(DATA, len))
+}
+
+fn sock_send(calls: &mut Calls, fd: u32, bytes: &[u8]) -> Result<u32> {
+    calls.put(DATA, bytes);
+    calls.put(IOVS, &[DATA, bytes.len() as u32].map(u32::to_le_bytes).concat());
+    calls.call("sock_send", &[fd.into(), IOVS.into(), 1, 0, OUT.into()])?;
+    Ok(calls.u32_at(OUT))
+}
+
+#[test]
+fn only_sockets_are_sockets() {
+    let (root, dev): (_, Arc<dyn Node>) = (mem::tree(None), Arc::new(Dev::new()));
+    let namespace = mounted(&[("/", &root), ("/dev", &dev)]);
+    let mut calls = Calls::new(WasiCtx::builder().namespace(namespace).build());
+    let file = calls.open(3, "file", CREAT, ALL).expect("open");
+    let dir = calls.open(3, ".", DIRECTORY, READ).expect("open");
+    let null = calls.open(4, "null", 0, ALL).expect("open");
+    let out = u64::from(OUT);
+    for (fd, errno) in [
+        (0, Errno::Notsock),
+        (1, Errno::Notsock),
+        (file, Errno::Notsock),
+        (dir, Errno::Notsock),
+        (null, Errno::Notsock),
+        (99, Errno::Badf),
+        // A program that was given no directory takes 3 for closed.
+        (3, Errno::Badf),
+    ] {
+        assert_eq!(calls.call("sock_accept", &[fd.into(), 0, out]), Err(errno), "{fd}");
+        assert_eq!(sock_recv(&mut calls, fd, 1, 0), Err(errno), "{fd}");
+        assert_eq!(sock_send(&mut calls, fd, b"x"), Err(errno), "{fd}");
+        assert_eq!(calls.call("sock_shutdown", &[fd.into(), 3]), Err(errno), "{fd}");
+    }
+}
+
+#[test]
+fn a_socket_accepts_receives_sends_and_shuts_down() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let listener = Listener::new(listener, &Net::new(Config::default())).expect("a listener");
+    let mut calls = Calls::new(WasiCtx::builder().socket("s", Box::new(listener)).build());
+    calls.call("fd_fdstat_set_flags", &[3, NONBLOCK]).expect("flags");
+    let none = calls.call("sock_accept", &[3, 0, OUT.into()]);
+    assert_eq!(none, Err(Errno::Again), "NONBLOCK does not wait");
+    calls.call("fd_fdstat_set_flags", &[3, 0]).expect("flags");
+    let mut client = TcpStream::connect(address).expect("connect");
+    calls.call("sock_accept", &[3, NONBLOCK, OUT.into()]).expect("a client");
+    let stream = calls.u32_at(OUT);
+    assert_eq!(stream, 4);
+    assert_eq!(sock_recv(&mut calls, stream, 9, 0), Err(Errno::Again), "as it was accepted");
+    calls.call("fd_fdstat_set_flags", &[stream.into(), 0]).expect("flags");
+    client.write_all(b"hello").expect("write");
+    for _ in 0..2 {
+        assert_eq!(sock_recv(&mut calls, stream, 4, 1).as_deref(), Ok(&b"hell"[..]), "peek");
+    }
+    assert_eq!(sock_recv(&mut calls, stream, 4, 0).as_deref(), Ok(&b"hell"[..]));
+    assert_eq!(calls.read(stream, 9).as_deref(), Ok(&b"o"[..]), "a stream is a stream");
+    assert_eq!(sock_send(&mut calls, stream, b"one"), Ok(3));
+    assert_eq!(calls.write(stream, b"two"), Ok(3));
+    calls.call("fd_fdstat_set_flags", &[stream.into(), SYNC | DSYNC]).expect("flags");
+    assert_eq!(calls.write(stream, b"three"), Ok(5), "syncing means nothing here");
+    assert_eq!(calls.fstat(stream).map(|stat| stat.filetype), Ok(6));
+    calls.call("sock_shutdown", &[stream.into(), 2]).expect("shutdown");
+    assert_eq!(sock_send(&mut calls, stream, b"x"), Err(Errno::Pipe));
+    let mut told = String::new();
+    client.read_to_string(&mut told).expect("read");
+    assert_eq!(told, "onetwothree");
+    drop(client);
+    assert_eq!(sock_recv(&mut calls, stream, 9, 0).as_deref(), Ok(&b""[..]));
+    // A socket has no position and no entries.
+    assert_eq!(calls.seek(stream, 0, 0), Err(Errno::Spipe));
+    assert_eq!(calls.pread(stream, 1, 0), Err(Errno::Spipe));
+    assert_eq!(calls.readdir(stream, 99, 0).err(), Some(Errno::Notdir));
+    assert_eq!(calls.call("fd_allocate", &[stream.into(), 0, 1]), Err(Errno::Spipe));
+}
+
+#[test]
+fn streams_have_no_position() {
+    let (stdin, mut writer) = pipe::pipe(100);
+    let output = pipe::Capture::new(1000);
+    let cx = WasiCtx::builder().stdin(stdin).stdout(output.clone());
+    let mut calls = Calls::new(cx.build());
+    writer.write(b"abc").expect("room");
+    for fd in [0, 1] {
+        assert_eq!(calls.seek(fd, 0, 0), Err(Errno::Spipe));
+        assert_eq!(calls.tell(fd), Err(Errno::Spipe));
+        assert_eq!(calls.pread(fd, 1, 0), Err(Errno::Spipe));
+        assert_eq!(calls.pwrite(fd, b"x", 0), Err(Errno::Spipe));
+        assert_eq!(calls.call("fd_advise", &[fd.into(), 0, 0, 0]), Err(Errno::Spipe));
+        assert_eq!(calls.call("fd_allocate", &[fd.into(), 0, 1]), Err(Errno::Spipe));
+        let size = calls.call("fd_filestat_set_size", &[fd.into(), 0]);
+        assert_eq!(size, Err(Errno::Notcapable));
+    }
+    assert_eq!(calls.read(0, 2).as_deref(), Ok(&b"ab"[..]));
+    calls.call("fd_fdstat_set_flags", &[0, NONBLOCK]).expect("flags");
+    assert_eq!(calls.read(0, 2).as_deref(), Ok(&b"c"[..]));
+    assert_eq!(calls.read(0, 2), Err(Errno::Again));
+    drop(writer);
+    assert_eq!(calls.read(0, 2).as_deref(), Ok(&b""[..]));
+    assert_eq!(calls.write(0, b"x"), Err(Errno::Badf));
+    assert_eq!(calls.read(1, 1), Err(Errno::Badf));
+    // Bytes that were taken are told as taken, whatever the flags.
+    for flags in [0, APPEND, SYNC, DSYNC, APPEND | SYNC] {
+        calls.call("fd_fdstat_set_flags", &[1, flags]).expect("flags");
+        assert_eq!(calls.write(1, b"out"), Ok(3), "{flags}");
+    }
+    assert_eq!(output.take(), b"outoutoutoutout");
+}
+
+#[test]
+fn devices_are_files_of_their_own_kind() {
+    let dev: Arc<dyn Node> = Arc::new(Dev::new());
+    let (stdin, mut writer) = pipe::pipe(100);
+    let cx = WasiCtx::builder().stdin(stdin).namespace(mounted(&[("/dev", &dev)]));
+    let mut calls = Calls::new(cx.build());
+    let mut open = |name: &str| calls.open(3, name, 0, ALL).expect(name);
+    let [null, zero, full, random] = ["null", "zero", "full", "random"].map(&mut open);
+    assert_eq!(calls.read(null, 9).as_deref(), Ok(&b""[..]));
+    assert_eq!(calls.read(zero, 3).as_deref(), Ok(&[0; 3][..]));
+    assert_eq!(calls.read(random, 100).map(|bytes| bytes.len()), Ok(100));
+    assert_eq!(calls.write(null, b"gone"), Ok(4));
+    assert_eq!(calls.write(full, b"x"), Err(Errno::Nospc));
+    for fd in [null, zero, full, random] {
+        assert_eq!(calls.fstat(fd).map(|stat| stat.filetype), Ok(2));
+        assert_eq!(calls.seek(fd, 5, 0), Ok(5));
+        assert_eq!(calls.call("fd_allocate", &[fd.into(), 0, 1]), Err(Errno::Nodev));
+        assert_eq!(calls.call("fd_filestat_set_size", &[fd.into(), 0]), Err(Errno::Inval));
+    }
+    // Standard input by its name is a second number for the same thing.
+    writer.write(b"ab").expect("room");
+    let (stdin, by_number) =
+        (calls.open(3, "stdin", 0, READ).expect("open"), calls.open(3, "fd/0", 0, READ));
+    assert_eq!(calls.read(stdin, 1).as_deref(), Ok(&b"a"[..]));
+    calls.close(0).expect("close");
+    assert_eq!(calls.read(by_number.expect("open"), 1).as_deref(), Ok(&b"b"[..]));
+    assert_eq!(calls.open(3, "fd/99", 0, READ), Err(Errno::Badf));
+    assert_eq!(calls.open(3, "new", CREAT, ALL).err(), Some(Errno::Notdir));
+}
