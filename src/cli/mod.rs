@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod complete;
+mod ended;
 mod help;
 mod inherited;
 mod logger;

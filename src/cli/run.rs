@@ -6,45 +6,44 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tinyhost::sched::{End, Happened, Scheduler};
-use tinyhost::trace::{Hints, Last, Learn, Mounted, Sink, Stats, Tracer, outside};
+use tinyhost::trace::{Hints, Last, Learn, Mounted, Sink, Stats, Tracer};
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::net::{Listener, Net};
 use tinyhost::vfs::stdio::{Closed, Stream};
 use tinyhost::wasi::{Builder, Tee, Trace};
-use tinyhost::{Cause, Config, Guest, Program, WasiCtx};
+use tinyhost::{Config, Guest, Program, WasiCtx};
 
 use super::args::Run;
+use super::ended::Ended;
 use super::mounts::Mount;
 use super::observe::{self, Crashes};
-use super::policy::{self, Allowed};
-use super::{
-    Failure, Outcome, environment, load, logger, mounts, plain, rules, status, style, units,
-};
+use super::policy::Allowed;
+use super::{Failure, Outcome, environment, load, logger, mounts, plain, rules, units};
 
 /// Limits, each of them off unless asked for.
-struct Limits {
-    time: Option<Duration>,
-    fuel: Option<u64>,
-    memory: Option<usize>,
-    fds: Option<usize>,
-    config: Config,
+pub struct Limits {
+    pub time: Option<Duration>,
+    pub fuel: Option<u64>,
+    pub memory: Option<usize>,
+    pub fds: Option<usize>,
+    pub config: Config,
 }
 
 /// What is meant by a `run`, with nothing opened yet.
-struct Plan {
-    program: String,
-    args: Vec<String>,
-    allowed: Allowed,
-    env: Vec<(String, String)>,
-    mounts: Vec<Mount>,
-    net: tinyhost::vfs::net::Config,
-    listen: Vec<SocketAddr>,
-    limits: Limits,
-    trace: Option<observe::Wanted>,
-    stats: bool,
-    crash_dir: Option<String>,
-    learn: Option<PathBuf>,
-    quiet: bool,
+pub struct Plan {
+    pub program: String,
+    pub args: Vec<String>,
+    pub allowed: Allowed,
+    pub env: Vec<(String, String)>,
+    pub mounts: Vec<Mount>,
+    pub net: tinyhost::vfs::net::Config,
+    pub listen: Vec<SocketAddr>,
+    pub limits: Limits,
+    pub trace: Option<observe::Wanted>,
+    pub stats: bool,
+    pub crash_dir: Option<String>,
+    pub learn: Option<PathBuf>,
+    pub quiet: bool,
 }
 
 /// Runs the command; its exit status.
@@ -240,116 +239,4 @@ fn drive(plan: &Plan, guest: Guest) -> Outcome<(End, Box<Guest>)> {
             }
         }
     }
-}
-
-/// A guest that has come to its end.
-struct Ended<'a> {
-    plan: &'a Plan,
-    end: &'a End,
-    guest: &'a Guest,
-    elapsed: Duration,
-}
-
-impl Ended<'_> {
-    /// Tells all there is to be told of it; the exit status.
-    fn told(&self, crashes: Option<&Crashes>) -> Outcome<u8> {
-        let mut outcome = self.outcome();
-        if let (Err(failure), Some(crashes)) = (&mut outcome, crashes) {
-            let path = crashes.report(&failure.text, self.elapsed, self.guest);
-            failure.text.extend(path.map(|path| format!("\n  report: {path}")));
-        }
-        if !self.plan.quiet && !matches!(self.end, End::Exited(0)) {
-            self.hint();
-        }
-        if self.plan.stats {
-            self.sums();
-        }
-        if let Some(path) = &self.plan.learn {
-            let cx = self.guest.context();
-            let used = cx.trace::<Learn>().map(Learn::used).cloned().unwrap_or_default();
-            let least = policy::least(&self.plan.allowed, &self.plan.mounts, &used);
-            std::fs::write(path, least.text(&self.plan.program, &used))
-                .map_err(|error| observe::unwritten(path, &error))?;
-        }
-        outcome
-    }
-
-    /// What may have been wrong with how it was run, if it failed by itself.
-    fn hint(&self) {
-        let End::Exited(_) = self.end else { return };
-        let mounts: Vec<Mounted> = self.plan.mounts.iter().map(Mount::told).collect();
-        let cx = self.guest.context();
-        let limit = || {
-            let refused =
-                |what, option| format!("it was refused more {what}: allow more with {option}");
-            match (cx.memory_refused(), cx.fds_refused()) {
-                (true, _) => Some(refused("memory", "--memory SIZE")),
-                (_, true) => Some(refused("open files", "--max-fds COUNT")),
-                _ => None,
-            }
-        };
-        let missing = || cx.trace::<Hints>().and_then(Hints::missing);
-        let hint = limit()
-            .or_else(|| outside(&mounts, &self.plan.args))
-            .or_else(missing)
-            .or_else(closed_stdin);
-        if let Some(hint) = hint {
-            log::warn!("hint: {hint}");
-        }
-    }
-
-    fn sums(&self) {
-        let (guest, cx) = (self.guest, self.guest.context());
-        let (wall, fuel, peak) = (self.elapsed.as_secs_f64(), guest.fuel_used(), cx.memory_peak());
-        let name = style::stderr().bold(&format!("stats of {}", self.plan.program));
-        let sums = cx.trace::<Stats>().map_or_else(String::new, Stats::to_string);
-        eprint!(
-            "tinyhost: {name}\n  wall {wall:.6} s, fuel {fuel}, memory {peak} bytes at its peak\n{sums}"
-        );
-    }
-
-    fn outcome(&self) -> Outcome<u8> {
-        let (plan, name) = (self.plan, &self.plan.program);
-        let failure =
-            |status, text: String| Err(Failure { status, text: format!("{name}: {text}") });
-        match self.end {
-            // What a shell sees of a status is its lowest byte.
-            End::Exited(code) => Ok(u8::try_from(code & 0xff).unwrap_or(1)),
-            End::TimedOut => {
-                let time = "its time was up (allow more with --timeout TIME)";
-                failure(status::TIMEOUT, time.to_owned())
-            }
-            End::Failed(error) => {
-                let why = format!("the host can't wait for it: {}", plain(error));
-                failure(status::NOT_STARTED, why)
-            }
-            End::Trapped(trap) => match trap.cause {
-                Cause::Memory if plan.limits.memory.is_some() => {
-                    failure(status::LIMIT, format!("{trap} (allow more with --memory SIZE)"))
-                }
-                Cause::Memory => failure(status::LIMIT, trap.to_string()),
-                Cause::Fuel => {
-                    failure(status::LIMIT, format!("{trap} (allow more with --fuel COUNT)"))
-                }
-                Cause::Wasm if trap.text.contains("stack") => {
-                    failure(status::TRAP, format!("trap: {trap} (allow more with --stack SIZE)"))
-                }
-                Cause::Wasm => failure(status::TRAP, format!("trap: {trap}")),
-                Cause::Host => failure(status::TRAP, trap.to_string()),
-            },
-        }
-    }
-}
-
-/// Rust's runtime opens `/dev/null` for reading and writing in place of a standard input
-/// that is closed; nobody else opens it so.
-fn closed_stdin() -> Option<String> {
-    let stdin = std::io::stdin();
-    let null = rustix::fs::stat("/dev/null").ok()?.st_rdev;
-    let both_ways = rustix::fs::fcntl_getfl(&stdin).ok()?.contains(rustix::fs::OFlags::RDWR);
-    (both_ways && rustix::fs::fstat(&stdin).ok()?.st_rdev == null).then(|| {
-        "standard input is closed, so the guest finds it at its end: give it one, as in \
-         < FILE or echo TEXT | tinyhost run ..."
-            .to_owned()
-    })
 }

@@ -8,8 +8,8 @@
 use std::ops::Range;
 
 use wasmparser::{
-    BinaryReader, BinaryReaderError, DataKind, ElementKind, ExternalKind, Operator, Parser,
-    Payload, ValType,
+    BinaryReader, BinaryReaderError, DataKind, ElementKind, ExportSectionReader, ExternalKind,
+    MemorySectionReader, Operator, Parser, Payload, ValType,
 };
 
 /// Begins the names under which a module's own globals are exported for us. No toolchain
@@ -135,19 +135,7 @@ impl<'a> Survey<'a> {
                     }
                 }
             }
-            Payload::MemorySection(memories) => {
-                for memory in memories {
-                    let memory = memory?;
-                    let plain = !memory.memory64 && !memory.shared;
-                    let page = 1 << memory.page_size_log2.unwrap_or(16);
-                    let bytes = memory.initial.checked_mul(page);
-                    let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
-                    if !plain || self.memory.is_some() || bytes.is_none() {
-                        return Ok(false);
-                    }
-                    self.memory = bytes;
-                }
-            }
+            Payload::MemorySection(memories) => return self.take_memories(memories),
             Payload::GlobalSection(globals) => {
                 for global in globals {
                     let ty = global?.ty;
@@ -161,20 +149,7 @@ impl<'a> Survey<'a> {
                     self.globals_seen += 1;
                 }
             }
-            Payload::ExportSection(exports) => {
-                let section = exports.range();
-                let mut reader = BinaryReader::new(&wasm[section.clone()], section.start);
-                let count = reader.read_var_u32()?;
-                self.exports = Some((count, reader.original_position()));
-                for export in exports {
-                    let export = export?;
-                    let clashes =
-                        export.kind == ExternalKind::Global && export.name.starts_with(PREFIX);
-                    if clashes {
-                        return Ok(false);
-                    }
-                }
-            }
+            Payload::ExportSection(exports) => return self.take_exports(exports, wasm),
             // It would have done something before the first run that we couldn't put back.
             Payload::StartSection { .. } => return Ok(false),
             Payload::ElementSection(segments) => {
@@ -201,6 +176,44 @@ impl<'a> Survey<'a> {
                 }
             }
             _ => {}
+        }
+        Ok(true)
+    }
+
+    /// One plain memory is what can be put back.
+    fn take_memories(
+        &mut self,
+        memories: MemorySectionReader<'a>,
+    ) -> Result<bool, BinaryReaderError> {
+        for memory in memories {
+            let memory = memory?;
+            let plain = !memory.memory64 && !memory.shared;
+            let page = 1 << memory.page_size_log2.unwrap_or(16);
+            let bytes = memory.initial.checked_mul(page);
+            let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
+            if !plain || self.memory.is_some() || bytes.is_none() {
+                return Ok(false);
+            }
+            self.memory = bytes;
+        }
+        Ok(true)
+    }
+
+    /// Finds where exports can be added; none there may have a name of ours.
+    fn take_exports(
+        &mut self,
+        exports: ExportSectionReader<'a>,
+        wasm: &'a [u8],
+    ) -> Result<bool, BinaryReaderError> {
+        let section = exports.range();
+        let mut reader = BinaryReader::new(&wasm[section.clone()], section.start);
+        let count = reader.read_var_u32()?;
+        self.exports = Some((count, reader.original_position()));
+        for export in exports {
+            let export = export?;
+            if export.kind == ExternalKind::Global && export.name.starts_with(PREFIX) {
+                return Ok(false);
+            }
         }
         Ok(true)
     }

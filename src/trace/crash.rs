@@ -5,9 +5,9 @@ use std::fmt::{self, Write};
 use std::time::Duration;
 
 use super::Since;
-use super::decode::{self, Nanos};
+use super::decode;
 use super::record::{Value, errno_name};
-use super::stats::Bytes;
+use super::units::{Bytes, Nanos};
 use crate::Guest;
 use crate::wasi::{Args, Kind, Outcome, Row, Seen, Trace};
 

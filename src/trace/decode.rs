@@ -1,6 +1,5 @@
 //! Arguments and results of calls, decoded.
 
-use crate::vfs::Filetype;
 use crate::wasi::abi::{
     About, EVENT_SIZE, Eventtype, FDSTAT_SIZE, FILESTAT_SIZE, Fdflags, Fstflags, IOVEC_SIZE,
     Lookupflags, Oflags, Riflags, Rights, SUBSCRIPTION_SIZE, Sdflags, Subscription,
@@ -8,6 +7,7 @@ use crate::wasi::abi::{
 use crate::wasi::{Kind, Outcome, Param, Seen};
 
 use super::record::{Arg, Value};
+use super::units::Nanos;
 
 /// Items of a list that are shown: subscriptions, vectors.
 const LIST_MAX: u32 = 16;
@@ -329,59 +329,6 @@ fn events(call: &Seen<'_>, at: u32, count: u32) -> Value {
     Value::List((0..count.min(LIST_MAX)).filter_map(one).collect())
 }
 
-/// A time in the unit that fits it.
-pub(super) struct Nanos(pub u64);
-
-impl std::fmt::Display for Nanos {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let tenth = |unit: u64| (self.0 / unit, self.0 % unit * 10 / unit);
-        let ((whole, part), unit) = match self.0 {
-            0..1_000 => return write!(f, "{} ns", self.0),
-            1_000..1_000_000 => (tenth(1_000), "µs"),
-            1_000_000..1_000_000_000 => (tenth(1_000_000), "ms"),
-            _ => (tenth(1_000_000_000), "s"),
-        };
-        if part == 0 { write!(f, "{whole} {unit}") } else { write!(f, "{whole}.{part} {unit}") }
-    }
-}
-
-/// Whether a call is about the network: on a socket, or opening a name that dials.
-pub(super) fn is_network(call: &Seen<'_>) -> bool {
-    let fd = call.arg_u32("fd").and_then(|fd| call.descriptor(fd));
-    let socket =
-        |filetype: Filetype| matches!(filetype, Filetype::SocketDgram | Filetype::SocketStream);
-    fd.is_some_and(|fd| socket(fd.filetype))
-        || call.row.name == "path_open"
-            && call.path("fd", "path").is_some_and(|path| network_name(&path).is_some())
-}
-
-/// What a path of a guest dials, as a rule of `--net` has it, or where it accepts.
-pub(super) fn network_name(path: &str) -> Option<NetworkName> {
-    let name = path.strip_prefix("/dev/").or(path.strip_prefix("dev/"))?;
-    let colon = |text: &str| {
-        text.rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-    };
-    let two = |rest: &str| {
-        let (host, port) = rest.split_once('/')?;
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        Some(NetworkName::Dial(format!("{host}:{port}"))).filter(|_| port.parse::<u16>().is_ok())
-    };
-    match name.split_once('/') {
-        Some(("tcp" | "udp", rest)) => two(rest),
-        Some(("accept", rest)) if colon(rest) => Some(NetworkName::Accept(rest.to_owned())),
-        None if colon(name) => Some(NetworkName::Dial(name.to_owned())),
-        _ => None,
-    }
-}
-
-/// What a network name stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum NetworkName {
-    Dial(String),
-    Accept(String),
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -399,27 +346,5 @@ mod tests {
         assert_eq!(word("path_open", "fs_rights_base", !0x40), "ALL-FD_WRITE");
         assert_eq!(word("fd_seek", "whence", 2), "END");
         assert_eq!(word("fd_seek", "whence", 3), "Number(3)");
-    }
-
-    #[test]
-    fn network_names() {
-        let dial = |text: &str| Some(NetworkName::Dial(text.into()));
-        assert_eq!(network_name("/dev/a.b:80"), dial("a.b:80"));
-        assert_eq!(network_name("/dev/tcp/::1/80"), dial("[::1]:80"));
-        assert_eq!(network_name("/dev/udp/a/53"), dial("a:53"));
-        let accept = NetworkName::Accept("127.0.0.1:0".into());
-        assert_eq!(network_name("/dev/accept/127.0.0.1:0"), Some(accept));
-        for no in ["/dev/null", "/dev/tcp/a", "/data/a:80", "/dev/a:b", "/dev/fd/3"] {
-            assert_eq!(network_name(no), None, "{no}");
-        }
-    }
-
-    #[test]
-    fn times_have_their_unit() {
-        let text = |nanos| Nanos(nanos).to_string();
-        assert_eq!(text(999), "999 ns");
-        assert_eq!(text(12_300), "12.3 µs");
-        assert_eq!(text(10_000_000), "10 ms");
-        assert_eq!(text(1_990_000_000), "1.9 s");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::decode::{NetworkName, network_name};
+use super::network::{NetworkName, network_name};
 use crate::Errno;
 use crate::vfs::Filetype;
 use crate::wasi::abi::{Oflags, Rights};

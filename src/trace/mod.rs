@@ -15,10 +15,12 @@ mod filter;
 mod hints;
 mod json;
 mod learn;
+mod network;
 mod record;
 mod sink;
 mod stats;
 mod text;
+mod units;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -101,7 +103,7 @@ impl Trace for Tracer {
             open.parks.push((parked_at, now));
             return;
         }
-        let network = decode::is_network(call);
+        let network = network::is_network(call);
         let wanted = self.sink.options.filter.wants(call.row.name, network);
         let args = wanted.then(|| decode::args(call, self.sink.options.bytes));
         self.open = Some(Open {

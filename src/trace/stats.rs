@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Since;
-use super::decode::Nanos;
+use super::units::{Bytes, Nanos};
 use crate::wasi::{Outcome, Seen, Trace};
 
 /// Descriptors that are told apart; what is beyond is added up together.
@@ -78,22 +78,6 @@ impl Trace for Stats {
     }
 }
 
-/// Bytes as people read them.
-pub(super) struct Bytes(pub u64);
-
-impl fmt::Display for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tenths = |unit: u64| (self.0 / unit, self.0 % unit * 10 / unit);
-        let ((whole, part), unit) = match self.0 {
-            0..1024 => return f.pad(&format!("{} B", self.0)),
-            1024..0x10_0000 => (tenths(1 << 10), "KiB"),
-            0x10_0000..0x4000_0000 => (tenths(1 << 20), "MiB"),
-            _ => (tenths(1 << 30), "GiB"),
-        };
-        f.pad(&format!("{whole}.{part} {unit}"))
-    }
-}
-
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = |time: Duration| {
@@ -120,17 +104,5 @@ impl fmt::Display for Stats {
             writeln!(f, "  {name:<32}{:>12}{:>12}", Bytes(*bytes_in), Bytes(*bytes_out))?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_have_their_unit() {
-        assert_eq!(Bytes(1023).to_string(), "1023 B");
-        assert_eq!(Bytes(1536).to_string(), "1.5 KiB");
-        assert_eq!(format!("{:>9}", Bytes(64 << 20)), " 64.0 MiB");
     }
 }

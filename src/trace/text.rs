@@ -3,8 +3,8 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use super::decode::Nanos;
 use super::record::{Arg, Record, Value, errno_name};
+use super::units::Nanos;
 use crate::wasi::{Outcome, Row};
 
 /// Terminal colours: dim times, red errors.

@@ -1,0 +1,109 @@
+//! Every guest in `fixtures/` does what its expectations say, through the real binary.
+
+mod util;
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::thread;
+
+use util::json::Json;
+use util::{Process, TempDir, fixture, root, tinyhost};
+
+/// Guests that run at the same time.
+const WORKERS: usize = 3;
+
+#[test]
+fn every_case_of_every_fixture() {
+    let mut jobs = Vec::new();
+    for name in names() {
+        let told = expectations(&name);
+        let cases = told.field("cases").and_then(Json::list).expect("cases").to_vec();
+        jobs.extend(cases.into_iter().map(|case| (name.clone(), case)));
+    }
+    assert!(jobs.len() >= 50, "only {} cases were found", jobs.len());
+    let (jobs, failures) = (Mutex::new(jobs), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                // The lock is not held while the case runs.
+                let next = || jobs.lock().unwrap().pop();
+                while let Some((name, case)) = next() {
+                    failures.lock().unwrap().extend(check(&name, &case));
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// Which tests run the guests that have no cases: the files are there, and name the guest.
+#[test]
+fn every_fixture_is_tested() {
+    for name in names() {
+        let told = expectations(&name);
+        let cases = told.field("cases").and_then(Json::list).unwrap_or_default();
+        let Some(by) = told.field("tested_by").and_then(Json::text) else {
+            assert!(!cases.is_empty(), "fixtures/{name}.json has neither cases nor tested_by");
+            continue;
+        };
+        let (files, what) = by.split_once(": ").unwrap_or((by, ""));
+        assert!(!what.is_empty(), "fixtures/{name}.json: tested_by is 'FILE: what is tested'");
+        for file in files.split(", ") {
+            let text = fs::read_to_string(root().join(file))
+                .unwrap_or_else(|error| panic!("fixtures/{name}.json: {file}: {error}"));
+            let named = text.contains(&format!("{name:?}")) || text.contains(&fixture(&name));
+            assert!(named, "fixtures/{name}.json says that {file} tests it, but it does not");
+        }
+    }
+}
+
+/// All programs and all expectations; each has the other.
+fn names() -> Vec<String> {
+    let of = |extension: &str| -> Vec<String> {
+        let paths = fs::read_dir(root().join("fixtures")).unwrap().map(|e| e.unwrap().path());
+        let mut names: Vec<String> = paths
+            .filter(|path: &PathBuf| path.extension().is_some_and(|e| e == extension))
+            .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    let names = of("wasm");
+    assert_eq!(names, of("json"));
+    names
+}
+
+fn expectations(name: &str) -> Json {
+    let path = format!("fixtures/{name}.json");
+    let text = fs::read_to_string(root().join(&path)).unwrap();
+    Json::parse(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// What was wrong with a case.
+fn check(name: &str, case: &Json) -> Option<String> {
+    let field = |key: &str| case.field(key).unwrap_or_else(|| panic!("{name}: no {key}"));
+    let text = |key: &str| field(key).text().unwrap_or_else(|| panic!("{name}: {key}"));
+    // Hints are the host's, and what is expected here is the guest's.
+    let mut command = tinyhost(["run", "--quiet"]);
+    let Json::Map(env) = field("env") else { panic!("{name}: env") };
+    for (key, value) in env {
+        command.arg("--env").arg(format!("{key}={}", value.text().expect("a text")));
+    }
+    let dir = field("dir").text().map(|dir| {
+        let copy = TempDir::copy_of(&root().join("fixtures").join(dir));
+        command.arg("--dir").arg(copy.mounted_at("/"));
+        copy
+    });
+    command.arg(fixture(name));
+    command.args(field("args").list().expect("args").iter().map(|arg| arg.text().expect("text")));
+    let ended = Process::start(command).input(text("stdin").as_bytes()).end();
+    drop(dir);
+    let stdout = String::from_utf8_lossy(&ended.stdout);
+    let found = (ended.status.map(f64::from), &*stdout, &*ended.stderr);
+    let expected = (field("exit_code").number(), text("stdout"), text("stderr"));
+    let note = text("note");
+    (found != expected)
+        .then(|| format!("{name} ({note}):\n  expected {expected:?}\n  found    {found:?}"))
+}
