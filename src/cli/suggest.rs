@@ -2,13 +2,13 @@
 
 /// The name nearest to `typed`, if one is near enough to be meant.
 pub fn near<'n>(typed: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let worth = |name: &&str| (distance(typed, name), name.len());
-    let best = names.min_by_key(worth)?;
     let letters = typed.trim_start_matches('-').len();
-    let enough = distance(typed, best) <= 1 + letters / 4;
-    // A beginning, cut off: --mem.
-    let begun = letters >= 3 && best.starts_with(typed);
-    (enough || begun).then_some(best)
+    let worth = |name: &&str| {
+        // A beginning, cut off: --mem.
+        let begun = letters >= 3 && name.starts_with(typed);
+        if begun { 0 } else { distance(typed, name) }
+    };
+    names.min_by_key(worth).filter(|best| worth(best) <= 1 + letters / 4)
 }
 
 /// Letters to be put in, left out, replaced or swapped with their neighbour.

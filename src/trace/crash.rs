@@ -62,7 +62,7 @@ impl Trace for Last {
     }
 
     fn call(&mut self, _call: &Seen<'_>, outcome: Outcome) {
-        self.parked = outcome == Outcome::Parked;
+        self.parked = !outcome.is_end();
         if let Some(last) = self.calls.back_mut() {
             last.outcome = Some(outcome);
         }
@@ -95,7 +95,7 @@ impl fmt::Display for Call {
             Some(Outcome::Done(None)) => f.write_str(") = 0"),
             Some(Outcome::Done(Some(errno))) => write!(f, ") = {} ({errno})", errno_name(errno)),
             Some(Outcome::Exit(_)) => f.write_str(") = ?"),
-            Some(Outcome::Parked) => f.write_str(") <parked>"),
+            Some(Outcome::Parked | Outcome::Yielded) => f.write_str(") <parked>"),
             None => f.write_str(") <not ended>"),
         }
     }

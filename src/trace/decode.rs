@@ -103,9 +103,19 @@ fn flag_words(unknown: u64, names: &[&str]) -> Value {
     if words.is_empty() { Value::Number(0) } else { Value::Word(words.into()) }
 }
 
-/// Rights are many: what is missing is told if that is less. libc sets bits that are none.
+/// Rights are many: all that a kind of file can have are told by the kind, or else what is
+/// missing if that is less. libc sets bits that are none.
 fn rights(raw: u64) -> Value {
     let rights = Rights::truncate(raw);
+    let kinds = [
+        ("DIRECTORY", Rights::DIRECTORY),
+        ("FILE", Rights::FILE),
+        ("STREAM", Rights::STREAM),
+        ("SOCKET", Rights::SOCKET),
+    ];
+    if let Some((kind, _)) = kinds.iter().find(|(_, of_kind)| *of_kind == rights) {
+        return Value::Word((*kind).into());
+    }
     let (held, missing): (Vec<_>, Vec<_>) =
         Rights::NAMES.iter().partition(|(_, right)| rights.has(*right));
     let names = |list: &[&(&'static str, Rights)], between: &str| {

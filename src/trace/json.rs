@@ -24,7 +24,7 @@ pub(super) fn object(record: &Record<'_>) -> String {
         Some(Outcome::Exit(code)) => {
             let _ = write!(out, ",\"exit\":{code}");
         }
-        Some(Outcome::Parked) | None => out.push_str(",\"ended\":true"),
+        Some(Outcome::Parked | Outcome::Yielded) | None => out.push_str(",\"ended\":true"),
     }
     let _ = write!(out, ",\"took_us\":{}", record.took().as_micros());
     if !record.parks.is_empty() {

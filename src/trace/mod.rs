@@ -122,9 +122,10 @@ impl Trace for Tracer {
         let now = self.sink.now();
         let filter = &self.sink.options.filter;
         let wanted = open.args.is_some() && filter.wants(call.row.name, open.network);
-        if outcome == Outcome::Parked {
+        if !outcome.is_end() {
             open.parked_at = Some(now);
-            if wanted && !filter.errors_only() && !std::mem::replace(&mut open.told, true) {
+            let parked = wanted && outcome == Outcome::Parked;
+            if parked && !filter.errors_only() && !std::mem::replace(&mut open.told, true) {
                 let args = open.args.as_deref().unwrap_or_default();
                 self.sink.parked(&self.name, open.at, open.row, args);
             }

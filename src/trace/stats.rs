@@ -62,7 +62,7 @@ impl Trace for Stats {
 
     fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
         self.current.time += self.began.take().map_or(Duration::ZERO, Since::elapsed);
-        if outcome == Outcome::Parked {
+        if !outcome.is_end() {
             self.parked = Some(Since::now());
             return;
         }

@@ -49,7 +49,7 @@ pub(super) fn line(record: &Record<'_>, style: Style) -> String {
         Some(Outcome::Done(Some(errno))) => {
             style.paint(&mut line, RED, &format!("{} ({errno})", errno_name(errno)));
         }
-        Some(Outcome::Exit(_) | Outcome::Parked) | None => line.push('?'),
+        Some(Outcome::Exit(_) | Outcome::Parked | Outcome::Yielded) | None => line.push('?'),
     }
     if !record.parks.is_empty() {
         let _ = write!(line, " <parked {}>", nanos(record.parked()));

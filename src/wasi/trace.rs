@@ -14,8 +14,17 @@ pub enum Outcome {
     Done(Option<Errno>),
     /// It has to wait; the same call comes again.
     Parked,
+    /// It lets others go first; the same call comes again.
+    Yielded,
     /// It ended the guest with this status.
     Exit(u32),
+}
+
+impl Outcome {
+    /// Whether that was its end.
+    pub fn is_end(self) -> bool {
+        !matches!(self, Outcome::Parked | Outcome::Yielded)
+    }
 }
 
 /// A call as a [`Trace`] sees it: what it is, and what it is about.
@@ -82,7 +91,7 @@ pub trait Trace: Any + Send {
         let _ = call;
     }
 
-    /// It has been made, with this outcome; after [`Outcome::Parked`] it comes again.
+    /// It has been made, with this outcome; if it was parked or gave way, it comes again.
     fn call(&mut self, call: &Seen<'_>, outcome: Outcome);
 }
 
@@ -126,6 +135,7 @@ pub(super) fn run(
     let outcome = match &answer {
         Ok(code) => Outcome::Done(Errno::from_code(*code).filter(|_| *code != 0)),
         Err(Stop::Exit(code)) => Outcome::Exit(*code),
+        Err(Stop::Yield) => Outcome::Yielded,
         Err(_) => Outcome::Parked,
     };
     if let WasiCtx { trace: Some(trace), fds, .. } = &mut *call.cx {
