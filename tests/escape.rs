@@ -1,5 +1,6 @@
 //! No way out: what a guest tries with names, on a host directory (with its shortcut and
 //! without) and in memory, and what lies outside stays as it was.
+#![cfg(feature = "cli")]
 
 #[macro_use]
 mod calls;

@@ -1,11 +1,12 @@
 //! Hostile numbers: pointers at and past the end of memory, counts whose product wraps,
 //! flags nobody knows, tables that are full, and random arguments to everything.
+#![cfg(all(unix, feature = "host-fs", feature = "net"))]
 
 #[macro_use]
 mod calls;
 
 mod hostile {
-    pub mod baseline;
+    #[cfg(target_os = "linux")]
     pub mod descriptors;
     pub mod numbers;
     pub mod order;

@@ -84,7 +84,7 @@ fn what_is_no_network_name_never_dials() {
         ("tcp/localhost", Errno::Noent),
         ("tcp/localhost/0", Errno::Inval),
         ("tcp/localhost/70000", Errno::Inval),
-        ("tcp/localhost/80/x", Errno::Notdir),
+        ("tcp/localhost/80/x", Errno::Noent),
         ("tcp/a:b/80", Errno::Inval),
         ("tcp//80", Errno::Inval),
         ("udp/localhost", Errno::Noent),
@@ -93,7 +93,8 @@ fn what_is_no_network_name_never_dials() {
         ("accept/example.org:8080", Errno::Inval),
         ("accept/127.0.0.1:70000", Errno::Inval),
         ("accept/127.0.0.1:80,port", Errno::Inval),
-        ("accept/127.0.0.1:80/x", Errno::Notdir),
+        ("localhost:80/x", Errno::Noent),
+        ("accept/127.0.0.1:80/x", Errno::Noent),
     ];
     for (path, errno) in cases {
         let opened = world.node(path).and_then(|node| node.open(READ_WRITE));
@@ -121,7 +122,7 @@ fn stat_tells_the_kind_and_does_nothing() {
     }
     let mut tcp = world.open("tcp", Open { read: true, ..Open::default() }).unwrap();
     tcp.readdir(0, &mut |_| panic!("network names are not listed")).unwrap();
-    assert_eq!(world.open("tcp", READ_WRITE).err(), Some(Errno::Isdir));
+    assert_eq!(world.open("tcp", READ_WRITE).err(), Some(Errno::Noent));
     assert!(world.resolver.asked().is_empty() && world.denials().is_empty());
     assert!(world.net.bound().is_empty());
 }

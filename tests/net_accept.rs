@@ -27,6 +27,7 @@ fn opens_of_an_accept_name_are_served_in_their_order() {
     let mut third = world.open(name, READ_WRITE).unwrap();
     assert_eq!(world.net.bound().len(), 1, "one listener for all");
     assert_eq!(first.opened(), Err(Errno::Again));
+    assert!(first.reopens(), "nothing is lost by giving up before a client is there");
 
     // The second waits for its turn, which comes when the first has its client.
     let woken = Arc::new(Woken::default());
@@ -41,6 +42,7 @@ fn opens_of_an_accept_name_are_served_in_their_order() {
     assert_eq!(third.opened(), Err(Errno::Again), "not its turn, though there is a client");
     assert_eq!(second.opened(), Err(Errno::Again));
     opened(&mut *first).unwrap();
+    assert!(!first.reopens(), "a client would be");
     assert_eq!(woken.count(), 1);
     let mut again = world.open(name, READ_WRITE).unwrap();
     assert_eq!(again.opened(), Err(Errno::Again), "who comes back is last");

@@ -1,5 +1,6 @@
 //! `poll_oneoff`: every kind of descriptor and clock, for a guest that is stepped (and a
 //! clock that only moves when told to) and for one that is called plainly.
+#![cfg(all(unix, feature = "host-fs", feature = "net"))]
 
 #[macro_use]
 mod calls;

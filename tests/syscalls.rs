@@ -1,4 +1,5 @@
 //! What single calls do, on a host directory and in memory.
+#![cfg(all(unix, feature = "host-fs", feature = "net"))]
 
 #[macro_use]
 mod calls;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use tinyhost::serve::log::{Format, print};
 
 /// How records look.
@@ -14,11 +14,19 @@ enum Logger {
 }
 
 impl Log for Logger {
-    fn enabled(&self, _metadata: &Metadata<'_>) -> bool {
-        true
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        match self {
+            Logger::Plain => {
+                metadata.level() <= Level::Warn || metadata.target().starts_with("tinyhost")
+            }
+            Logger::Full(_) => true,
+        }
     }
 
     fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
         let mut out = std::io::stderr().lock();
         // A standard error that is gone is no reason to end a guest.
         let _ = match self {
@@ -37,9 +45,9 @@ fn install(logger: Logger, level: LevelFilter) {
     }
 }
 
-/// For `run`: only what the user should know.
+/// For `run`: what the user should know, which is where the guest listens, too.
 pub fn plain() {
-    install(Logger::Plain, LevelFilter::Warn);
+    install(Logger::Plain, LevelFilter::Info);
 }
 
 /// For `serve`.

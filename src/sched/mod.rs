@@ -35,7 +35,7 @@ const EVENTS_PER_TURN: usize = 1024;
 const WAKE: Token = Token(usize::MAX);
 
 /// Tokens from here on are the caller's, below are guests'.
-pub const FOREIGN: usize = usize::MAX / 2 + 1;
+pub const FOREIGN: usize = 1 << (usize::BITS / 2);
 
 /// A guest of a scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -80,8 +80,10 @@ impl Conn {
 
 /// Low half of a key: the slot. Upper half: how often the slot was used, so that an event
 /// for a connection that is closed does not reach the next one in its place.
-const SLOT_BITS: u32 = 32;
-const GENERATIONS: usize = (1 << 31) - 1;
+/// The first use has number 1: every key is a token from [`FOREIGN`](crate::sched::FOREIGN)
+/// on.
+const SLOT_BITS: u32 = usize::BITS / 2;
+const GENERATIONS: usize = (1 << (usize::BITS / 2 - 1)) - 1;
 
 /// The table.
 #[derive(Default)]

@@ -243,39 +243,48 @@ pub trait Node: Any + Send + Sync {
 
     /// Creates and opens a regular file that must not exist yet (else EEXIST).
     fn create(&self, _name: Name<'_>, _how: Open) -> Result<Box<dyn File>> {
-        Err(Errno::Notdir)
+        Err(unchanging(self))
     }
 
     /// `mkdir`.
     fn create_directory(&self, _name: Name<'_>) -> Result<()> {
-        Err(Errno::Notdir)
+        Err(unchanging(self))
     }
 
     /// Creates a symbolic link with this text.
     fn symlink(&self, _name: Name<'_>, _target: &str) -> Result<()> {
-        Err(Errno::Notdir)
+        Err(unchanging(self))
     }
 
     /// A second name, `to_name` in `to`, for this directory's child `name`; `to` is of the
     /// same mount. A symbolic link is linked as itself.
     fn link(&self, _name: Name<'_>, _to: &Arc<dyn Node>, _to_name: Name<'_>) -> Result<()> {
-        Err(Errno::Notdir)
+        Err(unchanging(self))
     }
 
     /// Renames the child `name` to `to_name` in `to`, of the same mount, replacing what is
     /// there as rename(2) does.
     fn rename(&self, _name: Name<'_>, _to: &Arc<dyn Node>, _to_name: Name<'_>) -> Result<()> {
-        Err(Errno::Notdir)
+        Err(unchanging(self))
     }
 
     /// Removes a child that is not a directory (EISDIR).
     fn unlink(&self, _name: Name<'_>) -> Result<()> {
-        Err(Errno::Notdir)
+        Err(unchanging(self))
     }
 
     /// Removes an empty directory.
     fn remove_directory(&self, _name: Name<'_>) -> Result<()> {
-        Err(Errno::Notdir)
+        Err(unchanging(self))
+    }
+}
+
+/// What a node answers that can't change names: ENOTDIR, or of a directory EPERM, as mkdir(2),
+/// link(2) and unlink(2) say it of a filesystem that has no such thing.
+fn unchanging(node: &(impl Node + ?Sized)) -> Errno {
+    match node.stat() {
+        Ok(stat) if stat.filetype == Filetype::Directory => Errno::Perm,
+        _ => Errno::Notdir,
     }
 }
 
@@ -291,6 +300,13 @@ pub trait File: Send {
     /// the open.
     fn opened(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    /// Whether an open that is not done can be given up and begun again later with nothing
+    /// lost: the wait for a client can, a dial can't, it would never get anywhere. With
+    /// NONBLOCK such an open is answered with Again instead of being waited for.
+    fn reopens(&self) -> bool {
+        false
     }
 
     /// Reads into `bufs` in order, from `offset` where that means anything. 0 is the end.

@@ -155,8 +155,8 @@ pub enum Follow {
 /// # Errors
 ///
 /// ENOENT for an empty path or a missing directory on the way, ENOTDIR for something else
-/// on the way, ENAMETOOLONG (also beyond [`DEPTH_MAX`]), EINVAL for a NUL, ELOOP after [`LINKS_MAX`] links, and
-/// ENOTCAPABLE for everything that would lead above `base`.
+/// on the way, ENAMETOOLONG (also beyond [`DEPTH_MAX`]), EINVAL for a NUL, ELOOP after
+/// [`LINKS_MAX`] links, and ENOTCAPABLE for everything that would lead above `base`.
 pub fn walk<'p>(base: &Place, path: &'p str, follow: Follow) -> Result<Walked<'p>> {
     if path.is_empty() {
         return Err(Errno::Noent);
@@ -248,7 +248,7 @@ impl Walk {
                             let text = self.read_link(&place)?;
                             return Ok(Stop::Link { text, rest: end });
                         }
-                        _ => return Err(Errno::Notdir),
+                        _ => return Err(nothing_below(&place, &path[end..])),
                     }
                 }
             }
@@ -287,6 +287,14 @@ fn join(mut text: String, rest: &str) -> String {
 
 fn valid(name: &str) -> Result<Name<'_>> {
     Name::new(name).ok_or(Errno::Nametoolong)
+}
+
+/// Why a path can't go on below what is no directory: ENOTDIR, unless the node knows better
+/// (`/dev/tcp/HOST/PORT/x` is a network name with a part too many).
+fn nothing_below(place: &Place, rest: &str) -> Errno {
+    let name = rest.split('/').find_map(Name::new);
+    let error = name.and_then(|name| place.node.lookup(name).err());
+    error.unwrap_or(Errno::Notdir)
 }
 
 fn look(dir: &Place, name: Name<'_>) -> Result<Option<(Place, Stat)>> {

@@ -2,7 +2,9 @@
 //!
 //! A call is restartable: before it answers Again it has written no guest memory and
 //! changed nothing. So its row and arguments are enough to run it again; what must not
-//! happen twice (starting the clock of a sleep, dialling) is kept here as well.
+//! happen twice (starting the clock of a sleep, dialling) is kept here as well. The two calls
+//! that fill a buffer bit by bit (`random_get`, `sock_recv` with WAITALL) keep how far they
+//! came, and go on behind it.
 
 use std::task::Waker;
 use std::time::{Duration, Instant};

@@ -88,11 +88,14 @@ pub(super) fn path_open(
     }
 }
 
-/// Gives an opened file its number, or waits until it is connected. Waiting is not
-/// NONBLOCK's to avoid: a connection given up at once would never be made.
+/// Gives an opened file its number, or waits until it is connected. NONBLOCK avoids only
+/// the wait for a client: a dial given up at once would never be made.
 fn finish(c: &mut Call<'_>, mut half: HalfOpen, place: Option<Place>, opened_fd: u32) -> Sys {
     match half.file.opened() {
         Ok(()) => {}
+        Err(Errno::Again) if half.flags.has(Fdflags::NONBLOCK) && half.file.reopens() => {
+            return Err(Errno::Again.into());
+        }
         Err(Errno::Again) => {
             c.start();
             c.cx.frame.half_open = Some(half);
@@ -201,10 +204,15 @@ impl Wish {
     }
 
     fn open_directory(&self, place: Place, path: &str) -> Result<Opened, Errno> {
-        if self.base.has(Rights::FD_WRITE) || self.creates() || self.oflags.has(Oflags::TRUNC) {
-            return Err(Errno::Isdir);
+        let changes = Oflags::CREAT | Oflags::TRUNC;
+        let write = self.base.has(Rights::FD_WRITE) || self.oflags & changes != Oflags::NONE;
+        let file = open_directory(&place, Open { read: true, write, truncate: false });
+        if write {
+            // /dev/tcp/HOST is there to be walked through; dialled, it lacks its port.
+            let incomplete = file.is_err_and(|errno| errno == Errno::Noent);
+            return Err(if incomplete { Errno::Noent } else { Errno::Isdir });
         }
-        let file = open_directory(&place, Open { read: true, ..Open::default() })?;
+        let file = file?;
         Ok(Opened::File(self.half_open(file, Filetype::Directory, path), Some(place)))
     }
 

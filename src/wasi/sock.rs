@@ -1,10 +1,12 @@
 //! `sock_*`: what only sockets can do.
 
+use std::io::IoSliceMut;
+
 use super::abi::{Fdflags, Riflags, Rights, Sdflags};
 use super::fd::{Descriptor, Need};
-use super::{Call, Sys, file};
+use super::{Call, Stop, Sys, file};
 use crate::Errno;
-use crate::vfs::Interest;
+use crate::vfs::{Filetype, Interest, Ready};
 
 pub(super) fn sock_accept(c: &mut Call<'_>, fd: u32, flags: u32, result_fd: u32) -> Sys {
     c.cx.fds.get(fd, Need::Socket, Rights::SOCK_ACCEPT)?;
@@ -21,9 +23,8 @@ pub(super) fn sock_accept(c: &mut Call<'_>, fd: u32, flags: u32, result_fd: u32)
     Ok(c.mem.put_u32(result_fd, number)?)
 }
 
-/// A stream is a stream however it is read: without flags this is `fd_read`.
-/// WAITALL reads what there is and, as after a signal in recv(2), may still come back with
-/// less; a guest has to loop in any case.
+/// A stream is a stream however it is read: without flags this is `fd_read`. WAITALL means
+/// nothing to a datagram, nor beside PEEK, which tells what is there now.
 pub(super) fn sock_recv(
     c: &mut Call<'_>,
     fd: u32,
@@ -43,10 +44,54 @@ pub(super) fn sock_recv(
         drop(bufs);
         let count = c.or_park(fd, Interest::READ, answer)?;
         c.moved(ro_datalen, count)?;
+    } else if flags.has(Riflags::RECV_WAITALL) && descriptor.filetype == Filetype::SocketStream {
+        c.mem.check(ro_datalen, 4)?;
+        let count = receive_all(c, fd, ri_data, ri_data_len)?;
+        c.moved(ro_datalen, count)?;
     } else {
         file::fd_read(c, fd, ri_data, ri_data_len, ro_datalen)?;
     }
     Ok(c.mem.put(ro_flags, 0_u16.to_le_bytes())?)
+}
+
+/// Receives until the buffers are full (or [`IO_BYTES_MAX`](super::mem::IO_BYTES_MAX) of
+/// them), the stream ends or fails, or a descriptor with NONBLOCK has no more for now. What
+/// has come is in the guest's buffers already while it waits for the rest, and the frame
+/// knows how much that is: a retry goes on behind it.
+fn receive_all(c: &mut Call<'_>, fd: u32, ri_data: u32, ri_data_len: u32) -> Result<usize, Stop> {
+    loop {
+        let descriptor = c.cx.fds.get(fd, Need::Socket, Rights::FD_READ)?;
+        let mut bufs = c.mem.scatter(ri_data, ri_data_len)?;
+        let wanted: usize = bufs.iter().map(|buf| buf.len()).sum();
+        let done = usize::try_from(c.cx.frame.progress).map_err(|_| Errno::Overflow)?;
+        // Less can be wanted than before if the guest has us write over its own vectors.
+        let done = done.min(wanted);
+        let mut rest = &mut bufs[..];
+        IoSliceMut::advance_slices(&mut rest, done);
+        if rest.is_empty() {
+            return Ok(done);
+        }
+        // A socket tells its error once: it is left to the next call, which can answer it.
+        let failed = |ready: Ready| ready.hangup && ready.nbytes == 0;
+        if done > 0 && descriptor.file.ready(Interest::READ).is_ok_and(failed) {
+            return Ok(done);
+        }
+        let answer = descriptor.file.read(rest, 0);
+        drop(bufs);
+        match answer {
+            Ok(0) => return Ok(done),
+            Ok(count) => {
+                let done = u32::try_from(done + count).map_err(|_| Errno::Overflow)?;
+                c.cx.frame.progress = done;
+            }
+            Err(Errno::Again) => match c.or_park::<usize>(fd, Interest::READ, answer) {
+                Err(Stop::Errno(_)) if done > 0 => return Ok(done),
+                other => return other,
+            },
+            Err(_) if done > 0 => return Ok(done),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 pub(super) fn sock_send(

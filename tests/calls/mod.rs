@@ -6,6 +6,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of it")]
 
+pub mod baseline;
 pub mod libc;
 pub mod script;
 pub mod trees;

@@ -5,12 +5,24 @@ use std::time::{Duration, Instant};
 use tinyhost::Errno;
 use tinyhost::wasi::{Kind, TABLE};
 
-use super::baseline::{answer, arguments, guest, subscriptions};
+use crate::calls::baseline::{CLOSED, answer, arguments, guest, subscriptions};
 use crate::calls::{DATA, OUT, row};
 
 /// The position of a function's parameter.
 fn position(name: &str, param: &str) -> usize {
     row(name).params.iter().position(|it| it.name == param).expect("a parameter")
+}
+
+#[test]
+fn every_function_succeeds_with_good_arguments() {
+    for row in tinyhost::wasi::TABLE {
+        if arguments(row.name).is_some() {
+            assert_eq!(answer(&mut guest(), row.name, &[]), Ok(()), "{}", row.name);
+        }
+    }
+    let exit = guest().outcome("proc_exit", &[7]);
+    assert_eq!(exit, crate::calls::Outcome::Exit(7));
+    assert_eq!(answer(&mut guest(), "fd_read", &[(0, CLOSED)]), Err(Errno::Badf));
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use tinyhost::Errno;
 use tinyhost::wasi::{Kind, Row, TABLE};
 
-use super::baseline::{CLOSED, DIR_FD, FILE_FD, ROOT, SOCKET, arguments, guest, lay_out};
 use crate::calls::Calls;
+use crate::calls::baseline::{CLOSED, DIR_FD, FILE_FD, ROOT, SOCKET, arguments, guest, lay_out};
 use crate::calls::libc::*;
 
 /// Every function that has a descriptor, and the index of that.

@@ -3,7 +3,7 @@
 use tinyhost::Errno;
 use tinyhost::wasi::TABLE;
 
-use super::baseline::{Arg, BUFFER, arguments, guest, lay_out};
+use crate::calls::baseline::{Arg, BUFFER, arguments, guest, lay_out};
 use crate::calls::{Calls, MEMORY_LEN, UNTOUCHED};
 
 /// All pairs of a function and a pointer among its arguments.

@@ -10,7 +10,7 @@ use tinyhost::vfs::{Node, host, mem, pipe};
 use tinyhost::wasi::{Kind, Row, TABLE};
 use tinyhost::{Guest, Program, Step, WasiCtx};
 
-use super::baseline::subscriptions;
+use crate::calls::baseline::subscriptions;
 use crate::calls::trees::{Scratch, dir, file, link, snapshot};
 use crate::calls::{MEMORY_LEN, imports, mounted};
 

@@ -63,7 +63,7 @@ impl Services {
         }
         let socket = TcpListener::bind(asked)?;
         let bound = socket.local_addr()?;
-        log::info!("listening on {bound} (asked {asked})");
+        log::info!("listening on {bound}");
         let service = Arc::new(Service { asked, bound, socket, queue: Mutex::default() });
         services.push(service.clone());
         Ok(service)
@@ -128,6 +128,11 @@ impl Pending for Turn {
         }
         let client = client(&self.service.socket)?;
         Ok(Socket::stream(client, self.counted.take().ok_or(Errno::Badf)?))
+    }
+
+    /// Whoever gives up has taken no client; it only loses its place.
+    fn reopens(&self) -> bool {
+        true
     }
 
     fn wait(&mut self, waker: &Waker) -> Wait<'_> {

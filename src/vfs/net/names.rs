@@ -13,6 +13,10 @@ use super::rule::port;
 use super::{Net, accept};
 use crate::vfs::{Emit, Errno, File, Filetype, Name, Node, Open, Result, Stat};
 
+/// What a name is that goes on where it should end: not in the way of a file below a file,
+/// but none of ours.
+const TOO_MANY_PARTS: Errno = Errno::Noent;
+
 /// `tcp`, `udp` and `accept`, and the `HOST` in `tcp/HOST/PORT`.
 enum Place {
     Root(Filetype),
@@ -71,13 +75,11 @@ impl Node for Directory {
     }
 
     /// Lists nothing: there is a name for every host of the internet. `tcp/HOST` is only
-    /// there to be walked through; opened, it is a name with its port missing.
+    /// there to be walked through; opened, it is a name with its port missing, as all of
+    /// these are for whoever wants to write to them.
     fn open(&self, how: Open) -> Result<Box<dyn File>> {
-        match self.place {
-            Place::Host(..) => Err(Errno::Noent),
-            _ if how.write => Err(Errno::Isdir),
-            _ => Ok(Box::new(Listing)),
-        }
+        let incomplete = how.write || matches!(self.place, Place::Host(..));
+        if incomplete { Err(Errno::Noent) } else { Ok(Box::new(Listing)) }
     }
 
     fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
@@ -119,6 +121,10 @@ impl Node for Dial {
     fn open(&self, _how: Open) -> Result<Box<dyn File>> {
         dial(&self.0, &self.1)
     }
+
+    fn lookup(&self, _name: Name<'_>) -> Result<Arc<dyn Node>> {
+        Err(TOO_MANY_PARTS)
+    }
 }
 
 impl Node for Accept {
@@ -128,6 +134,10 @@ impl Node for Accept {
 
     fn open(&self, _how: Open) -> Result<Box<dyn File>> {
         accept::accept(&self.0, self.1)
+    }
+
+    fn lookup(&self, _name: Name<'_>) -> Result<Arc<dyn Node>> {
+        Err(TOO_MANY_PARTS)
     }
 }
 

@@ -11,6 +11,11 @@ pub(crate) trait Pending: Send {
     /// Goes on as far as it can: the file, Again, or the error of the open.
     fn proceed(&mut self) -> Result<Box<dyn File>>;
 
+    /// As [`File::reopens`].
+    fn reopens(&self) -> bool {
+        false
+    }
+
     /// As [`File::wait`].
     fn wait(&mut self, waker: &Waker) -> Wait<'_>;
 
@@ -68,6 +73,10 @@ impl<P: Pending> File for Opening<P> {
             Opening::Failed(errno) => Err(*errno),
             _ => Ok(()),
         }
+    }
+
+    fn reopens(&self) -> bool {
+        matches!(self, Opening::Pending(_, pending) if pending.reopens())
     }
 
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], offset: u64) -> Result<usize> {

@@ -1,0 +1,15 @@
+//! The network as stock programs in four languages see it, through `tinyhost run`.
+
+#![cfg(all(unix, feature = "cli"))]
+
+mod net_util;
+
+mod net_guests {
+    mod calls;
+    mod clients;
+    mod docs;
+    mod names;
+    mod servers;
+    mod timeouts;
+    mod web;
+}

@@ -1,0 +1,124 @@
+//! A web server to talk to: nginx, or a stand-in where there is none.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+
+use crate::net_util::LIMIT;
+use crate::net_util::program::Scratch;
+
+/// A running server of [`body`] at `/data.txt`, on a port and on a Unix socket.
+pub struct Web {
+    pub at: SocketAddr,
+    pub socket: String,
+    _folder: Scratch,
+    nginx: Option<Child>,
+}
+
+/// More than a socket's buffers take at once would be better told by its end than its size.
+pub fn body() -> String {
+    (0..40_000).map(|number| format!("line {number}\n")).collect()
+}
+
+impl Web {
+    pub fn start(name: &str) -> Web {
+        let folder = Scratch::new(name);
+        folder.file("data.txt", body());
+        let socket = folder.path("web.sock");
+        // Somebody else may take the port between our looking and nginx's binding.
+        for _ in 0..8 {
+            let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            match nginx(&folder, at) {
+                Started::Running(child) => {
+                    return Web { at, socket, _folder: folder, nginx: Some(child) };
+                }
+                Started::Failed(said) => eprintln!("nginx did not start: {said}"),
+                Started::Missing => {
+                    // Past the capture of the test harness: this is to be seen.
+                    let mut stderr = std::io::stderr();
+                    let loud = "\n*** nginx is not installed: the network clients are tested \
+                                against a stand-in. Run .ci/install-nginx ***\n";
+                    stderr.write_all(loud.as_bytes()).unwrap();
+                    let at = stand_in(&socket);
+                    return Web { at, socket, _folder: folder, nginx: None };
+                }
+            }
+        }
+        panic!("nginx can't be started");
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        if let Some(nginx) = &mut self.nginx {
+            let _ = nginx.kill();
+            let _ = nginx.wait();
+        }
+    }
+}
+
+enum Started {
+    Running(Child),
+    Failed(String),
+    Missing,
+}
+
+fn nginx(folder: &Scratch, at: SocketAddr) -> Started {
+    let dir = folder.path("");
+    let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {dir}/{kind};\n"))
+        .concat();
+    let config = format!(
+        "daemon off; master_process off; pid {dir}/pid; error_log stderr notice;\n\
+         events {{ worker_connections 64; }}\n\
+         http {{ access_log off; {temp}\n\
+         server {{ listen {at}; listen unix:{dir}/web.sock; root {dir}; }} }}\n"
+    );
+    let config = folder.file("nginx.conf", config);
+    let sbin = "/usr/sbin/nginx";
+    let program = if std::path::Path::new(sbin).exists() { sbin } else { "nginx" };
+    let mut command = Command::new(program);
+    command.args(["-p", &dir, "-e", "stderr", "-c", &config]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let Ok(mut child) = command.spawn() else { return Started::Missing };
+
+    // It says which events it uses once it has bound what it listens on.
+    let (send, lines) = channel();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    thread::spawn(move || stderr.lines().map_while(Result::ok).all(|line| send.send(line).is_ok()));
+    let mut said = String::new();
+    while let Ok(line) = lines.recv_timeout(LIMIT) {
+        if line.contains("event method") {
+            // What it says from now on is read and thrown away.
+            thread::spawn(move || lines.into_iter().for_each(drop));
+            return Started::Running(child);
+        }
+        said += &line;
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    Started::Failed(said)
+}
+
+fn stand_in(socket: &str) -> SocketAddr {
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = tcp.local_addr().unwrap();
+    let unix = UnixListener::bind(socket).unwrap();
+    thread::spawn(move || tcp.incoming().for_each(|stream| answer(stream.unwrap())));
+    thread::spawn(move || unix.incoming().for_each(|stream| answer(stream.unwrap())));
+    at
+}
+
+fn answer(mut stream: impl Read + Write) {
+    let mut lines = BufReader::new(&mut stream).lines().map_while(Result::ok);
+    let request = lines.next().unwrap_or_default();
+    lines.find(String::is_empty);
+    let (status, body) = match request.split(' ').nth(1) {
+        Some("/data.txt") => ("200 OK", body()),
+        _ => ("404 Not Found", String::new()),
+    };
+    let _ = write!(stream, "HTTP/1.0 {status}\r\nServer: stand-in\r\n\r\n{body}");
+}
