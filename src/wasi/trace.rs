@@ -120,6 +120,7 @@ pub(crate) fn find<T: Trace>(trace: &dyn Trace) -> Option<&T> {
 
 /// Makes a call that is seen.
 #[cold]
+#[inline(never)]
 pub(super) fn run(
     row: usize,
     args: &Args,
@@ -146,6 +147,7 @@ pub(super) fn run(
 
 /// Tells of a call that failed whoever wants to know of nothing else.
 #[cold]
+#[inline(never)]
 pub(super) fn failed(row: &'static Row, args: &Args, call: &mut Call<'_>, errno: Errno) {
     if let WasiCtx { on_error: Some(trace), fds, .. } = &mut *call.cx {
         let seen = Seen { row, args, mem: &call.mem, fds };
