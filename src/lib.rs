@@ -17,5 +17,7 @@ mod watch;
 pub use errno::Errno;
 pub use guest::{Armed, Cause, Guest, Step, Trap};
 pub use program::{Config, Program, ProgramError};
+#[cfg(all(target_os = "linux", feature = "recycle"))]
+pub use recycle::GuestAllocator;
 pub use recycle::{Ahead, Pool};
 pub use wasi::WasiCtx;

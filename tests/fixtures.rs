@@ -3,7 +3,7 @@
 mod util;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
@@ -51,12 +51,22 @@ fn every_fixture_is_tested() {
         let (files, what) = by.split_once(": ").unwrap_or((by, ""));
         assert!(!what.is_empty(), "fixtures/{name}.json: tested_by is 'FILE: what is tested'");
         for file in files.split(", ") {
-            let text = fs::read_to_string(root().join(file))
+            let text = source(&root().join(file))
                 .unwrap_or_else(|error| panic!("fixtures/{name}.json: {file}: {error}"));
-            let named = text.contains(&format!("{name:?}")) || text.contains(&fixture(&name));
+            let spellings = ["\"NAME\"", "\"NAME.wasm", "/NAME.wasm"];
+            let named = spellings.iter().any(|spelt| text.contains(&spelt.replace("NAME", &name)));
             assert!(named, "fixtures/{name}.json says that {file} tests it, but it does not");
         }
     }
+}
+
+/// The text of a test file, with that of its modules.
+fn source(file: &Path) -> std::io::Result<String> {
+    let mut text = fs::read_to_string(file)?;
+    for module in fs::read_dir(file.with_extension("")).into_iter().flatten() {
+        text.push_str(&fs::read_to_string(module?.path())?);
+    }
+    Ok(text)
 }
 
 /// All programs and all expectations; each has the other.

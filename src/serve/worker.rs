@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use super::accept::{LISTENER, Listeners};
-use super::conn::{Conn, Conns, Fate};
+use super::accept::Listeners;
+use super::conn::{Conn, Conns, Fate, LISTENER};
 use super::link::Dirty;
 use super::log::Reporter;
 use super::metrics::Counters;

@@ -310,13 +310,13 @@ impl Builder {
                 base: Rights::DIRECTORY,
                 inheriting: Rights::INHERITING,
                 preopen: Some(preopen.name.clone()),
-                path: (&*preopen.name).into(),
+                path: preopen.name.to_string().into(),
             };
             fds.insert(descriptor).expect("room was made");
         }
         // libc looks for directories from 3 up to the first EBADF, so sockets come last.
         for (name, file) in self.sockets {
-            fds.insert(Descriptor::stream(file, &name)).expect("room was made");
+            fds.insert(Descriptor::stream(file, name)).expect("room was made");
         }
         WasiCtx {
             args: self.args,

@@ -1,5 +1,6 @@
 //! The descriptor table and the one gate to it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::abi::{Fdflags, Rights};
@@ -27,12 +28,12 @@ pub struct Descriptor {
     /// The name it is preopened under.
     pub preopen: Option<Arc<str>>,
     /// How it was come by, for traces and reports.
-    pub path: Box<str>,
+    pub path: Cow<'static, str>,
 }
 
 impl Descriptor {
     /// A descriptor of a stream: a standard stream or a socket.
-    pub fn stream(mut file: Box<dyn File>, path: &str) -> Descriptor {
+    pub fn stream(mut file: Box<dyn File>, path: impl Into<Cow<'static, str>>) -> Descriptor {
         let filetype = file.stat().map_or(Filetype::Unknown, |stat| stat.filetype);
         Descriptor {
             base: rights_of(filetype, file.is_terminal()).0,
@@ -257,7 +258,7 @@ mod tests {
         }
     }
 
-    fn descriptor(path: &str) -> Descriptor {
+    fn descriptor(path: &'static str) -> Descriptor {
         Descriptor::stream(Box::new(Nothing), path)
     }
 

@@ -140,7 +140,7 @@ pub struct Row {
     pub params: &'static [Param],
     /// `false` for `proc_exit`, which has no result.
     pub returns: bool,
-    run: fn(&mut Call<'_>, &Args) -> Sys,
+    run: fn(&mut Call<'_>, &[u64]) -> Sys,
 }
 
 /// A name that is a word of Rust's is written `r#in`.
@@ -281,8 +281,6 @@ fn enter<T>(
     row: usize,
     given: &[u64],
 ) -> Result<i32, wasmi::Error> {
-    let mut args = Args::default();
-    args[..given.len()].copy_from_slice(given);
     let cx = get(caller.data_mut());
     let memory = match cx.memory {
         Some(memory) => memory,
@@ -291,7 +289,7 @@ fn enter<T>(
     let (bytes, data) = memory.data_and_store_mut(&mut caller);
     let cx = get(data);
     cx.frame.begin();
-    let stop = match run(row, &args, bytes, cx) {
+    let stop = match run(row, given, bytes, cx) {
         Ok(errno) => {
             if cx.moved >= CHARGED_FROM {
                 let moved = std::mem::take(&mut cx.moved);
@@ -301,6 +299,8 @@ fn enter<T>(
         }
         Err(stop) => stop,
     };
+    let mut args = Args::default();
+    args[..given.len()].copy_from_slice(given);
     match (stop, cx.mode) {
         (Stop::Exit(code), _) => Err(wasmi::Error::i32_exit(code.cast_signed())),
         (stop, Mode::Suspend) => {
@@ -320,6 +320,7 @@ fn enter<T>(
     }
 }
 
+<<<<<<< HEAD
 /// Runs a row once. A guest that nobody watches pays one branch for that somebody could.
 fn run(row: usize, args: &Args, bytes: &mut [u8], cx: &mut WasiCtx) -> Result<i32, Stop> {
     if cx.trace.is_some() {
@@ -338,6 +339,28 @@ fn make(row: &'static Row, args: &Args, call: &mut Call<'_>) -> Result<i32, Stop
             Ok(errno.code())
         }
         Err(stop) => Err(stop),
+=======
+/// Runs a row once, and tells the trace of it.
+fn run(row: usize, args: &[u64], bytes: &mut [u8], cx: &mut WasiCtx) -> Result<i32, Stop> {
+    let row = &TABLE[row];
+    let mut call = Call { mem: Mem(bytes), cx };
+    let answer = match (row.run)(&mut call, args) {
+        Ok(()) => Ok(0),
+        Err(Stop::Errno(errno)) => Ok(errno.code()),
+        Err(stop) => Err(stop),
+    };
+    if let Some(mut trace) = call.cx.trace.take() {
+        let outcome = match &answer {
+            Ok(0) => Outcome::Done(None),
+            Ok(code) => Outcome::Done(Errno::from_code(*code)),
+            Err(Stop::Exit(code)) => Outcome::Exit(*code),
+            Err(_) => Outcome::Parked,
+        };
+        let mut whole = Args::default();
+        whole[..args.len()].copy_from_slice(args);
+        trace.call(row, &whole, &call.mem, outcome);
+        call.cx.trace = Some(trace);
+>>>>>>> main
     }
 }
 
