@@ -135,7 +135,7 @@ fn named(names: &[&'static str], raw: u64) -> Value {
 }
 
 fn fd(call: &Seen<'_>, fd: u32) -> Value {
-    Value::Fd { fd, path: call.descriptor(fd).map(|descriptor| descriptor.path.clone()) }
+    Value::Fd { fd, path: call.descriptor(fd).map(|descriptor| (*descriptor.path).into()) }
 }
 
 fn text(call: &Seen<'_>, at: u32, len: u32) -> Value {

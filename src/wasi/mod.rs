@@ -320,9 +320,8 @@ fn enter<T>(
     }
 }
 
-<<<<<<< HEAD
 /// Runs a row once. A guest that nobody watches pays one branch for that somebody could.
-fn run(row: usize, args: &Args, bytes: &mut [u8], cx: &mut WasiCtx) -> Result<i32, Stop> {
+fn run(row: usize, args: &[u64], bytes: &mut [u8], cx: &mut WasiCtx) -> Result<i32, Stop> {
     if cx.trace.is_some() {
         return trace::run(row, args, bytes, cx);
     }
@@ -331,7 +330,7 @@ fn run(row: usize, args: &Args, bytes: &mut [u8], cx: &mut WasiCtx) -> Result<i3
 
 /// Makes a call; the errno it answers. Always inlined: a call of its own cost 31 instructions.
 #[inline(always)]
-fn make(row: &'static Row, args: &Args, call: &mut Call<'_>) -> Result<i32, Stop> {
+fn make(row: &'static Row, args: &[u64], call: &mut Call<'_>) -> Result<i32, Stop> {
     match (row.run)(call, args) {
         Ok(()) => Ok(0),
         Err(Stop::Errno(errno)) => {
@@ -339,28 +338,6 @@ fn make(row: &'static Row, args: &Args, call: &mut Call<'_>) -> Result<i32, Stop
             Ok(errno.code())
         }
         Err(stop) => Err(stop),
-=======
-/// Runs a row once, and tells the trace of it.
-fn run(row: usize, args: &[u64], bytes: &mut [u8], cx: &mut WasiCtx) -> Result<i32, Stop> {
-    let row = &TABLE[row];
-    let mut call = Call { mem: Mem(bytes), cx };
-    let answer = match (row.run)(&mut call, args) {
-        Ok(()) => Ok(0),
-        Err(Stop::Errno(errno)) => Ok(errno.code()),
-        Err(stop) => Err(stop),
-    };
-    if let Some(mut trace) = call.cx.trace.take() {
-        let outcome = match &answer {
-            Ok(0) => Outcome::Done(None),
-            Ok(code) => Outcome::Done(Errno::from_code(*code)),
-            Err(Stop::Exit(code)) => Outcome::Exit(*code),
-            Err(_) => Outcome::Parked,
-        };
-        let mut whole = Args::default();
-        whole[..args.len()].copy_from_slice(args);
-        trace.call(row, &whole, &call.mem, outcome);
-        call.cx.trace = Some(trace);
->>>>>>> main
     }
 }
 

@@ -3,7 +3,6 @@
 use std::any::Any;
 
 use super::fd::{Descriptor, Fds};
-use super::frame::Args;
 use super::{Call, Mem, Row, Stop, TABLE, WasiCtx, make};
 use crate::Errno;
 
@@ -32,7 +31,7 @@ pub struct Seen<'a> {
     /// Which it is.
     pub row: &'static Row,
     /// Its raw arguments, in the order of the row's parameters.
-    pub args: &'a Args,
+    pub args: &'a [u64],
     /// The guest's memory.
     pub mem: &'a Mem<'a>,
     fds: &'a Fds,
@@ -123,7 +122,7 @@ pub(crate) fn find<T: Trace>(trace: &dyn Trace) -> Option<&T> {
 #[inline(never)]
 pub(super) fn run(
     row: usize,
-    args: &Args,
+    args: &[u64],
     bytes: &mut [u8],
     cx: &mut WasiCtx,
 ) -> Result<i32, Stop> {
@@ -148,7 +147,7 @@ pub(super) fn run(
 /// Tells of a call that failed whoever wants to know of nothing else.
 #[cold]
 #[inline(never)]
-pub(super) fn failed(row: &'static Row, args: &Args, call: &mut Call<'_>, errno: Errno) {
+pub(super) fn failed(row: &'static Row, args: &[u64], call: &mut Call<'_>, errno: Errno) {
     if let WasiCtx { on_error: Some(trace), fds, .. } = &mut *call.cx {
         let seen = Seen { row, args, mem: &call.mem, fds };
         trace.call(&seen, Outcome::Done(Some(errno)));
