@@ -254,6 +254,24 @@ fn a_server_traces_each_guest_and_reports_each_cause_once() {
 }
 
 #[test]
+fn a_server_explains_a_denial_once_for_all_its_guests() {
+    let mut command = tinyhost(["serve", "--bind=127.0.0.1:0", "--dir=fixtures/tree::/d::ro"]);
+    command.args([&fixture("dial"), "/d/hello.txt", "x"]);
+    let server = Process::start(command);
+    let line = server.wait_for_line("listening on ");
+    for _ in 0..3 {
+        let mut client = TcpStream::connect(line.rsplit_once(' ').unwrap().1).unwrap();
+        client.write_all(b"x\n").unwrap();
+        assert_eq!(client.read_to_end(&mut Vec::new()).unwrap(), 0);
+    }
+    server.signal(Signal::TERM);
+    let log = server.end().stderr;
+    let text =
+        "denied: path_open '/d/hello.txt' (EROFS): --dir 'fixtures/tree::/d::ro' is read-only";
+    assert_eq!((log.matches(text).count(), log.matches("ReadOnly").count()), (1, 3), "{log}");
+}
+
+#[test]
 fn what_was_learned_is_enough_and_no_more() {
     let dir = TempDir::copy_of(&root().join("fixtures/tree"));
     let (addr, server) = echo_server("127.0.0.1:0").unwrap();

@@ -8,8 +8,8 @@ use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tinyhost::serve::log::Format;
-use tinyhost::serve::{Config, Handle, Limits, Server, Unit};
-use tinyhost::trace::{Last, Sink, Tracer};
+use tinyhost::serve::{Config, Handle, Limits, Prepare, Server, Unit};
+use tinyhost::trace::{Hints, Last, Sink, Tracer};
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::net::Net;
 use tinyhost::wasi::{Tee, Trace};
@@ -69,7 +69,12 @@ fn watch_guests(
 ) -> Outcome<()> {
     let keep = crash_dir.is_some();
     if keep || sink.is_some() {
+        let before = config.prepare.take();
         config.prepare = Some(Arc::new(move |client, cx| {
+            let cx = match &before {
+                Some(before) => before(client, cx),
+                None => cx,
+            };
             let mut watchers: Vec<Box<dyn Trace>> = Vec::new();
             if keep {
                 watchers.push(Box::new(Last::default()));
@@ -89,6 +94,13 @@ fn watch_guests(
         }));
     }
     Ok(())
+}
+
+/// Has denials explained, each cause once for all guests.
+fn hints(mounts: &[mounts::Mount]) -> Prepare {
+    let mounts: Vec<_> = mounts.iter().map(mounts::Mount::told).collect();
+    let hints = Hints::new(mounts.into(), Arc::new(|line| log::warn!("{line}")));
+    Arc::new(move |_, cx| cx.on_error(hints.for_guest()))
 }
 
 fn logging(args: &Serve) -> Outcome<(Format, LevelFilter)> {
@@ -151,6 +163,8 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
     opened.namespace(dev.then(|| Dev::with_net(net.for_guest())))?;
 
     let mut config = Config::new(program, name);
+    // Without a mount no call fails for want of one.
+    config.prepare = (!mounts.is_empty()).then(|| hints(&mounts));
     config.args = command.collect();
     config.env = env;
     config.namespace = Arc::new(move || {

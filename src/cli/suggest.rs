@@ -49,7 +49,7 @@ mod tests {
         assert_eq!(of("--tiemout"), Some("--timeout"));
         assert_eq!(of("--dirs"), Some("--dir"));
         assert_eq!(of("--mem"), Some("--memory"));
-        assert_eq!(of("--max-files"), None);
+        assert_eq!(of("--max-files"), Some("--max-fds"));
         assert_eq!(of("--xyz"), None);
     }
 }

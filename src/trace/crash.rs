@@ -58,7 +58,9 @@ impl Trace for Last {
             Some(String::from_utf8_lossy(bytes).into())
         });
         let at = self.start.elapsed();
-        self.calls.push_back(Call { at, row: call.row, args: *call.args, path, outcome: None });
+        let mut args = Args::default();
+        args.iter_mut().zip(call.args).for_each(|(kept, arg)| *kept = *arg);
+        self.calls.push_back(Call { at, row: call.row, args, path, outcome: None });
     }
 
     fn call(&mut self, _call: &Seen<'_>, outcome: Outcome) {

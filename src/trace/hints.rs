@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::record::errno_name;
 use crate::Errno;
@@ -32,7 +32,8 @@ pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 pub struct Hints {
     mounts: Arc<[Mounted]>,
     report: Report,
-    told: HashSet<String>,
+    /// Causes, of all guests that have this in common.
+    told: Arc<Mutex<HashSet<String>>>,
     /// The last path that was not there.
     missing: Option<String>,
 }
@@ -40,11 +41,20 @@ pub struct Hints {
 impl Hints {
     /// Hints for a guest with these mounts; `/dev` is not one of them.
     pub fn new(mounts: Arc<[Mounted]>, report: Report) -> Hints {
-        Hints { mounts, report, told: HashSet::new(), missing: None }
+        Hints { mounts, report, told: Arc::default(), missing: None }
+    }
+
+    /// The same for another guest: what was told of one is not told again of the other.
+    pub fn for_guest(&self) -> Hints {
+        let (mounts, report) = (self.mounts.clone(), self.report.clone());
+        Hints { mounts, report, told: self.told.clone(), missing: None }
     }
 
     fn tell(&mut self, cause: &str, line: &str) {
-        if self.told.len() < CAUSES_MAX && self.told.insert(cause.to_owned()) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = told.len() < CAUSES_MAX && told.insert(cause.to_owned());
+        drop(told);
+        if new {
             (self.report)(line);
         }
     }

@@ -3,7 +3,6 @@
 use std::any::Any;
 
 use super::fd::{Descriptor, Fds};
-use super::frame::Args;
 use super::{Call, Mem, Row, Stop, TABLE, WasiCtx, make};
 use crate::Errno;
 
@@ -32,7 +31,7 @@ pub struct Seen<'a> {
     /// Which it is.
     pub row: &'static Row,
     /// Its raw arguments, in the order of the row's parameters.
-    pub args: &'a Args,
+    pub args: &'a [u64],
     /// The guest's memory.
     pub mem: &'a Mem<'a>,
     fds: &'a Fds,
@@ -120,6 +119,7 @@ pub(crate) fn find<T: Trace>(trace: &dyn Trace) -> Option<&T> {
 
 /// Makes a call that is seen.
 #[cold]
+#[inline(never)]
 pub(super) fn run(
     row: usize,
     args: &[u64],
@@ -153,6 +153,7 @@ fn whole(args: &[u64]) -> Args {
 
 /// Tells of a call that failed whoever wants to know of nothing else.
 #[cold]
+#[inline(never)]
 pub(super) fn failed(row: &'static Row, args: &[u64], call: &mut Call<'_>, errno: Errno) {
     if let WasiCtx { on_error: Some(trace), fds, .. } = &mut *call.cx {
         let seen = Seen { row, args: &whole(args), mem: &call.mem, fds };
