@@ -81,20 +81,19 @@ fn load(path: &str, config: &Config) -> Outcome<Program> {
 
 fn read_module(path: &str) -> std::io::Result<Vec<u8>> {
     use std::io::{Error, ErrorKind, Read};
-    let mut wasm = Vec::new();
-    let source: Box<dyn Read> = if path == "-" {
-        Box::new(std::io::stdin().lock())
+    let (source, len): (Box<dyn Read>, u64) = if path == "-" {
+        (Box::new(std::io::stdin().lock()), 0)
     } else {
         let file = std::fs::File::open(Path::new(path))?;
         let metadata = file.metadata()?;
         if metadata.is_dir() {
             return Err(Error::new(ErrorKind::IsADirectory, "it is a directory"));
         }
-        // One more than there is, so that the end is seen without another piece of room.
-        let len = metadata.len().min(MODULE_BYTES_MAX) + 1;
-        wasm.reserve_exact(usize::try_from(len).unwrap_or(0));
-        Box::new(file)
+        (Box::new(file), metadata.len())
     };
+    // One more than there is, so that the end is seen without another piece of room.
+    let len = len.min(MODULE_BYTES_MAX) + 1;
+    let mut wasm = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
     source.take(MODULE_BYTES_MAX + 1).read_to_end(&mut wasm)?;
     if wasm.len() as u64 > MODULE_BYTES_MAX {
         return Err(Error::new(ErrorKind::FileTooLarge, "it is larger than 512 MiB"));

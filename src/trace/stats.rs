@@ -42,7 +42,7 @@ impl Stats {
         let count = call.arg_u32(count).and_then(|at| call.mem.array(at).ok());
         let count = u64::from(count.map_or(0, |bytes| u32::from_le_bytes(*bytes)));
         let Some(fd) = call.arg_u32("fd") else { return };
-        let path: Box<str> = call.descriptor(fd).map(|d| (*d.path).into()).unwrap_or_default();
+        let path: Box<str> = call.descriptor(fd).map_or_else(Box::default, |d| (*d.path).into());
         let mut key = (fd, path);
         if self.bytes.len() >= DESCRIPTORS_MAX && !self.bytes.contains_key(&key) {
             key = (u32::MAX, "all others".into());

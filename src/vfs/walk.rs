@@ -315,7 +315,8 @@ pub fn is_plain(base: &Place, path: &str) -> bool {
     let first = names.next().unwrap_or_default();
     let mounts = base.here.as_ref().is_some_and(|here| here.below(first).is_some());
     let plain = |name: &str| Name::new(name).is_some();
-    !mounts && path.len() < PATH_MAX && plain(first) && names.all(plain)
+    let shallow = path.bytes().filter(|byte| *byte == b'/').count() < DEPTH_MAX;
+    !mounts && shallow && path.len() < PATH_MAX && plain(first) && names.all(plain)
 }
 
 /// Goes through the directories of a plain path in one call of the backend's, if it can and

@@ -126,10 +126,10 @@ pub(super) fn run(
     bytes: &mut [u8],
     cx: &mut WasiCtx,
 ) -> Result<i32, Stop> {
-    let (row, whole) = (&TABLE[row], &whole(args));
+    let row = &TABLE[row];
     let mut call = Call { mem: Mem(bytes), cx };
     if let WasiCtx { trace: Some(trace), fds, .. } = &mut *call.cx {
-        trace.begin(&Seen { row, args: whole, mem: &call.mem, fds });
+        trace.begin(&Seen { row, args, mem: &call.mem, fds });
     }
     let answer = make(row, args, &mut call);
     let outcome = match &answer {
@@ -139,16 +139,9 @@ pub(super) fn run(
         Err(_) => Outcome::Parked,
     };
     if let WasiCtx { trace: Some(trace), fds, .. } = &mut *call.cx {
-        trace.call(&Seen { row, args: whole, mem: &call.mem, fds }, outcome);
+        trace.call(&Seen { row, args, mem: &call.mem, fds }, outcome);
     }
     answer
-}
-
-/// The arguments of a call, with zeros for those that others have.
-fn whole(args: &[u64]) -> Args {
-    let mut whole = Args::default();
-    whole[..args.len()].copy_from_slice(args);
-    whole
 }
 
 /// Tells of a call that failed whoever wants to know of nothing else.
@@ -156,7 +149,7 @@ fn whole(args: &[u64]) -> Args {
 #[inline(never)]
 pub(super) fn failed(row: &'static Row, args: &[u64], call: &mut Call<'_>, errno: Errno) {
     if let WasiCtx { on_error: Some(trace), fds, .. } = &mut *call.cx {
-        let seen = Seen { row, args: &whole(args), mem: &call.mem, fds };
+        let seen = Seen { row, args, mem: &call.mem, fds };
         trace.call(&seen, Outcome::Done(Some(errno)));
     }
 }
