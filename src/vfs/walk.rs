@@ -308,8 +308,8 @@ fn look(dir: &Place, name: Name<'_>) -> Result<Option<(Place, Stat)>> {
     }
 }
 
-/// Whether a path is made of nothing but names, with no mount on the way: then it can be
-/// given to [`Node::open_at`] and [`Node::stat_at`].
+/// Whether a path is made of nothing but names, not too many of them, with no mount on the
+/// way: then it can be given to [`Node::open_at`] and [`Node::stat_at`].
 pub fn is_plain(base: &Place, path: &str) -> bool {
     let mut names = path.split('/');
     let first = names.next().unwrap_or_default();
@@ -323,7 +323,7 @@ pub fn is_plain(base: &Place, path: &str) -> bool {
 /// no mount lies there. Whatever is unusual about the path is left to the walk.
 fn shortcut<'p>(base: &Place, path: &'p str) -> Option<Entry<'p>> {
     let (dirs, last) = path.rsplit_once('/')?;
-    let name = Name::new(last).filter(|_| is_plain(base, dirs))?;
+    let name = Name::new(last).filter(|_| is_plain(base, path))?;
     let dir = Place { node: base.node.descend(dirs)?, mount: base.mount, here: None };
     let found = look(&dir, name).ok()?;
     let link = |(_, stat): &(Place, Stat)| stat.filetype == Filetype::SymbolicLink;
