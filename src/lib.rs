@@ -8,6 +8,7 @@ mod recycle;
 pub mod sched;
 #[cfg(all(unix, feature = "cli"))]
 pub mod serve;
+pub mod trace;
 pub mod vfs;
 pub mod wasi;
 #[cfg(all(unix, feature = "net"))]

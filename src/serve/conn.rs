@@ -78,14 +78,16 @@ impl Conn {
     }
 }
 
-/// A key is a token of the poll: the scheduler's bit for tokens that are not guests', the
-/// bit of [`LISTENER`] clear, how often the slot was used, so that an event for a connection
-/// that is closed does not reach the next one in its place, and the slot.
+/// A key is a token of the poll. From the top: a bit that keeps it from the guests' tokens,
+/// a bit for listeners, how often the slot was used, so that an event for a connection that
+/// is closed does not reach the next one in its place, and the slot.
+const CONN: usize = 1 << (usize::BITS - 1);
 const SLOT_BITS: u32 = usize::BITS / 2;
 const GENERATION_BITS: u32 = usize::BITS - 2 - SLOT_BITS;
+const _: () = assert!(CONN >= FOREIGN);
 
 /// Tokens of listeners: this, and a number.
-pub(super) const LISTENER: usize = FOREIGN | FOREIGN >> 1;
+pub(super) const LISTENER: usize = CONN | CONN >> 1;
 
 /// The table.
 #[derive(Default)]
@@ -123,7 +125,7 @@ impl Conns {
         });
         let generation = &mut self.slots[slot].generation;
         *generation = (*generation + 1) % (1 << GENERATION_BITS);
-        FOREIGN | *generation << SLOT_BITS | slot
+        CONN | *generation << SLOT_BITS | slot
     }
 
     /// Gives a key back.

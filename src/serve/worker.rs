@@ -275,6 +275,10 @@ impl Worker {
             Unit::Line => builder.envs(env.clone()).stdin(LineInput(link.clone())),
             Unit::Connection => builder.envs(std::mem::take(env)).stdin(SocketInput(link.clone())),
         };
+        let builder = match &config.prepare {
+            Some(prepare) => prepare(link.peer, builder),
+            None => builder,
+        };
         let mut guest = self.pool.spawn(builder.build());
         if let Some(fuel) = config.limits.fuel {
             guest.limit_fuel(fuel);

@@ -30,10 +30,10 @@ pub mod namespace;
 pub mod net;
 pub mod pipe;
 mod readonly;
+mod stat;
 pub mod stdio;
 #[cfg(feature = "tar")]
 pub mod tar;
-mod times;
 pub mod walk;
 
 use std::any::Any;
@@ -46,61 +46,10 @@ pub use crate::errno::Errno;
 pub use name::Name;
 pub use namespace::Namespace;
 pub use readonly::ReadOnly;
-pub use times::{SetTime, Times};
+pub use stat::{Filetype, SetTime, Stat, Times};
 
 /// What a filesystem call answers.
 pub type Result<T, E = Errno> = std::result::Result<T, E>;
-
-/// What kind of thing a name or a descriptor is; numbers are the spec's `filetype`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[repr(u8)]
-pub enum Filetype {
-    /// None of the others: a pipe, for one, which preview1 has no word for.
-    #[default]
-    Unknown = 0,
-    /// A block device.
-    BlockDevice = 1,
-    /// A character device.
-    CharacterDevice = 2,
-    /// A directory.
-    Directory = 3,
-    /// A regular file.
-    RegularFile = 4,
-    /// A datagram socket.
-    SocketDgram = 5,
-    /// A byte-stream socket.
-    SocketStream = 6,
-    /// A symbolic link.
-    SymbolicLink = 7,
-}
-
-impl Filetype {
-    /// Whether `sock_*` calls make sense on it.
-    pub fn is_socket(self) -> bool {
-        matches!(self, Filetype::SocketDgram | Filetype::SocketStream)
-    }
-}
-
-/// What `stat` tells. Times are nanoseconds since 1970, sizes bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the fields of stat(2)")]
-pub struct Stat {
-    pub dev: u64,
-    pub ino: u64,
-    pub filetype: Filetype,
-    pub nlink: u64,
-    pub size: u64,
-    pub atim: u64,
-    pub mtim: u64,
-    pub ctim: u64,
-}
-
-impl Stat {
-    /// A stat that says nothing but the kind; enough for a device or a service.
-    pub fn of(filetype: Filetype) -> Stat {
-        Stat { filetype, nlink: 1, ..Stat::default() }
-    }
-}
 
 /// How a file is opened. Creation is a verb of its own ([`Node::create`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

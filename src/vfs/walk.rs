@@ -311,14 +311,12 @@ fn look(dir: &Place, name: Name<'_>) -> Result<Option<(Place, Stat)>> {
 /// Whether a path is made of nothing but names, not too many of them, with no mount on the
 /// way: then it can be given to [`Node::open_at`] and [`Node::stat_at`].
 pub fn is_plain(base: &Place, path: &str) -> bool {
-    let first = path.split('/').next().unwrap_or_default();
+    let mut names = path.split('/');
+    let first = names.next().unwrap_or_default();
     let mounts = base.here.as_ref().is_some_and(|here| here.below(first).is_some());
-    let mut depth = 0;
-    let plain = path.split('/').all(|name| {
-        depth += 1;
-        Name::new(name).is_some()
-    });
-    !mounts && plain && depth <= DEPTH_MAX + 1 && path.len() < PATH_MAX
+    let plain = |name: &str| Name::new(name).is_some();
+    let shallow = path.bytes().filter(|byte| *byte == b'/').count() < DEPTH_MAX;
+    !mounts && shallow && path.len() < PATH_MAX && plain(first) && names.all(plain)
 }
 
 /// Goes through the directories of a plain path in one call of the backend's, if it can and

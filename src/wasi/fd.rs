@@ -230,6 +230,12 @@ impl Fds {
         Ok(())
     }
 
+    /// The descriptor behind a number, to be looked at.
+    pub fn at(&self, fd: u32) -> Option<&Descriptor> {
+        let key = self.key(fd).ok()?;
+        self.open.get(key)?.as_ref().map(|entry| &entry.descriptor)
+    }
+
     /// Numbers in use, with what is behind them: for reports.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &Descriptor)> {
         let descriptor =

@@ -4,6 +4,7 @@ use super::abi::{Fdflags, Oflags, Rights};
 use super::fd::{Descriptor, rights_of};
 use super::frame::{HalfOpen, On};
 use super::path::lookup_follow;
+use super::trace::join;
 use super::{Call, Stop, Sys};
 use crate::Errno;
 use crate::vfs::namespace::open_directory;
@@ -80,7 +81,10 @@ pub(super) fn path_open(
             let number = c.cx.fds.alias(other)?;
             Ok(c.mem.put_u32(opened_fd, number)?)
         }
-        Opened::File(half, place) => finish(c, half, place, opened_fd),
+        Opened::File(mut half, place) => {
+            half.path = join(&c.cx.fds.any(fd)?.path, &half.path).into();
+            finish(c, half, place, opened_fd)
+        }
     }
 }
 

@@ -67,7 +67,7 @@ fn a_unix_socket_is_mounted_by_name() {
 
     let none = format!("/run/none=unix:{}.none", web.socket);
     let ended = run(&["--mount", &none, "dial.wasm", "/run/none", "x"]);
-    assert_eq!(ended.stderr, "error: NotFound (os error 44)\n");
+    assert!(ended.stderr.starts_with("error: NotFound (os error 44)\n"), "{ended:?}");
 }
 
 #[test]
