@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::pipe::Capture;
 use tinyhost::vfs::{self, Namespace};
-use tinyhost::wasi::{Args, Mem, Outcome, Row, Trace};
+use tinyhost::wasi::{Outcome, Seen, Trace};
 use tinyhost::{Armed, Clock, Guest, ManualClock, Program, Step, WasiCtx};
 
 /// Random enough for a guest's hash tables, and the same each time (SplitMix64).
@@ -29,12 +29,12 @@ fn seeded(mut state: u64) -> impl FnMut(&mut [u8]) + Send {
 struct Lines(Arc<Mutex<String>>);
 
 impl Trace for Lines {
-    fn call(&mut self, row: &'static Row, args: &Args, mem: &Mem<'_>, outcome: Outcome) {
+    fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
         let mut text = self.0.lock().expect("nobody panics with it");
-        let args = &args[..row.params.len()];
-        let _ = writeln!(text, "{} {args:?} {outcome:?}", row.name);
+        let args = &call.args[..call.row.params.len()];
+        let _ = writeln!(text, "{} {args:?} {outcome:?}", call.row.name);
         if let Outcome::Exit(_) = outcome {
-            let sum = mem.all().iter().fold(0u64, |sum, byte| {
+            let sum = call.mem.all().iter().fold(0u64, |sum, byte| {
                 (sum.rotate_left(5) ^ u64::from(*byte)).wrapping_mul(0x517c_c1b7_2722_0a95)
             });
             let _ = writeln!(text, "memory {sum:016x}");

@@ -78,6 +78,7 @@ pub mod sched;
 #[cfg(all(unix, feature = "cli"))]
 pub mod serve;
 mod step;
+pub mod trace;
 pub mod vfs;
 pub mod wasi;
 #[cfg(all(unix, feature = "net"))]
@@ -87,6 +88,8 @@ pub use errno::Errno;
 pub use group::{Group, Member, Turn};
 pub use guest::{Armed, Cause, Guest, Step, Trap};
 pub use program::{Config, Program, ProgramError};
+#[cfg(all(target_os = "linux", feature = "recycle"))]
+pub use recycle::GuestAllocator;
 pub use recycle::{Ahead, Pool};
 pub use wasi::{Clock, ManualClock, Random, SystemClock, WasiCtx};
 /// The interpreter, in the version that [`wasi::add_to_linker`] is for.

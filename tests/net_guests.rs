@@ -3,12 +3,14 @@
 #![cfg(all(unix, feature = "cli"))]
 
 mod net_util;
+mod util;
 
 mod net_guests {
     mod calls;
     mod clients;
     mod docs;
     mod names;
+    mod program;
     mod servers;
     mod timeouts;
     mod web;

@@ -1,16 +1,20 @@
-//! What can be typed.
+//! What can be typed. Help, completions, the manual page and the check of what was typed
+//! are all derived from here.
+//!
+//! The first word of an option's description, up to the bar, is its group in the help. A
+//! value in brackets is optional, and has to be written with `=`.
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 
 /// A small WASI host: runs WebAssembly programs, with the network as files in /dev.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 pub struct Args {
     #[argh(subcommand)]
     pub command: Command,
 }
 
 /// What to do.
-#[derive(FromArgs, Debug)]
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand)]
 #[allow(clippy::large_enum_variant, reason = "there is one, made once")]
 pub enum Command {
@@ -18,139 +22,208 @@ pub enum Command {
     Run(Run),
     /// `tinyhost serve`
     Serve(Serve),
+    /// `tinyhost completions`
+    Completions(Completions),
+    /// `tinyhost man`
+    Man(Man),
 }
 
-/// Run a program: tinyhost run [OPTIONS] PROGRAM.wasm [ARGS...]. Everything behind the program is its own.
-#[derive(FromArgs, Debug)]
+/// Run a program. Everything behind its name is its own.
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "run",
-    example = "{command_name} --dir .::/data hello.wasm /data/file.txt",
-    example = "{command_name} --net example.com:80 client.wasm",
-    example = "{command_name} --mount /work=mem,quota=10M --timeout 5s job.wasm",
-    note = "Network: /dev/HOST:PORT and /dev/tcp/HOST/PORT dial when they are opened. Without --net only localhost:1997 can be reached."
+    example = "tinyhost run --dir .::/data hello.wasm /data/file.txt",
+    example = "tinyhost run --net example.com:80 --trace=net,errors client.wasm",
+    note = "A program opens /dev/HOST:PORT to dial. Without --net only localhost:1997 can be reached.",
+    note = "PROGRAM can be - for standard input."
 )]
 pub struct Run {
-    /// a directory of the host the guest may use: HOST[::GUEST][::ro]
+    /// allowed | a directory: HOST[::GUEST][::ro]
     #[argh(option, arg_name = "dir")]
     pub dir: Vec<String>,
-    /// anything mounted: GUEST=KIND[:ARG][,ro][,quota=SIZE], KIND being host, mem, tar or unix
+    /// allowed | GUEST=KIND[:ARG][,ro][,quota=SIZE]; host mem tar unix
     #[argh(option, arg_name = "mount")]
     pub mount: Vec<String>,
-    /// leave out /dev
+    /// allowed | leave out /dev
     #[argh(switch)]
     pub no_dev: bool,
-    /// a variable for the guest: NAME=VALUE, or NAME to pass one on
+    /// allowed | a variable: NAME=VALUE, or NAME to pass one on
     #[argh(option, arg_name = "var")]
     pub env: Vec<String>,
-    /// what may be dialled: HOST:PORT, *.example.org:443, 10.0.0.0/8:5432, *:80, none
+    /// allowed | HOST:PORT, *.a.org:443, 10.0.0.0/8:*, none
     #[argh(option, arg_name = "rule")]
     pub net: Vec<String>,
-    /// where /dev/accept may listen: ADDR:PORT
+    /// allowed | where /dev/accept may listen: ADDR:PORT
     #[argh(option, arg_name = "rule")]
     pub net_listen: Vec<String>,
-    /// a listening socket given to the guest as a descriptor: ADDR:PORT
+    /// allowed | a socket that listens, given to the guest
     #[argh(option, arg_name = "addr")]
     pub listen: Vec<String>,
-    /// end the guest after this time: 500ms, 5s, 2m
+    /// allowed | all of these, as a file
+    #[argh(option, arg_name = "file")]
+    pub policy: Option<String>,
+    /// limits | end it after this time: 500ms, 5s, 2m
     #[argh(option, arg_name = "time")]
     pub timeout: Option<String>,
-    /// end the guest after so many units of fuel, about one an instruction
+    /// limits | end it after so much; about 1 an instruction
     #[argh(option, arg_name = "count")]
     pub fuel: Option<String>,
-    /// memory the guest can have: 64M
+    /// limits | memory it can have: 64M
     #[argh(option, arg_name = "size")]
     pub memory: Option<String>,
-    /// files the guest can have open (1024)
+    /// limits | files it can have open (1024)
     #[argh(option, arg_name = "count")]
     pub max_fds: Option<String>,
-    /// stack the guest can use (32M)
+    /// limits | stack it can use (32M)
     #[argh(option, arg_name = "size")]
     pub stack: Option<String>,
+    /// look inside | its calls: fd,path,net,poll,clock,proc,errors
+    #[argh(option, arg_name = "[filter]")]
+    pub trace: Option<String>,
+    /// look inside | text, json, or chrome for Perfetto
+    #[argh(option, arg_name = "format")]
+    pub trace_format: Option<String>,
+    /// look inside | write the trace there, not to stderr
+    #[argh(option, arg_name = "file")]
+    pub trace_file: Option<String>,
+    /// look inside | bytes shown of each buffer (32)
+    #[argh(option, arg_name = "count")]
+    pub trace_bytes: Option<String>,
+    /// look inside | sums of its calls, when it has ended
+    #[argh(switch)]
+    pub stats: bool,
+    /// look inside | write a report there if it is ended
+    #[argh(option, arg_name = "dir")]
+    pub crash_dir: Option<String>,
+    /// look inside | write down what it used, as a policy
+    #[argh(option, arg_name = "file")]
+    pub learn: Option<String>,
+    /// look inside | no hints when it fails
+    #[argh(switch)]
+    pub quiet: bool,
     /// the program, and its arguments
     #[argh(positional, greedy)]
-    pub command: Vec<String>,
+    pub program: Vec<String>,
 }
 
-/// Answer lines on TCP port 1997: each line a client sends is the input of a guest, and what the guest prints is the reply. Without a program it echoes.
-#[derive(FromArgs, Debug)]
+/// Answer lines on TCP port 1997: each is the input of a guest, and what it prints is the reply. Without a program it echoes.
+#[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,
     name = "serve",
-    example = "{command_name} --keep-open filter.wasm",
-    example = "{command_name} --per connection --bind 0.0.0.0:7000 chat.wasm"
+    example = "tinyhost serve --keep-open filter.wasm",
+    example = "tinyhost serve --per connection --bind 0.0.0.0:7000 chat.wasm"
 )]
 pub struct Serve {
-    /// where to listen (127.0.0.1:1997 and [::1]:1997); port 0 takes a free one and prints it
+    /// serving | where to listen (127.0.0.1:1997, [::1]:1997); port 0: any
     #[argh(option, arg_name = "addr")]
     pub bind: Vec<String>,
-    /// answer line after line until the client closes, instead of closing after the first
+    /// serving | line after line, not closing after the first
     #[argh(switch)]
     pub keep_open: bool,
-    /// a directory of the host the guests may use: HOST[::GUEST][::ro]
-    #[argh(option, arg_name = "dir")]
-    pub dir: Vec<String>,
-    /// anything mounted: GUEST=KIND[:ARG][,ro][,quota=SIZE]
-    #[argh(option, arg_name = "mount")]
-    pub mount: Vec<String>,
-    /// leave out /dev
-    #[argh(switch)]
-    pub no_dev: bool,
-    /// a variable for the guests: NAME=VALUE, or NAME to pass one on
-    #[argh(option, arg_name = "var")]
-    pub env: Vec<String>,
-    /// what may be dialled: HOST:PORT, *.example.org:443, 10.0.0.0/8:5432, *:80, none
-    #[argh(option, arg_name = "rule")]
-    pub net: Vec<String>,
-    /// where /dev/accept may listen: ADDR:PORT
-    #[argh(option, arg_name = "rule")]
-    pub net_listen: Vec<String>,
-    /// what one guest serves: line (default), or connection: its stdin and stdout
+    /// serving | what a guest serves: line (default), connection
     #[argh(option, arg_name = "unit")]
     pub per: Option<String>,
-    /// event loops (as many as processors)
+    /// serving | event loops (as many as processors)
     #[argh(option, arg_name = "count")]
     pub workers: Option<String>,
-    /// load the program anew when its file changes (SIGHUP does at any time)
+    /// serving | load the program anew when its file changes
     #[argh(switch)]
     pub watch: bool,
-    /// connections at once (1024)
-    #[argh(option, arg_name = "count")]
-    pub max_conns: Option<String>,
-    /// connections at once from one address (64)
-    #[argh(option, arg_name = "count")]
-    pub max_conns_per_addr: Option<String>,
-    /// length of a line (64K)
-    #[argh(option, arg_name = "size")]
-    pub max_line: Option<String>,
-    /// length of a reply (8M)
-    #[argh(option, arg_name = "size")]
-    pub max_reply: Option<String>,
-    /// time for a line, from its first byte to its reply's last (5s)
-    #[argh(option, arg_name = "time")]
-    pub timeout: Option<String>,
-    /// time a connection may be silent (60s)
-    #[argh(option, arg_name = "time")]
-    pub idle: Option<String>,
-    /// memory of a guest (64M)
-    #[argh(option, arg_name = "size")]
-    pub memory: Option<String>,
-    /// fuel of a guest, about one an instruction (no limit but its time)
-    #[argh(option, arg_name = "count")]
-    pub fuel: Option<String>,
-    /// files a guest can have open (64)
-    #[argh(option, arg_name = "count")]
-    pub max_fds: Option<String>,
-    /// where to answer GET /metrics and /healthz: ADDR:PORT
+    /// serving | answer GET /metrics and /healthz at ADDR:PORT
     #[argh(option, arg_name = "addr")]
     pub metrics: Option<String>,
-    /// error, warn, info, debug (a record for each line) or trace (info)
+    /// serving | error, warn, info, debug, trace (info)
     #[argh(option, arg_name = "level")]
     pub log_level: Option<String>,
-    /// text or json (text)
+    /// serving | text or json (text)
     #[argh(option, arg_name = "format")]
     pub log_format: Option<String>,
+    /// limits | connections at once (1024)
+    #[argh(option, arg_name = "count")]
+    pub max_conns: Option<String>,
+    /// limits | connections at once of one address (64)
+    #[argh(option, arg_name = "count")]
+    pub max_conns_per_addr: Option<String>,
+    /// limits | length of a line (64K)
+    #[argh(option, arg_name = "size")]
+    pub max_line: Option<String>,
+    /// limits | length of a reply (8M)
+    #[argh(option, arg_name = "size")]
+    pub max_reply: Option<String>,
+    /// limits | a line, first byte to end of reply (5s)
+    #[argh(option, arg_name = "time")]
+    pub timeout: Option<String>,
+    /// limits | a connection may be silent (60s)
+    #[argh(option, arg_name = "time")]
+    pub idle: Option<String>,
+    /// limits | memory of a guest (64M)
+    #[argh(option, arg_name = "size")]
+    pub memory: Option<String>,
+    /// limits | fuel of a guest (no limit but its time)
+    #[argh(option, arg_name = "count")]
+    pub fuel: Option<String>,
+    /// limits | files a guest can have open (64)
+    #[argh(option, arg_name = "count")]
+    pub max_fds: Option<String>,
+    /// allowed | a directory: HOST[::GUEST][::ro]
+    #[argh(option, arg_name = "dir")]
+    pub dir: Vec<String>,
+    /// allowed | GUEST=KIND[:ARG][,ro][,quota=SIZE]; host mem tar unix
+    #[argh(option, arg_name = "mount")]
+    pub mount: Vec<String>,
+    /// allowed | leave out /dev
+    #[argh(switch)]
+    pub no_dev: bool,
+    /// allowed | a variable: NAME=VALUE, or NAME to pass one on
+    #[argh(option, arg_name = "var")]
+    pub env: Vec<String>,
+    /// allowed | HOST:PORT, *.a.org:443, 10.0.0.0/8:*, none
+    #[argh(option, arg_name = "rule")]
+    pub net: Vec<String>,
+    /// allowed | where /dev/accept may listen: ADDR:PORT
+    #[argh(option, arg_name = "rule")]
+    pub net_listen: Vec<String>,
+    /// allowed | all of these, as a file
+    #[argh(option, arg_name = "file")]
+    pub policy: Option<String>,
+    /// look inside | its calls: fd,path,net,poll,clock,proc,errors
+    #[argh(option, arg_name = "[filter]")]
+    pub trace: Option<String>,
+    /// look inside | text, json, or chrome for Perfetto
+    #[argh(option, arg_name = "format")]
+    pub trace_format: Option<String>,
+    /// look inside | write the trace there, not to stderr
+    #[argh(option, arg_name = "file")]
+    pub trace_file: Option<String>,
+    /// look inside | bytes shown of each buffer (32)
+    #[argh(option, arg_name = "count")]
+    pub trace_bytes: Option<String>,
+    /// look inside | write a report there if it is ended
+    #[argh(option, arg_name = "dir")]
+    pub crash_dir: Option<String>,
     /// the program, and its arguments
     #[argh(positional, greedy)]
-    pub command: Vec<String>,
+    pub program: Vec<String>,
 }
+
+/// Print completions for a shell: bash, zsh or fish.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(
+    subcommand,
+    name = "completions",
+    example = "tinyhost completions bash > /etc/bash_completion.d/tinyhost",
+    example = "tinyhost completions zsh > ~/.zfunc/_tinyhost",
+    example = "tinyhost completions fish > ~/.config/fish/completions/tinyhost.fish"
+)]
+pub struct Completions {
+    /// the shell
+    #[argh(positional)]
+    pub shell: String,
+}
+
+/// Print the manual page.
+#[derive(FromArgs, ArgsInfo, Debug)]
+#[argh(subcommand, name = "man", example = "tinyhost man | man -l -")]
+pub struct Man {}

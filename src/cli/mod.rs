@@ -4,12 +4,21 @@
 //! bound or started.
 
 pub mod args;
+pub mod complete;
+mod ended;
+mod help;
 mod inherited;
 mod logger;
 mod mounts;
+mod observe;
+mod policy;
 mod run;
 mod serve;
+pub mod style;
+mod suggest;
+mod table;
 mod units;
+pub mod words;
 
 use std::fmt;
 use std::path::Path;
@@ -61,26 +70,53 @@ pub type Outcome<T> = Result<T, Failure>;
 /// Bytes of the largest module that is read.
 const MODULE_BYTES_MAX: u64 = 512 << 20;
 
-/// Reads and compiles a program.
+/// Reads and compiles a program; `-` is standard input.
 fn load(path: &str, config: &Config) -> Outcome<Program> {
     let fail = |text: String| Failure::not_started(format!("{path}: {text}"));
-    let wasm = read_module(Path::new(path))
+    let bytes = read_module(path)
         .map_err(|error| fail(format!("can't be read: {}: check the path", plain(&error))))?;
+    let wasm = assembled(bytes).map_err(fail)?;
     Program::with(config, wasm).map_err(|error| fail(error.to_string()))
 }
 
-fn read_module(path: &Path) -> std::io::Result<Vec<u8>> {
+fn read_module(path: &str) -> std::io::Result<Vec<u8>> {
     use std::io::{Error, ErrorKind, Read};
-    let file = std::fs::File::open(path)?;
-    if file.metadata()?.is_dir() {
-        return Err(Error::new(ErrorKind::IsADirectory, "it is a directory"));
-    }
-    let mut wasm = Vec::new();
-    file.take(MODULE_BYTES_MAX + 1).read_to_end(&mut wasm)?;
+    let (source, len): (Box<dyn Read>, u64) = if path == "-" {
+        (Box::new(std::io::stdin().lock()), 0)
+    } else {
+        let file = std::fs::File::open(Path::new(path))?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(Error::new(ErrorKind::IsADirectory, "it is a directory"));
+        }
+        (Box::new(file), metadata.len())
+    };
+    // One more than there is, so that the end is seen without another piece of room.
+    let len = len.min(MODULE_BYTES_MAX) + 1;
+    let mut wasm = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+    source.take(MODULE_BYTES_MAX + 1).read_to_end(&mut wasm)?;
     if wasm.len() as u64 > MODULE_BYTES_MAX {
         return Err(Error::new(ErrorKind::FileTooLarge, "it is larger than 512 MiB"));
     }
     Ok(wasm)
+}
+
+/// A module in text, which begins with a parenthesis or a comment, as a binary.
+fn assembled(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+    let start = bytes.trim_ascii_start();
+    if !(start.starts_with(b"(") || start.starts_with(b";;")) {
+        return Ok(bytes);
+    }
+    #[cfg(feature = "wat")]
+    {
+        wat::parse_bytes(&bytes)
+            .map(std::borrow::Cow::into_owned)
+            .map_err(|error| error.to_string())
+    }
+    #[cfg(not(feature = "wat"))]
+    Err("it is a module in text: convert it with wat2wasm (or wasm-tools parse), or build \
+         tinyhost with --features wat"
+        .to_owned())
 }
 
 /// An error of the system in words, without its number.
@@ -93,7 +129,7 @@ fn plain(error: &std::io::Error) -> String {
 }
 
 /// The policy that `--net` and `--net-listen` make.
-fn policy(net: &[String], net_listen: &[String]) -> Outcome<Policy> {
+fn rules(net: &[String], net_listen: &[String]) -> Outcome<Policy> {
     let texts = |list: &[String]| -> Vec<String> { list.to_vec() };
     let (net, listen) = (texts(net), texts(net_listen));
     Policy::from_rules(net.iter().map(String::as_str), listen.iter().map(String::as_str)).map_err(

@@ -1,8 +1,9 @@
 //! `--dir` and `--mount`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tinyhost::trace::Mounted;
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::namespace::Builder;
 use tinyhost::vfs::net::{Net, UnixSocket};
@@ -26,6 +27,38 @@ enum Kind {
     Mem { seed: Option<PathBuf>, quota: Option<u64> },
     Tar(PathBuf),
     Unix(PathBuf),
+}
+
+impl Mount {
+    /// Where the guest finds it.
+    pub fn guest(&self) -> &str {
+        &self.guest
+    }
+
+    /// The directory of the host it is, if it is one.
+    pub fn host(&self) -> Option<&Path> {
+        if let Kind::Host(path) = &self.kind { Some(path) } else { None }
+    }
+
+    /// How it was typed.
+    pub fn typed(&self) -> &str {
+        &self.typed
+    }
+
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
+    }
+
+    /// As hints tell of it.
+    pub fn told(&self) -> Mounted {
+        let by = if self.typed.starts_with("--dir") { "leave out ::ro" } else { "leave out ,ro" };
+        Mounted {
+            guest: self.guest.clone(),
+            option: self.typed.clone(),
+            host: self.host().map(Path::to_owned),
+            writable_by: self.read_only.then(|| by.to_owned()),
+        }
+    }
 }
 
 /// Bytes of the largest archive that is read.
@@ -163,13 +196,12 @@ impl Opened {
 }
 
 fn node(mount: &Mount, net: &Net) -> Outcome<Arc<dyn Node>> {
-    let fail = |path: &std::path::Path, error: &std::io::Error| {
-        Failure::not_started(format!(
-            "{}: '{}' can't be opened: {}: check the path on the host (it comes first)",
-            mount.typed,
-            path.display(),
-            plain(error)
-        ))
+    let fail = |path: &Path, error: &std::io::Error| {
+        let (typed, shown) = (&mount.typed, path.display());
+        let hint = meant(mount, path)
+            .unwrap_or_else(|| "check the path on the host (it comes first)".to_owned());
+        let error = plain(error);
+        Failure::not_started(format!("{typed}: '{shown}' can't be opened: {error}: {hint}"))
     };
     let directory = |path: &PathBuf| host::open(path).map_err(|error| fail(path, &error));
     match &mount.kind {
@@ -197,7 +229,31 @@ fn node(mount: &Mount, net: &Net) -> Outcome<Arc<dyn Node>> {
     }
 }
 
-fn read_limited(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+/// What was probably meant by a directory that is not there: the two in the other order, as
+/// iwasm has them, or one colon, as others have it.
+fn meant(mount: &Mount, path: &Path) -> Option<String> {
+    if path.exists() {
+        return None;
+    }
+    let (host, guest) = (path.to_str()?, mount.guest.as_str());
+    let ro = if mount.read_only { "::ro" } else { "" };
+    if host != guest && Path::new(guest).is_dir() {
+        let order = "the order is HOST::GUEST";
+        return Some(format!("{order}: did you mean --dir {guest}::{host}{ro}?"));
+    }
+    let (before, behind) = host.split_once(':')?;
+    let (behind, ro) = match behind.strip_suffix(":ro") {
+        Some(behind) => (behind, "::ro"),
+        None => (behind, ro),
+    };
+    let (host, guest) = match (Path::new(before).is_dir(), Path::new(behind).is_dir()) {
+        (false, true) => (behind, before),
+        _ => (before, behind),
+    };
+    Some(format!("there are two colons: did you mean --dir {host}::{guest}{ro}?"))
+}
+
+fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::{Error, ErrorKind, Read};
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(TAR_BYTES_MAX + 1).read_to_end(&mut bytes)?;

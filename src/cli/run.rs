@@ -1,38 +1,49 @@
 //! `tinyhost run`.
 
 use std::net::{SocketAddr, TcpListener};
-use std::time::Instant;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tinyhost::sched::{End, Happened, Scheduler};
+use tinyhost::trace::{Hints, Last, Learn, Mounted, Sink, Stats, Tracer};
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::net::{Listener, Net};
 use tinyhost::vfs::stdio::{Closed, Stream};
-use tinyhost::wasi::Builder;
-use tinyhost::{Cause, Config, Guest, Program, WasiCtx};
+use tinyhost::wasi::{Builder, Tee, Trace};
+use tinyhost::{Config, Guest, Program, WasiCtx};
 
 use super::args::Run;
+use super::ended::Ended;
 use super::mounts::Mount;
-use super::{Failure, Outcome, environment, load, logger, mounts, plain, policy, status, units};
+use super::observe::{self, Crashes};
+use super::policy::Allowed;
+use super::{Failure, Outcome, environment, load, logger, mounts, plain, rules, units};
 
 /// Limits, each of them off unless asked for.
-struct Limits {
-    time: Option<std::time::Duration>,
-    fuel: Option<u64>,
-    memory: Option<usize>,
-    fds: Option<usize>,
-    config: Config,
+pub struct Limits {
+    pub time: Option<Duration>,
+    pub fuel: Option<u64>,
+    pub memory: Option<usize>,
+    pub fds: Option<usize>,
+    pub config: Config,
 }
 
 /// What is meant by a `run`, with nothing opened yet.
-struct Plan {
-    program: String,
-    args: Vec<String>,
-    env: Vec<(String, String)>,
-    mounts: Vec<Mount>,
-    dev: bool,
-    net: tinyhost::vfs::net::Config,
-    listen: Vec<SocketAddr>,
-    limits: Limits,
+pub struct Plan {
+    pub program: String,
+    pub args: Vec<String>,
+    pub allowed: Allowed,
+    pub env: Vec<(String, String)>,
+    pub mounts: Vec<Mount>,
+    pub net: tinyhost::vfs::net::Config,
+    pub listen: Vec<SocketAddr>,
+    pub limits: Limits,
+    pub trace: Option<observe::Wanted>,
+    pub stats: bool,
+    pub crash_dir: Option<String>,
+    pub learn: Option<PathBuf>,
+    pub quiet: bool,
 }
 
 /// Runs the command; its exit status.
@@ -42,47 +53,80 @@ struct Plan {
 /// Whatever keeps the guest from being started.
 pub fn run(args: Run) -> Outcome<u8> {
     logger::plain();
-    let plan = plan(args)?;
+    let mut plan = plan(args)?;
     let program = load(&plan.program, &plan.limits.config)?;
-    let guest = guest(&plan, &program)?;
-    drive(&plan, guest)
+    let sink = plan.trace.take().map(observe::Wanted::open).transpose()?;
+    let crashes = plan.crash_dir.as_deref().map(|dir| Crashes::new(dir, &plan.program));
+    let crashes = crashes.transpose()?;
+    let began = Instant::now();
+    let guest = guest(&plan, &program, sink.as_ref())?;
+    let (end, guest) = drive(&plan, guest)?;
+    let ended = Ended { plan: &plan, end: &end, guest: &guest, elapsed: began.elapsed() };
+    let status = ended.told(crashes.as_ref());
+    drop(guest);
+    sink.inspect(|sink| sink.finish());
+    status
 }
 
 fn plan(args: Run) -> Outcome<Plan> {
-    let mut command = args.command.into_iter();
+    let mut command = args.program.into_iter();
     let program = command.next().ok_or_else(|| {
-        Failure::usage("no program given: tinyhost run [OPTIONS] PROGRAM.wasm [ARGS...]")
+        Failure::usage(
+            "no program given: write tinyhost run [OPTIONS] PROGRAM [ARGS...] \
+             (tinyhost run --help lists the options)",
+        )
     })?;
-    let policy = policy(&args.net, &args.net_listen)?;
+    let mut allowed = Allowed {
+        dir: args.dir,
+        mount: args.mount,
+        no_dev: args.no_dev,
+        env: args.env,
+        net: args.net,
+        net_listen: args.net_listen,
+        listen: args.listen,
+    };
+    args.policy.as_deref().map_or(Ok(()), |path| allowed.add(path))?;
+    let policy = rules(&allowed.net, &allowed.net_listen)?;
     let net = tinyhost::vfs::net::Config { policy, ..Default::default() };
-    let optional = |text: &Option<String>, option: &str| {
+    let size = |text: &Option<String>, option: &str| {
         text.as_deref().map(|text| units::size(option, text)).transpose()
     };
     let count = |text: &Option<String>, option: &str| {
         text.as_deref().map(|text| units::count(option, text)).transpose()
     };
     let mut config = Config { reuse: false, ..Config::default() };
-    if let Some(stack) = optional(&args.stack, "--stack")? {
+    if let Some(stack) = size(&args.stack, "--stack")? {
         config.stack_max = stack;
         // About the smallest frame there is.
         config.frames_max = (stack / 64).max(1000);
     }
+    let trace = observe::Typed {
+        filter: args.trace.as_deref(),
+        format: args.trace_format.as_deref(),
+        file: args.trace_file.as_deref(),
+        bytes: args.trace_bytes.as_deref(),
+    };
     Ok(Plan {
         program,
         args: command.collect(),
-        env: environment(&args.env)?,
-        mounts: mounts::parse(&args.dir, &args.mount)?,
-        dev: !args.no_dev,
+        env: environment(&allowed.env)?,
+        mounts: mounts::parse(&allowed.dir, &allowed.mount)?,
         net,
-        listen: args.listen.iter().map(|text| address(text)).collect::<Outcome<_>>()?,
+        listen: allowed.listen.iter().map(|text| address(text)).collect::<Outcome<_>>()?,
+        allowed,
         limits: Limits {
             time: args.timeout.as_deref().map(|t| units::time("--timeout", t)).transpose()?,
             fuel: count(&args.fuel, "--fuel")?,
-            memory: optional(&args.memory, "--memory")?,
+            memory: size(&args.memory, "--memory")?,
             fds: count(&args.max_fds, "--max-fds")?
                 .map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
             config,
         },
+        trace: observe::wanted(&trace, false)?,
+        stats: args.stats,
+        crash_dir: args.crash_dir,
+        learn: args.learn.map(PathBuf::from),
+        quiet: args.quiet,
     })
 }
 
@@ -94,12 +138,12 @@ fn address(text: &str) -> Outcome<SocketAddr> {
     })
 }
 
-fn guest(plan: &Plan, program: &Program) -> Outcome<Guest> {
+fn guest(plan: &Plan, program: &Program, sink: Option<&Arc<Sink>>) -> Outcome<Guest> {
     let net = Net::new(plan.net.clone());
-    let dev = plan.dev.then(|| Dev::with_net(net.clone()));
+    let dev = (!plan.allowed.no_dev).then(|| Dev::with_net(net.clone()));
     let namespace = mounts::Opened::new(&plan.mounts, &net)?.namespace(dev)?;
     // argv[0] is the name of the file, as elsewhere: a guest has no use for its path.
-    let name = plan.program.rsplit('/').next().unwrap_or(&plan.program);
+    let name = file_name(&plan.program);
     let mut cx = WasiCtx::builder().namespace(namespace).exit_on_broken_pipe();
     let usage = |error: tinyhost::wasi::BadString| Failure::usage(error);
     for arg in std::iter::once(name).chain(plan.args.iter().map(String::as_str)) {
@@ -119,7 +163,7 @@ fn guest(plan: &Plan, program: &Program) -> Outcome<Guest> {
         }
         cx = cx.socket(&at.to_string(), Box::new(listener));
     }
-    cx = standard_streams(cx);
+    cx = watched(standard_streams(cx), plan, sink);
     if let Some(memory) = plan.limits.memory {
         cx = cx.memory_max(memory);
     }
@@ -131,6 +175,10 @@ fn guest(plan: &Plan, program: &Program) -> Outcome<Guest> {
         guest.limit_fuel(fuel);
     }
     Ok(guest)
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 fn standard_streams(mut cx: Builder) -> Builder {
@@ -148,8 +196,34 @@ fn standard_streams(mut cx: Builder) -> Builder {
     }
 }
 
-/// Runs the guest to its end, and says how it came to it.
-fn drive(plan: &Plan, guest: Guest) -> Outcome<u8> {
+/// Has those look on that were asked for. Hints cost nothing until a call fails.
+fn watched(mut cx: Builder, plan: &Plan, sink: Option<&Arc<Sink>>) -> Builder {
+    let mut watchers: Vec<Box<dyn Trace>> = Vec::new();
+    // The crash report's first: what the others do is not to be in its times.
+    if plan.crash_dir.is_some() {
+        watchers.push(Box::new(Last::default()));
+    }
+    if plan.stats {
+        watchers.push(Box::new(Stats::default()));
+    }
+    if plan.learn.is_some() {
+        watchers.push(Box::new(Learn::default()));
+    }
+    if let Some(sink) = sink {
+        watchers.push(Box::new(Tracer::new(sink, file_name(&plan.program))));
+    }
+    if !watchers.is_empty() {
+        cx = cx.trace(Tee(watchers));
+    }
+    if !plan.quiet {
+        let mounts: Vec<Mounted> = plan.mounts.iter().map(Mount::told).collect();
+        cx = cx.on_error(Hints::new(mounts.into(), Arc::new(|line| log::warn!("{line}"))));
+    }
+    cx
+}
+
+/// Runs the guest to its end.
+fn drive(plan: &Plan, guest: Guest) -> Outcome<(End, Box<Guest>)> {
     let failed = |error: std::io::Error| {
         Failure::not_started(format!("the host can't poll: {}", plain(&error)))
     };
@@ -160,37 +234,9 @@ fn drive(plan: &Plan, guest: Guest) -> Outcome<u8> {
     loop {
         scheduler.turn(None, &mut happened).map_err(failed)?;
         for event in happened.drain(..) {
-            if let Happened::Ended(_, end, _) = event {
-                return ended(plan, end);
+            if let Happened::Ended(_, end, guest) = event {
+                return Ok((end, guest));
             }
         }
-    }
-}
-
-fn ended(plan: &Plan, end: End) -> Outcome<u8> {
-    let name = &plan.program;
-    let failure = |status, text: String| Err(Failure { status, text: format!("{name}: {text}") });
-    match end {
-        // What a shell sees of a status is its lowest byte.
-        End::Exited(code) => Ok(u8::try_from(code & 0xff).unwrap_or(1)),
-        End::TimedOut => {
-            failure(status::TIMEOUT, "its time was up (allow more with --timeout TIME)".to_owned())
-        }
-        End::Failed(error) => {
-            failure(status::NOT_STARTED, format!("the host can't wait for it: {}", plain(&error)))
-        }
-        End::Trapped(trap) => match trap.cause {
-            Cause::Memory if plan.limits.memory.is_some() => {
-                failure(status::LIMIT, format!("{trap} (allow more with --memory SIZE)"))
-            }
-            Cause::Memory => failure(status::LIMIT, trap.to_string()),
-            Cause::Fuel => failure(status::LIMIT, format!("{trap} (allow more with --fuel COUNT)")),
-            Cause::Wasm if trap.text.contains("stack") => {
-                failure(status::TRAP, format!("trap: {trap} (allow more with --stack SIZE)"))
-            }
-            Cause::Wasm => failure(status::TRAP, format!("trap: {trap}")),
-            // A start section that does what only `_start` can: nothing was started.
-            Cause::Host => failure(status::NOT_STARTED, trap.to_string()),
-        },
     }
 }

@@ -8,13 +8,17 @@ use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tinyhost::serve::log::Format;
-use tinyhost::serve::{Config, Handle, Limits, Server, Unit};
+use tinyhost::serve::{Config, Handle, Limits, Prepare, Server, Unit};
+use tinyhost::trace::{Hints, Last, Sink, Tracer};
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::net::Net;
+use tinyhost::wasi::{Tee, Trace};
 use tinyhost::{Config as Compile, Program};
 
 use super::args::Serve;
-use super::{Failure, Outcome, environment, inherited, load, logger, mounts, plain, policy, units};
+use super::observe::{self, Crashes};
+use super::policy::Allowed;
+use super::{Failure, Outcome, environment, inherited, load, logger, mounts, plain, rules, units};
 
 /// The port the demo was given at; where `/dev/localhost:1997` leads.
 const PORT: u16 = 1997;
@@ -31,7 +35,16 @@ pub fn serve(args: Serve) -> Outcome<u8> {
     let handed_over = inherited::listeners()?;
     let (format, level) = logging(&args)?;
     logger::full(format, level);
-    let config = config(args, handed_over)?;
+    let trace = observe::Typed {
+        filter: args.trace.as_deref(),
+        format: args.trace_format.as_deref(),
+        file: args.trace_file.as_deref(),
+        bytes: args.trace_bytes.as_deref(),
+    };
+    let (trace, crash_dir) = (observe::wanted(&trace, true)?, args.crash_dir.clone());
+    let mut config = config(args, handed_over)?;
+    let sink = trace.map(observe::Wanted::open).transpose()?;
+    watch_guests(&mut config, sink.clone(), crash_dir.as_deref())?;
     raise_descriptor_limit();
     let server = Server::bind(config).map_err(Failure::not_started)?;
     for addr in server.local_addrs() {
@@ -42,8 +55,52 @@ pub fn serve(args: Serve) -> Outcome<u8> {
     }
     obey_signals(server.handle())?;
     server.run().map_err(|error| Failure::not_started(plain(&error)))?;
+    sink.inspect(|sink| sink.finish());
     log::info!("stopped");
     Ok(0)
+}
+
+/// Has each guest's calls traced, told apart by the client, and its last ones kept for a
+/// report: one for each cause.
+fn watch_guests(
+    config: &mut Config,
+    sink: Option<Arc<Sink>>,
+    crash_dir: Option<&str>,
+) -> Outcome<()> {
+    let keep = crash_dir.is_some();
+    if keep || sink.is_some() {
+        let before = config.prepare.take();
+        config.prepare = Some(Arc::new(move |client, cx| {
+            let cx = match &before {
+                Some(before) => before(client, cx),
+                None => cx,
+            };
+            let mut watchers: Vec<Box<dyn Trace>> = Vec::new();
+            if keep {
+                watchers.push(Box::new(Last::default()));
+            }
+            if let Some(sink) = &sink {
+                watchers.push(Box::new(Tracer::new(sink, &client.to_string())));
+            }
+            cx.trace(Tee(watchers))
+        }));
+    }
+    if let Some(dir) = crash_dir {
+        let crashes = Crashes::new(dir, &config.name)?;
+        config.post_mortem = Some(Arc::new(move |why, elapsed, guest| {
+            if let Some(path) = crashes.report(why, elapsed, guest) {
+                log::warn!(why; "crash report {path}");
+            }
+        }));
+    }
+    Ok(())
+}
+
+/// Has denials explained, each cause once for all guests.
+fn hints(mounts: &[mounts::Mount]) -> Prepare {
+    let mounts: Vec<_> = mounts.iter().map(mounts::Mount::told).collect();
+    let hints = Hints::new(mounts.into(), Arc::new(|line| log::warn!("{line}")));
+    Arc::new(move |_, cx| cx.on_error(hints.for_guest()))
 }
 
 fn logging(args: &Serve) -> Outcome<(Format, LevelFilter)> {
@@ -62,9 +119,10 @@ fn logging(args: &Serve) -> Outcome<(Format, LevelFilter)> {
 
 fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
     let limits = limits(&args)?;
-    let policy = policy(&args.net, &args.net_listen)?;
-    let env = environment(&args.env)?;
-    let mounts = mounts::parse(&args.dir, &args.mount)?;
+    let allowed = allowed(&args)?;
+    let policy = rules(&allowed.net, &allowed.net_listen)?;
+    let env = environment(&allowed.env)?;
+    let mounts = mounts::parse(&allowed.dir, &allowed.mount)?;
     let unit = match args.per.as_deref() {
         None | Some("line") => Unit::Line,
         Some("connection") => Unit::Connection,
@@ -83,11 +141,12 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
     let binds = args.bind.iter().map(|t| address("--bind", t)).collect::<Outcome<Vec<_>>>()?;
 
     let compile = Compile::default();
-    let mut command = args.command.into_iter();
+    let mut command = args.program.into_iter();
     let (program, name, path) = match command.next() {
         Some(path) => {
             let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
-            (load(&path, &compile)?, name, Some(path))
+            // What came by standard input can't be had again.
+            (load(&path, &compile)?, name, Some(path).filter(|path| path != "-"))
         }
         None => {
             let echo = Program::with(&compile, ECHO);
@@ -100,10 +159,12 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
     let net = Net::new(tinyhost::vfs::net::Config { policy, ..Default::default() });
     // Mounts are opened once, so that a missing one is found now; what they hold is shared.
     let opened = Arc::new(mounts::Opened::new(&mounts, &net)?);
-    let dev = !args.no_dev;
+    let dev = !allowed.no_dev;
     opened.namespace(dev.then(|| Dev::with_net(net.for_guest())))?;
 
     let mut config = Config::new(program, name);
+    // Without a mount no call fails for want of one.
+    config.prepare = (!mounts.is_empty()).then(|| hints(&mounts));
     config.args = command.collect();
     config.env = env;
     config.namespace = Arc::new(move || {
@@ -124,6 +185,26 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
     }
     config.binds = binds;
     Ok(config)
+}
+
+/// What the guests may have: options, and the policy's.
+fn allowed(args: &Serve) -> Outcome<Allowed> {
+    let mut allowed = Allowed {
+        dir: args.dir.clone(),
+        mount: args.mount.clone(),
+        no_dev: args.no_dev,
+        env: args.env.clone(),
+        net: args.net.clone(),
+        net_listen: args.net_listen.clone(),
+        listen: Vec::new(),
+    };
+    args.policy.as_deref().map_or(Ok(()), |path| allowed.add(path))?;
+    match allowed.listen.first() {
+        Some(listen) => Err(Failure::usage(format!(
+            "--policy: 'listen {listen}' is for run only: leave it out (serve listens by --bind)"
+        ))),
+        None => Ok(allowed),
+    }
 }
 
 /// More threads than any machine this runs on has processors.

@@ -9,6 +9,8 @@
 //! get a fresh instance for each guest.
 
 mod ahead;
+#[cfg(all(target_os = "linux", feature = "recycle"))]
+mod allocator;
 mod instance;
 #[cfg_attr(not(all(target_os = "linux", feature = "recycle")), path = "no_pages.rs")]
 mod pages;
@@ -17,6 +19,8 @@ mod recipe;
 mod tests;
 
 pub use ahead::Ahead;
+#[cfg(all(target_os = "linux", feature = "recycle"))]
+pub use allocator::GuestAllocator;
 pub(crate) use instance::Parts;
 pub(crate) use recipe::Recipe;
 

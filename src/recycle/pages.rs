@@ -1,6 +1,7 @@
 //! Which pages of a guest's memory the kernel holds, and giving them back to it.
 //!
-//! The one module with `unsafe`: two calls to the kernel that no safe wrapper exists for.
+//! With `allocator.rs` the only module with `unsafe`: two calls to the kernel that no safe
+//! wrapper exists for.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
@@ -184,21 +185,19 @@ impl Pages {
         }
         let pages = &mut memory[whole];
         let last = pages.len() - self.page;
-        (pages[0], pages[last]) = (MARK, MARK);
-        let (at, len) = (pages.as_mut_ptr().cast(), pages.len());
+        pages[last] = MARK;
+        let len = pages.len();
         if len >= HUGE_BYTES {
             // SAFETY: advice about a range that is ours alone; it changes no byte. A kernel
             // without huge pages refuses, which is as good.
-            let _ = unsafe { madvise(at, len, Advice::LinuxNoHugepage) };
+            let _ = unsafe { madvise(pages.as_mut_ptr().cast(), len, Advice::LinuxNoHugepage) };
         }
-        // SAFETY: `pages` is borrowed exclusively and consists of whole pages, so nobody
-        // else's bytes are concerned. They are read as zeros from then on (or, were it no
-        // anonymous memory, as what the file holds): initialised bytes, as a u8 needs.
-        unsafe { madvise(at, len, Advice::LinuxDontNeed) }?;
-        if pages[0] == 0 && pages[last] == 0 {
-            Ok(())
-        } else {
-            Err(io::ErrorKind::Unsupported.into())
+        if !super::allocator::take_pages(pages) {
+            // SAFETY: `pages` is borrowed exclusively and consists of whole pages, so nobody
+            // else's bytes are concerned. They are read as zeros from then on (or, were it no
+            // anonymous memory, as what the file holds): initialised bytes, as a u8 needs.
+            unsafe { madvise(pages.as_mut_ptr().cast(), len, Advice::LinuxDontNeed) }?;
         }
+        if pages[last] == 0 { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
     }
 }

@@ -10,7 +10,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Token};
 
 use super::Unit;
-use super::conn::Conn;
+use super::conn::{Conn, LISTENER};
 use super::limits::Ticket;
 use super::link::Link;
 use super::log::{Bucket, TARGET};
@@ -47,9 +47,6 @@ struct Listening {
     /// There may be connections waiting.
     ready: bool,
 }
-
-/// Tokens of listeners: this bit, and a number.
-pub(super) const LISTENER: usize = 1 << 63;
 
 impl Listeners {
     pub fn new(

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::frame::Frame;
 use super::limits::Ticket;
 use super::link::Link;
-use crate::sched::GuestId;
+use crate::sched::{FOREIGN, GuestId};
 use crate::wasi::Strings;
 
 /// A client.
@@ -78,12 +78,16 @@ impl Conn {
     }
 }
 
-/// Low half of a key: the slot. Upper half: how often the slot was used, so that an event
-/// for a connection that is closed does not reach the next one in its place.
-/// The first use has number 1: every key is a token from [`FOREIGN`](crate::sched::FOREIGN)
-/// on.
+/// A key is a token of the poll. From the top: a bit that keeps it from the guests' tokens,
+/// a bit for listeners, how often the slot was used, so that an event for a connection that
+/// is closed does not reach the next one in its place, and the slot.
+const CONN: usize = 1 << (usize::BITS - 1);
 const SLOT_BITS: u32 = usize::BITS / 2;
-const GENERATIONS: usize = (1 << (usize::BITS / 2 - 1)) - 1;
+const GENERATION_BITS: u32 = usize::BITS - 2 - SLOT_BITS;
+const _: () = assert!(CONN >= FOREIGN);
+
+/// Tokens of listeners: this, and a number.
+pub(super) const LISTENER: usize = CONN | CONN >> 1;
 
 /// The table.
 #[derive(Default)]
@@ -104,6 +108,10 @@ fn slot_of(key: usize) -> usize {
     key & ((1 << SLOT_BITS) - 1)
 }
 
+fn generation_of(key: usize) -> usize {
+    key >> SLOT_BITS & ((1 << GENERATION_BITS) - 1)
+}
+
 impl Conns {
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
@@ -116,9 +124,8 @@ impl Conns {
             self.slots.len() - 1
         });
         let generation = &mut self.slots[slot].generation;
-        // Never 0: keys below 1 << 32 are guests' tokens.
-        *generation = *generation % GENERATIONS + 1;
-        *generation << SLOT_BITS | slot
+        *generation = (*generation + 1) % (1 << GENERATION_BITS);
+        CONN | *generation << SLOT_BITS | slot
     }
 
     /// Gives a key back.
@@ -129,7 +136,7 @@ impl Conns {
     /// Takes a connection out, to be [put back](Self::put) or released.
     pub fn take(&mut self, key: usize) -> Option<Box<Conn>> {
         let slot = self.slots.get_mut(slot_of(key))?;
-        if slot.generation != key >> SLOT_BITS { None } else { slot.conn.take() }
+        if slot.generation != generation_of(key) { None } else { slot.conn.take() }
     }
 
     pub fn put(&mut self, conn: Box<Conn>) {

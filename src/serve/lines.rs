@@ -190,6 +190,9 @@ impl Worker {
     fn over(&mut self, conn: &mut Conn, outcome: Outcome, why: &str, guest: Guest) -> Instant {
         let (fuel, cx) = (guest.fuel_used(), guest.context());
         let (memory_peak, refused) = (cx.memory_peak(), (cx.limits.refused, cx.fds.refused));
+        if let Some(look) = self.shared.config.post_mortem.as_ref().filter(|_| outcome.is_crash()) {
+            look(&format!("{}: {why}", outcome.name()), conn.started.elapsed(), &guest);
+        }
         // It says its last words to the log before its end is told there.
         self.pool.recycle(guest);
         let now = Instant::now();

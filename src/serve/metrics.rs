@@ -52,6 +52,14 @@ outcomes! {
     Failed = "failed",
 }
 
+impl Outcome {
+    /// Whether the guest was ended by a trap, or by the host for what it did.
+    pub(super) fn is_crash(self) -> bool {
+        use Outcome::{Failed, Fuel, Memory, ReplyTooLong, Timeout, Trap};
+        matches!(self, Trap | Timeout | Memory | Fuel | ReplyTooLong | Failed)
+    }
+}
+
 macro_rules! refusals {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
         /// What was refused for a limit.

@@ -39,10 +39,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use crate::Program;
 use crate::sched::Scheduler;
 use crate::vfs::Namespace;
-use crate::wasi::Strings;
+use crate::wasi::{Builder, Strings};
+use crate::{Guest, Program};
 pub use limits::Limits;
 pub use metrics::{Metrics, Outcome, Refusal};
 pub use stream::LOG_LINE_MAX;
@@ -68,6 +68,13 @@ pub type MakeNamespace = Arc<dyn Fn() -> Namespace + Send + Sync>;
 
 /// Loads the program anew; the error says why it can't be run.
 pub type Load = Arc<dyn Fn() -> Result<Program, String> + Send + Sync>;
+
+/// Adds to the context of each guest, which serves the client of that address, before the
+/// guest is made: who is told of its calls, clocks, randomness.
+pub type Prepare = Arc<dyn Fn(SocketAddr, Builder) -> Builder + Send + Sync>;
+
+/// Looks at a guest that trapped or was ended by the host: why, its time, and itself.
+pub type PostMortem = Arc<dyn Fn(&str, Duration, &Guest) + Send + Sync>;
 
 /// What a server is to do.
 #[derive(Clone)]
@@ -102,6 +109,10 @@ pub struct Config {
     pub watch: Option<PathBuf>,
     /// Where to answer `GET /metrics` and `GET /healthz`.
     pub metrics: Option<SocketAddr>,
+    /// Adds to each guest's context.
+    pub prepare: Option<Prepare>,
+    /// Looks at each guest that trapped or was ended.
+    pub post_mortem: Option<PostMortem>,
 }
 
 impl Config {
@@ -123,6 +134,8 @@ impl Config {
             reload: None,
             watch: None,
             metrics: None,
+            prepare: None,
+            post_mortem: None,
         }
     }
 }
@@ -343,7 +356,9 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
             io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege",
             _ => "",
         };
-        io::Error::new(error.kind(), format!("can't listen on {addr}: {error}{hint}"))
+        let text = error.to_string();
+        let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+        io::Error::new(error.kind(), format!("can't listen on {addr}: {text}{hint}"))
     })?;
     rustix::net::listen(&listener, BACKLOG)?;
     Ok(listener)

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use super::accept::{LISTENER, Listeners};
-use super::conn::{Conn, Conns, Fate};
+use super::accept::Listeners;
+use super::conn::{Conn, Conns, Fate, LISTENER};
 use super::link::Dirty;
 use super::log::Reporter;
 use super::metrics::Counters;
@@ -274,6 +274,10 @@ impl Worker {
         let builder = match config.unit {
             Unit::Line => builder.envs(env.clone()).stdin(LineInput(link.clone())),
             Unit::Connection => builder.envs(std::mem::take(env)).stdin(SocketInput(link.clone())),
+        };
+        let builder = match &config.prepare {
+            Some(prepare) => prepare(link.peer, builder),
+            None => builder,
         };
         let mut guest = self.pool.spawn(builder.build());
         if let Some(fuel) = config.limits.fuel {

@@ -31,6 +31,7 @@ pub mod net;
 pub mod pipe;
 mod readonly;
 mod ready;
+mod stat;
 pub mod stdio;
 #[cfg(feature = "tar")]
 pub mod tar;
@@ -48,61 +49,11 @@ pub use name::Name;
 pub use namespace::Namespace;
 pub use readonly::ReadOnly;
 pub use ready::{Fd, Interest, Ready, Wait};
+pub use stat::{Filetype, SetTime, Stat, Times};
 pub use whole::{read, write};
 
 /// What a filesystem call answers.
 pub type Result<T, E = Errno> = std::result::Result<T, E>;
-
-/// What kind of thing a name or a descriptor is; numbers are the spec's `filetype`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[repr(u8)]
-pub enum Filetype {
-    /// None of the others: a pipe, for one, which preview1 has no word for.
-    #[default]
-    Unknown = 0,
-    /// A block device.
-    BlockDevice = 1,
-    /// A character device.
-    CharacterDevice = 2,
-    /// A directory.
-    Directory = 3,
-    /// A regular file.
-    RegularFile = 4,
-    /// A datagram socket.
-    SocketDgram = 5,
-    /// A byte-stream socket.
-    SocketStream = 6,
-    /// A symbolic link.
-    SymbolicLink = 7,
-}
-
-impl Filetype {
-    /// Whether `sock_*` calls make sense on it.
-    pub fn is_socket(self) -> bool {
-        matches!(self, Filetype::SocketDgram | Filetype::SocketStream)
-    }
-}
-
-/// What `stat` tells. Times are nanoseconds since 1970, sizes bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the fields of stat(2)")]
-pub struct Stat {
-    pub dev: u64,
-    pub ino: u64,
-    pub filetype: Filetype,
-    pub nlink: u64,
-    pub size: u64,
-    pub atim: u64,
-    pub mtim: u64,
-    pub ctim: u64,
-}
-
-impl Stat {
-    /// A stat that says nothing but the kind; enough for a device or a service.
-    pub fn of(filetype: Filetype) -> Stat {
-        Stat { filetype, nlink: 1, ..Stat::default() }
-    }
-}
 
 /// How a file is opened. Creation is a verb of its own ([`Node::create`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,24 +64,6 @@ pub struct Open {
     pub write: bool,
     /// A regular file is cut to length 0.
     pub truncate: bool,
-}
-
-/// New times for a node or file; `None` leaves one as it is. Nanoseconds since 1970.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Times {
-    /// Time of last access.
-    pub atim: Option<SetTime>,
-    /// Time of last modification.
-    pub mtim: Option<SetTime>,
-}
-
-/// A time to set: the backend's own now, or a given one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetTime {
-    /// Now, by the clock of whoever keeps the file.
-    Now,
-    /// Nanoseconds since 1970.
-    To(u64),
 }
 
 /// One entry of a directory.
@@ -221,6 +154,20 @@ pub trait Node: Any + Send + Sync {
     /// backend has a quicker way to go there; `None` means: walk. Only a shortcut: it must
     /// never arrive anywhere the walk would not.
     fn descend(&self, _dirs: &str) -> Option<Arc<dyn Node>> {
+        None
+    }
+
+    /// Opens what is at a path of plain names below this directory, if this backend has a
+    /// quicker way there. `None` means: walk, which also tells what is wrong. Only a
+    /// shortcut: it must never open what the walk would not, nor anything that is a
+    /// directory or behind a link.
+    fn open_at(&self, _path: &str, _how: Open) -> Option<(Box<dyn File>, Filetype)> {
+        None
+    }
+
+    /// What is at a path of plain names below this directory, and is no link nor behind
+    /// one; on the same terms as [`Node::open_at`].
+    fn stat_at(&self, _path: &str) -> Option<Stat> {
         None
     }
 

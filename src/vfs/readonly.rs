@@ -6,7 +6,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::{
-    Dirent, Emit, Errno, File, Interest, Name, Node, Open, Ready, Result, Stat, Times, Wait,
+    Dirent, Emit, Errno, File, Filetype, Interest, Name, Node, Open, Ready, Result, Stat, Times,
+    Wait,
 };
 
 /// Any node, read-only: every change below it answers EROFS.
@@ -38,6 +39,18 @@ impl Node for ReadOnly {
 
     fn descend(&self, dirs: &str) -> Option<Arc<dyn Node>> {
         Some(Arc::new(ReadOnly(self.0.descend(dirs)?)))
+    }
+
+    fn open_at(&self, path: &str, how: Open) -> Option<(Box<dyn File>, Filetype)> {
+        if how.write || how.truncate {
+            return None;
+        }
+        let (file, filetype) = self.0.open_at(path, how)?;
+        Some((Box::new(ReadOnlyFile(file)), filetype))
+    }
+
+    fn stat_at(&self, path: &str) -> Option<Stat> {
+        self.0.stat_at(path)
     }
 
     fn create(&self, _name: Name<'_>, _how: Open) -> Result<Box<dyn File>> {

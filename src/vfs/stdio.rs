@@ -59,6 +59,7 @@ mod host {
         fd: OwnedFd,
         filetype: FileType,
         terminal: bool,
+        may_block: bool,
     }
 
     impl Stream {
@@ -67,13 +68,19 @@ mod host {
             let fd = rustix::io::fcntl_dupfd_cloexec(fd, 3).ok()?;
             let stat = rustix::fs::fstat(&fd).ok()?;
             let filetype = FileType::from_raw_mode(stat.st_mode);
-            let terminal = rustix::termios::isatty(&fd);
-            Some(Stream { fd, filetype, terminal })
+            let device = filetype == FileType::CharacterDevice;
+            let terminal = device && !is_memory(&stat) && rustix::termios::isatty(&fd);
+            let may_block = match filetype {
+                FileType::RegularFile | FileType::Directory => false,
+                FileType::CharacterDevice => terminal || !is_memory(&stat),
+                _ => true,
+            };
+            Some(Stream { fd, filetype, terminal, may_block })
         }
 
         /// Whether the kernel could make a reader or writer wait.
         fn may_block(&self) -> bool {
-            self.terminal || !matches!(self.filetype, FileType::RegularFile | FileType::Directory)
+            self.may_block
         }
 
         fn poll(&self, want: Interest) -> Result<Ready> {
@@ -86,6 +93,13 @@ mod host {
             }
             Ok(Ready { nbytes: 0, hangup: found.contains(PollFlags::HUP) })
         }
+    }
+
+    /// Whether it is `/dev/null` or one of its neighbours, which keep nobody waiting.
+    fn is_memory(stat: &rustix::fs::Stat) -> bool {
+        /// The major number of memory devices (devices.txt of the Linux kernel).
+        const MEMORY: u32 = 1;
+        cfg!(target_os = "linux") && rustix::fs::major(stat.st_rdev as _) == MEMORY
     }
 
     impl File for Stream {
@@ -104,16 +118,23 @@ mod host {
             if self.may_block() {
                 self.poll(Interest::READ)?;
             }
-            Ok(rustix::io::readv(&self.fd, bufs)?)
+            match bufs {
+                // Costs the kernel less than a list of one.
+                [buf] => Ok(rustix::io::read(&self.fd, &mut **buf)?),
+                bufs => Ok(rustix::io::readv(&self.fd, bufs)?),
+            }
         }
 
         fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
-            if !self.may_block() {
-                return Ok(rustix::io::writev(&self.fd, bufs)?);
+            if self.may_block() {
+                self.poll(Interest::WRITE)?;
             }
-            self.poll(Interest::WRITE)?;
-            if bufs.iter().map(|buf| buf.len()).sum::<usize>() <= WRITE_MAX {
-                return Ok(rustix::io::writev(&self.fd, bufs)?);
+            let all = || bufs.iter().map(|buf| buf.len()).sum::<usize>();
+            if !self.may_block() || all() <= WRITE_MAX {
+                return match bufs {
+                    [buf] => Ok(rustix::io::write(&self.fd, buf)?),
+                    bufs => Ok(rustix::io::writev(&self.fd, bufs)?),
+                };
             }
             let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
             Ok(rustix::io::write(&self.fd, &first[..first.len().min(WRITE_MAX)])?)

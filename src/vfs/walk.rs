@@ -308,18 +308,22 @@ fn look(dir: &Place, name: Name<'_>) -> Result<Option<(Place, Stat)>> {
     }
 }
 
+/// Whether a path is made of nothing but names, not too many of them, with no mount on the
+/// way: then it can be given to [`Node::open_at`] and [`Node::stat_at`].
+pub fn is_plain(base: &Place, path: &str) -> bool {
+    let mut names = path.split('/');
+    let first = names.next().unwrap_or_default();
+    let mounts = base.here.as_ref().is_some_and(|here| here.below(first).is_some());
+    let plain = |name: &str| Name::new(name).is_some();
+    let shallow = path.bytes().filter(|byte| *byte == b'/').count() < DEPTH_MAX;
+    !mounts && shallow && path.len() < PATH_MAX && plain(first) && names.all(plain)
+}
+
 /// Goes through the directories of a plain path in one call of the backend's, if it can and
 /// no mount lies there. Whatever is unusual about the path is left to the walk.
 fn shortcut<'p>(base: &Place, path: &'p str) -> Option<Entry<'p>> {
     let (dirs, last) = path.rsplit_once('/')?;
-    let first = dirs.split('/').next()?;
-    let plain = dirs.split('/').all(|part| Name::new(part).is_some());
-    let deep = dirs.split('/').count() > DEPTH_MAX;
-    let mounts = base.here.as_ref().is_some_and(|here| here.below(first).is_some());
-    if !plain || deep || mounts {
-        return None;
-    }
-    let name = Name::new(last)?;
+    let name = Name::new(last).filter(|_| is_plain(base, path))?;
     let dir = Place { node: base.node.descend(dirs)?, mount: base.mount, here: None };
     let found = look(&dir, name).ok()?;
     let link = |(_, stat): &(Place, Stat)| stat.filetype == Filetype::SymbolicLink;

@@ -27,6 +27,8 @@ pub struct WasiCtx {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Box<dyn Random>,
     pub(crate) trace: Option<Box<dyn Trace>>,
+    /// Told only of calls that fail, so that those that don't cost nothing more.
+    pub(crate) on_error: Option<Box<dyn Trace>>,
     pub(crate) limits: Limits,
     pub(crate) memory: Option<Memory>,
     pub(crate) frame: Frame,
@@ -97,6 +99,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     random: Box<dyn Random>,
     trace: Option<Box<dyn Trace>>,
+    on_error: Option<Box<dyn Trace>>,
     limits: Limits,
     fds_max: usize,
     mode: Mode,
@@ -115,6 +118,7 @@ impl WasiCtx {
             clock: Arc::new(SystemClock),
             random: default_random(),
             trace: None,
+            on_error: None,
             limits: Limits::default(),
             fds_max: FDS_DEFAULT,
             mode: Mode::InPlace,
@@ -122,10 +126,32 @@ impl WasiCtx {
         }
     }
 
-    /// Closes everything, a file that is still being opened included.
+    /// Closes every file, one that is still being opened included.
     pub(crate) fn close(&mut self) {
-        self.fds = Fds::new(0);
+        self.fds.close_all();
         self.frame = Frame::default();
+    }
+
+    /// The trace of type `T` that was given with [`Builder::trace`] (perhaps in a
+    /// [`Tee`](super::Tee)) or [`Builder::on_error`].
+    pub fn trace<T: Trace>(&self) -> Option<&T> {
+        let given = [&self.trace, &self.on_error];
+        given.into_iter().flatten().find_map(|trace| super::trace::find(&**trace))
+    }
+
+    /// The descriptors that are open, by number: for reports.
+    pub fn descriptors(&self) -> impl Iterator<Item = (usize, &Descriptor)> {
+        self.fds.iter()
+    }
+
+    /// Whether the guest asked for more memory than it can have, and was refused.
+    pub fn memory_refused(&self) -> bool {
+        self.limits.refused
+    }
+
+    /// Whether it wanted more descriptors than it can have, and was refused.
+    pub fn fds_refused(&self) -> bool {
+        self.fds.refused
     }
 
     /// A context of nobody, with nothing in it, that costs nothing to make.
@@ -138,6 +164,7 @@ impl WasiCtx {
             clock: CLOCK.clone(),
             random: default_random(),
             trace: None,
+            on_error: None,
             limits: Limits::default(),
             memory: None,
             frame: Frame::default(),
@@ -251,6 +278,12 @@ impl Builder {
         self
     }
 
+    /// Who is told of each call that fails, and of no other.
+    pub fn on_error(mut self, trace: impl Trace + 'static) -> Builder {
+        self.on_error = Some(Box::new(trace));
+        self
+    }
+
     /// Bytes of memory (tables included) it can have at the most.
     pub fn memory_max(mut self, bytes: usize) -> Builder {
         self.limits.memory_max = bytes;
@@ -300,13 +333,13 @@ impl Builder {
                 base: Rights::DIRECTORY,
                 inheriting: Rights::INHERITING,
                 preopen: Some(preopen.name.clone()),
-                path: (&*preopen.name).into(),
+                path: preopen.name.to_string().into(),
             };
             fds.insert(descriptor).expect("room was made");
         }
         // libc looks for directories from 3 up to the first EBADF, so sockets come last.
         for (name, file) in self.sockets {
-            fds.insert(Descriptor::stream(file, &name)).expect("room was made");
+            fds.insert(Descriptor::stream(file, name)).expect("room was made");
         }
         WasiCtx {
             args: self.args,
@@ -315,6 +348,7 @@ impl Builder {
             clock: self.clock,
             random: self.random,
             trace: self.trace,
+            on_error: self.on_error,
             limits: self.limits,
             memory: None,
             frame: Frame::default(),

@@ -1,9 +1,11 @@
 //! The descriptor table and the one gate to it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::abi::{Fdflags, Rights};
 use crate::Errno;
+use crate::vfs::stdio::Closed;
 use crate::vfs::walk::Place;
 use crate::vfs::{File, Filetype};
 
@@ -27,12 +29,12 @@ pub struct Descriptor {
     /// The name it is preopened under.
     pub preopen: Option<Arc<str>>,
     /// How it was come by, for traces and reports.
-    pub path: Box<str>,
+    pub path: Cow<'static, str>,
 }
 
 impl Descriptor {
     /// A descriptor of a stream: a standard stream or a socket.
-    pub fn stream(mut file: Box<dyn File>, path: &str) -> Descriptor {
+    pub fn stream(mut file: Box<dyn File>, path: impl Into<Cow<'static, str>>) -> Descriptor {
         let filetype = file.stat().map_or(Filetype::Unknown, |stat| stat.filetype);
         Descriptor {
             base: rights_of(filetype, file.is_terminal()).0,
@@ -229,8 +231,22 @@ impl Fds {
         Ok(())
     }
 
-    /// Numbers in use, with what is behind them.
-    #[cfg(test)]
+    /// Lets go of every file, as the end of a process does. What the numbers stood for can
+    /// still be read, for reports.
+    pub fn close_all(&mut self) {
+        for entry in self.open.iter_mut().flatten() {
+            entry.descriptor.file = Box::new(Closed);
+            entry.descriptor.place = None;
+        }
+    }
+
+    /// The descriptor behind a number, to be looked at.
+    pub fn at(&self, fd: u32) -> Option<&Descriptor> {
+        let key = self.key(fd).ok()?;
+        self.open.get(key)?.as_ref().map(|entry| &entry.descriptor)
+    }
+
+    /// Numbers in use, with what is behind them: for reports.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &Descriptor)> {
         let descriptor =
             |key: Key| self.open.get(key).and_then(Option::as_ref).map(|entry| &entry.descriptor);
@@ -252,7 +268,7 @@ mod tests {
         }
     }
 
-    fn descriptor(path: &str) -> Descriptor {
+    fn descriptor(path: &'static str) -> Descriptor {
         Descriptor::stream(Box::new(Nothing), path)
     }
 

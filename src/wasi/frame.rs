@@ -6,6 +6,7 @@
 //! that fill a buffer bit by bit (`random_get`, `sock_recv` with WAITALL) keep how far they
 //! came, and go on behind it.
 
+use std::borrow::Cow;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -60,7 +61,7 @@ pub struct HalfOpen {
     pub(crate) flags: Fdflags,
     pub(crate) base: Rights,
     pub(crate) inheriting: Rights,
-    pub(crate) path: Box<str>,
+    pub(crate) path: Cow<'static, str>,
 }
 
 impl Frame {

@@ -1,12 +1,15 @@
 //! What a guest may take of the host's memory.
 
-use wasmi::ResourceLimiter;
 use wasmi::errors::{MemoryError, TableError};
+use wasmi::{Caller, ResourceLimiter};
 // wasmi gives out the trait, but not the error in its signatures.
 use wasmi_core::LimiterError;
 
 /// Bytes an element of a table costs the host.
 const ELEMENT_BYTES: usize = 16;
+
+/// Bytes moved that cost one unit of fuel.
+const BYTES_PER_FUEL: u64 = 16;
 
 /// Instances, tables and memories of one store; a guest needs one instance.
 const INSTANCES_MAX: usize = 1000;
@@ -88,5 +91,14 @@ impl ResourceLimiter for Limits {
 
     fn memories(&self) -> usize {
         INSTANCES_MAX
+    }
+}
+
+/// Takes fuel for the bytes a call moved.
+#[cold]
+pub(super) fn charge<T>(caller: &mut Caller<'_, T>, moved: u64) {
+    // Without metering there is nothing to charge.
+    if let Ok(fuel) = caller.get_fuel() {
+        let _ = caller.set_fuel(fuel.saturating_sub(moved / BYTES_PER_FUEL));
     }
 }

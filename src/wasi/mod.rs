@@ -34,6 +34,7 @@ pub use clock::SystemRandom;
 pub(crate) use clock::default_random;
 pub use clock::{Clock, ManualClock, Random, SystemClock};
 pub use ctx::{BadString, Builder, FDS_DEFAULT, Mode, Strings, WasiCtx};
+pub use fd::Descriptor;
 use frame::On;
 pub use frame::{ARGS_MAX, Args};
 pub use limits::Limits;
@@ -41,7 +42,8 @@ pub use mem::Mem;
 pub use poll::SUBSCRIPTIONS_MAX;
 pub use resume::{Retried, is_parked, retry};
 pub(crate) use resume::{Suspended, run_again};
-pub use trace::{Outcome, Trace};
+pub(crate) use trace::join;
+pub use trace::{Outcome, Seen, Tee, Trace};
 
 /// The import module all functions are in.
 pub const MODULE: &str = "wasi_snapshot_preview1";
@@ -147,7 +149,15 @@ pub struct Row {
     pub params: &'static [Param],
     /// `false` for `proc_exit`, which has no result.
     pub returns: bool,
-    run: fn(&mut Call<'_>, &Args) -> Sys,
+    run: fn(&mut Call<'_>, &[u64]) -> Sys,
+}
+
+/// A name that is a word of Rust's is written `r#in`.
+const fn plain(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', ..] => name.split_at(2).1,
+        _ => name,
+    }
 }
 
 /// The Rust type a wasm argument of each [`Kind`] comes in.
@@ -171,7 +181,7 @@ macro_rules! syscalls {
         /// Every function of preview1.
         pub static TABLE: &[Row] = &[$(Row {
             name: stringify!($name),
-            params: &[$(Param { name: stringify!($param), kind: Kind::$kind },)*],
+            params: &[$(Param { name: plain(stringify!($param)), kind: Kind::$kind },)*],
             returns: syscalls!(@returns $result),
             run: |call, args| {
                 let mut _args = args.iter();
@@ -294,11 +304,9 @@ syscalls! {
     sock::sock_shutdown(fd: Fd, how: U32) -> errno;
 }
 
-/// Bytes moved by a call before its guest is charged fuel for them, and how many cost one
-/// unit; so that a guest can't get a slice's worth of copying for a handful of calls.
+/// Bytes moved by calls before their guest is charged fuel for them; so that a guest can't
+/// get a slice's worth of copying for a handful of calls.
 const CHARGED_FROM: u64 = 64 << 10;
-const BYTES_PER_FUEL: u64 = 16;
-
 /// The way in: every call of every guest comes through here.
 fn enter<T>(
     mut caller: Caller<'_, T>,
@@ -306,8 +314,6 @@ fn enter<T>(
     row: usize,
     given: &[u64],
 ) -> Result<i32, wasmi::Error> {
-    let mut args = Args::default();
-    args[..given.len()].copy_from_slice(given);
     let cx = get(caller.data_mut());
     let memory = match cx.memory {
         Some(memory) => memory,
@@ -316,16 +322,18 @@ fn enter<T>(
     let (bytes, data) = memory.data_and_store_mut(&mut caller);
     let cx = get(data);
     cx.frame.begin();
-    let stop = match run(row, &args, bytes, cx) {
+    let stop = match run(row, given, bytes, cx) {
         Ok(errno) => {
             if cx.moved >= CHARGED_FROM {
                 let moved = std::mem::take(&mut cx.moved);
-                charge(&mut caller, moved);
+                limits::charge(&mut caller, moved);
             }
             return Ok(errno);
         }
         Err(stop) => stop,
     };
+    let mut args = Args::default();
+    args[..given.len()].copy_from_slice(given);
     match (stop, cx.mode) {
         (Stop::Exit(code), _) => Err(wasmi::Error::i32_exit(code.cast_signed())),
         (stop, Mode::Suspend) => {
@@ -345,26 +353,25 @@ fn enter<T>(
     }
 }
 
-/// Runs a row once, and tells the trace of it.
-fn run(row: usize, args: &Args, bytes: &mut [u8], cx: &mut WasiCtx) -> Result<i32, Stop> {
-    let row = &TABLE[row];
-    let mut call = Call { mem: Mem(bytes), cx };
-    let answer = match (row.run)(&mut call, args) {
-        Ok(()) => Ok(0),
-        Err(Stop::Errno(errno)) => Ok(errno.code()),
-        Err(stop) => Err(stop),
-    };
-    if let Some(mut trace) = call.cx.trace.take() {
-        let outcome = match &answer {
-            Ok(0) => Outcome::Done(None),
-            Ok(code) => Outcome::Done(Errno::from_code(*code)),
-            Err(Stop::Exit(code)) => Outcome::Exit(*code),
-            Err(_) => Outcome::Parked,
-        };
-        trace.call(row, args, &call.mem, outcome);
-        call.cx.trace = Some(trace);
+/// Runs a row once. A guest that nobody watches pays one branch for that somebody could.
+fn run(row: usize, args: &[u64], bytes: &mut [u8], cx: &mut WasiCtx) -> Result<i32, Stop> {
+    if cx.trace.is_some() {
+        return trace::run(row, args, bytes, cx);
     }
-    answer
+    make(&TABLE[row], args, &mut Call { mem: Mem(bytes), cx })
+}
+
+/// Makes a call; the errno it answers. Always inlined: a call of its own cost 31 instructions.
+#[inline(always)]
+fn make(row: &'static Row, args: &[u64], call: &mut Call<'_>) -> Result<i32, Stop> {
+    match (row.run)(call, args) {
+        Ok(()) => Ok(0),
+        Err(Stop::Errno(errno)) => {
+            trace::failed(row, args, call, errno);
+            Ok(errno.code())
+        }
+        Err(stop) => Err(stop),
+    }
 }
 
 /// The guest's memory, looked up by name at its first call only.
@@ -382,13 +389,5 @@ fn find_memory<T>(
             "the module exports no memory named 'memory', which WASI calls need: \
              build it as a WASI command",
         )),
-    }
-}
-
-#[cold]
-fn charge<T>(caller: &mut Caller<'_, T>, moved: u64) {
-    // Without metering there is nothing to charge.
-    if let Ok(fuel) = caller.get_fuel() {
-        let _ = caller.set_fuel(fuel.saturating_sub(moved / BYTES_PER_FUEL));
     }
 }

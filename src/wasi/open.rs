@@ -4,10 +4,11 @@ use super::abi::{Fdflags, Oflags, Rights};
 use super::fd::{Descriptor, rights_of};
 use super::frame::{HalfOpen, On};
 use super::path::lookup_follow;
+use super::trace::join;
 use super::{Call, Stop, Sys};
 use crate::Errno;
 use crate::vfs::namespace::open_directory;
-use crate::vfs::walk::{Follow, Place, Walked, walk};
+use crate::vfs::walk::{Follow, Place, Walked, is_plain, walk};
 use crate::vfs::{Filetype, Interest, Open, Stat};
 
 /// How often a name that comes or goes between looking and opening is looked at again.
@@ -80,7 +81,10 @@ pub(super) fn path_open(
             let number = c.cx.fds.alias(other)?;
             Ok(c.mem.put_u32(opened_fd, number)?)
         }
-        Opened::File(half, place) => finish(c, half, place, opened_fd),
+        Opened::File(mut half, place) => {
+            half.path = join(&c.cx.fds.any(fd)?.path, &half.path).into();
+            finish(c, half, place, opened_fd)
+        }
     }
 }
 
@@ -143,6 +147,13 @@ impl Wish {
     }
 
     fn open(&self, dir: &Place, path: &str) -> Result<Opened, Errno> {
+        let shortcut = !self.excludes() && !self.oflags.has(Oflags::DIRECTORY);
+        if shortcut
+            && is_plain(dir, path)
+            && let Some((file, filetype)) = dir.node.open_at(path, self.how())
+        {
+            return Ok(Opened::File(self.half_open(file, filetype, path), None));
+        }
         // open(2): with O_CREAT|O_EXCL a link at the end is not followed.
         let follow = if self.excludes() { Follow::No } else { self.follow };
         let walked = walk(dir, path, follow)?;
@@ -236,7 +247,7 @@ impl Wish {
             flags: self.fdflags,
             base,
             inheriting: self.inheriting & inheriting,
-            path: path.into(),
+            path: path.to_owned().into(),
         }
     }
 }

@@ -5,7 +5,7 @@ use super::fd::Need;
 use super::file::times;
 use super::{Call, Sys};
 use crate::Errno;
-use crate::vfs::walk::{Entry, Follow, Walked, walk};
+use crate::vfs::walk::{Entry, Follow, Walked, is_plain, walk};
 use crate::vfs::{Filetype, Stat};
 
 impl Call<'_> {
@@ -61,8 +61,13 @@ pub(super) fn path_filestat_get(
 ) -> Sys {
     c.has_rights(fd, Rights::PATH_FILESTAT_GET)?;
     let follow = lookup_follow(flags)?;
-    let walked = c.walk(fd, Rights::PATH_FILESTAT_GET, follow, (path, path_len))?;
-    let (_, stat) = walked.existing()?;
+    let dir = c.cx.fds.dir(fd, Rights::PATH_FILESTAT_GET)?;
+    let path = c.mem.text(path, path_len)?;
+    let found = if is_plain(dir, path) { dir.node.stat_at(path) } else { None };
+    let stat = match found {
+        Some(stat) => stat,
+        None => walk(dir, path, follow)?.existing()?.1,
+    };
     Ok(c.mem.put(buf, abi::filestat(&stat))?)
 }
 

@@ -17,7 +17,7 @@ pub(super) fn sock_accept(c: &mut Call<'_>, fd: u32, flags: u32, result_fd: u32)
     let path = format!("<accepted on {}>", listener.path);
     let answer = listener.file.accept();
     let stream = c.or_park(fd, Interest::READ, answer)?;
-    let mut descriptor = Descriptor::stream(stream, &path);
+    let mut descriptor = Descriptor::stream(stream, path);
     descriptor.flags = flags;
     let number = c.cx.fds.insert(descriptor)?;
     Ok(c.mem.put_u32(result_fd, number)?)

@@ -1,7 +1,9 @@
 //! Being told of each call.
 
-use super::frame::Args;
-use super::{Mem, Row};
+use std::any::Any;
+
+use super::fd::{Descriptor, Fds};
+use super::{Call, Mem, Row, Stop, TABLE, WasiCtx, make};
 use crate::Errno;
 
 /// How a call ended, for a [`Trace`].
@@ -11,24 +13,88 @@ pub enum Outcome {
     Done(Option<Errno>),
     /// It has to wait; the same call comes again.
     Parked,
+    /// It lets others go first; the same call comes again.
+    Yielded,
     /// It ended the guest with this status.
     Exit(u32),
-    /// The host ended the guest.
-    Fault,
 }
 
-/// Sees every call of a guest.
+impl Outcome {
+    /// Whether that was its end.
+    pub fn is_end(self) -> bool {
+        !matches!(self, Outcome::Parked | Outcome::Yielded)
+    }
+}
+
+/// A call as a [`Trace`] sees it: what it is, and what it is about.
+pub struct Seen<'a> {
+    /// Which it is.
+    pub row: &'static Row,
+    /// Its raw arguments, in the order of the row's parameters.
+    pub args: &'a [u64],
+    /// The guest's memory.
+    pub mem: &'a Mem<'a>,
+    fds: &'a Fds,
+}
+
+impl<'a> Seen<'a> {
+    /// What is behind a descriptor number now.
+    pub fn descriptor(&self, fd: u32) -> Option<&'a Descriptor> {
+        self.fds.at(fd)
+    }
+
+    /// The argument with this name of the spec's, if it has such a one.
+    pub fn arg(&self, name: &str) -> Option<u64> {
+        let index = self.row.params.iter().position(|param| param.name == name)?;
+        Some(self.args[index])
+    }
+
+    /// An argument of at most 32 bits.
+    pub fn arg_u32(&self, name: &str) -> Option<u32> {
+        self.arg(name).and_then(|raw| u32::try_from(raw).ok())
+    }
+
+    /// The path argument `path`, as it is, with the descriptor `fd` it starts from: as one
+    /// path from the guest's root if the descriptor is open.
+    pub fn path(&self, fd: &str, path: &str) -> Option<String> {
+        let index = self.row.params.iter().position(|param| param.name == path)?;
+        let text = |at: usize| u32::try_from(self.args[at]).ok();
+        let text = self.mem.bytes(text(index)?, text(index + 1)?).ok()?;
+        let text = String::from_utf8_lossy(text);
+        let dir = self.descriptor(self.arg_u32(fd)?);
+        Some(dir.map_or_else(|| text.to_string(), |dir| join(&dir.path, &text)))
+    }
+}
+
+/// Bytes of a joined path that are kept at the most.
+const JOINED_MAX: usize = 4096;
+
+/// `path`, which was given relative to a directory known as `dir`, in one piece: for people
+/// to read, not to be walked.
+pub(crate) fn join(dir: &str, path: &str) -> String {
+    let path = path.strip_prefix("./").unwrap_or(path);
+    match dir {
+        _ if path == "." || path.is_empty() => dir.to_owned(),
+        "." => path.to_owned(),
+        // A guest can open a directory in itself for ever.
+        _ if dir.len() + path.len() > JOINED_MAX => format!("...{path}"),
+        _ if dir.ends_with('/') => format!("{dir}{path}"),
+        _ => format!("{dir}/{path}"),
+    }
+}
+
+/// Sees the calls of a guest.
 ///
 /// ```
 /// use std::sync::mpsc::{Sender, channel};
-/// use tinyhost::wasi::{Args, Mem, Outcome, Row, Trace};
+/// use tinyhost::wasi::{Outcome, Seen, Trace};
 /// use tinyhost::{Guest, Program, WasiCtx};
 ///
 /// struct Names(Sender<&'static str>);
 ///
 /// impl Trace for Names {
-///     fn call(&mut self, row: &'static Row, _: &Args, _: &Mem<'_>, _: Outcome) {
-///         let _ = self.0.send(row.name);
+///     fn call(&mut self, call: &Seen<'_>, _: Outcome) {
+///         let _ = self.0.send(call.row.name);
 ///     }
 /// }
 ///
@@ -40,8 +106,86 @@ pub enum Outcome {
 /// # Ok(())
 /// # }
 /// ```
-pub trait Trace: Send {
-    /// A call has been made: its row, raw arguments, the guest's memory after it and how
-    /// it ended.
-    fn call(&mut self, row: &'static Row, args: &Args, mem: &Mem<'_>, outcome: Outcome);
+pub trait Trace: Any + Send {
+    /// A call is about to be made, or, if it was parked, to be made again.
+    fn begin(&mut self, call: &Seen<'_>) {
+        let _ = call;
+    }
+
+    /// It has been made, with this outcome; if it was parked or gave way, it comes again.
+    fn call(&mut self, call: &Seen<'_>, outcome: Outcome);
+}
+
+/// Several that see the same calls, each before the next.
+#[derive(Default)]
+pub struct Tee(pub Vec<Box<dyn Trace>>);
+
+impl Trace for Tee {
+    fn begin(&mut self, call: &Seen<'_>) {
+        self.0.iter_mut().for_each(|each| each.begin(call));
+    }
+
+    fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
+        self.0.iter_mut().for_each(|each| each.call(call, outcome));
+    }
+}
+
+/// The one of type `T` among those that see the calls.
+pub(crate) fn find<T: Trace>(trace: &dyn Trace) -> Option<&T> {
+    let any: &dyn Any = trace;
+    match any.downcast_ref::<Tee>() {
+        Some(tee) => tee.0.iter().find_map(|each| find(&**each)),
+        None => any.downcast_ref(),
+    }
+}
+
+/// Makes a call that is seen.
+#[cold]
+#[inline(never)]
+pub(super) fn run(
+    row: usize,
+    args: &[u64],
+    bytes: &mut [u8],
+    cx: &mut WasiCtx,
+) -> Result<i32, Stop> {
+    let row = &TABLE[row];
+    let mut call = Call { mem: Mem(bytes), cx };
+    if let WasiCtx { trace: Some(trace), fds, .. } = &mut *call.cx {
+        trace.begin(&Seen { row, args, mem: &call.mem, fds });
+    }
+    let answer = make(row, args, &mut call);
+    let outcome = match &answer {
+        Ok(code) => Outcome::Done(Errno::from_code(*code).filter(|_| *code != 0)),
+        Err(Stop::Exit(code)) => Outcome::Exit(*code),
+        Err(Stop::Yield) => Outcome::Yielded,
+        Err(_) => Outcome::Parked,
+    };
+    if let WasiCtx { trace: Some(trace), fds, .. } = &mut *call.cx {
+        trace.call(&Seen { row, args, mem: &call.mem, fds }, outcome);
+    }
+    answer
+}
+
+/// Tells of a call that failed whoever wants to know of nothing else.
+#[cold]
+#[inline(never)]
+pub(super) fn failed(row: &'static Row, args: &[u64], call: &mut Call<'_>, errno: Errno) {
+    if let WasiCtx { on_error: Some(trace), fds, .. } = &mut *call.cx {
+        let seen = Seen { row, args, mem: &call.mem, fds };
+        trace.call(&seen, Outcome::Done(Some(errno)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn joined_paths_read_as_one() {
+        assert_eq!(join("/", "a/b"), "/a/b");
+        assert_eq!(join("/data", "./a"), "/data/a");
+        assert_eq!(join("/data", "."), "/data");
+        assert_eq!(join(".", "a"), "a");
+        assert!(join(&"x/".repeat(3000), "end").len() < 10);
+    }
 }

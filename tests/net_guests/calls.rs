@@ -5,8 +5,8 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use super::program::start;
 use crate::net_util::LIMIT;
-use crate::net_util::program::start;
 
 const TOLD: &str = "\
 send: 5
@@ -64,7 +64,7 @@ fn on_a_dialled_stream() {
 #[test]
 fn on_an_accepted_stream() {
     let name = "/dev/accept/127.0.0.1:0";
-    let mut guest = start(&["--net-listen", "127.0.0.1:0", "sockcalls.wasm", name]);
+    let guest = start(&["--net-listen", "127.0.0.1:0", "sockcalls.wasm", name]);
     peer(TcpStream::connect(guest.listening()).unwrap());
     let told = guest.end().well();
     // We may have been there before the first open asked.
@@ -81,7 +81,7 @@ fn an_accept_that_would_wait_is_eagain_with_nonblock() {
 
 #[test]
 fn on_a_stream_of_a_preopened_listener() {
-    let mut guest = start(&["--listen", "127.0.0.1:0", "sockcalls.wasm", "-"]);
+    let guest = start(&["--listen", "127.0.0.1:0", "sockcalls.wasm", "-"]);
     peer(TcpStream::connect(guest.listening()).unwrap());
     assert_eq!(guest.end().well(), format!("recv on a listener: Socket not connected\n{TOLD}"));
 }

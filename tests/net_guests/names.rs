@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::net::TcpListener;
 
-use crate::net_util::program::run;
+use super::program::run;
 
 #[test]
 fn a_rule_that_does_not_parse_stops_the_start() {

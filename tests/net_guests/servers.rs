@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
+use super::program::{run, start};
 use crate::net_util::LIMIT;
-use crate::net_util::program::{run, start};
 
 const ACCEPT: &str = "/dev/accept/127.0.0.1:0";
 const BY_NAME: [&str; 2] = ["--net-listen", "127.0.0.1:0"];
@@ -19,7 +19,7 @@ fn client(at: SocketAddr) -> TcpStream {
 /// Runs an echo server; three clients come at once, and are answered whatever the order
 /// they are served in.
 fn echoes(words: &[&str]) -> String {
-    let mut server = start(words);
+    let server = start(words);
     let at = server.listening();
     let mut clients = [client(at), client(at), client(at)];
     for (number, client) in clients.iter_mut().enumerate() {
@@ -61,7 +61,7 @@ fn servers_accept_on_a_preopened_socket() {
 
 #[test]
 fn a_go_server_on_listen_has_a_goroutine_a_client() {
-    let mut server = start(&[&PREOPENED[..], &["gonet.wasm", "listen", "20"]].concat());
+    let server = start(&[&PREOPENED[..], &["gonet.wasm", "listen", "20"]].concat());
     let at = server.listening();
     let mut clients: Vec<_> = (0..20).map(|_| client(at)).collect();
     talk_to_all(&mut clients);
@@ -87,7 +87,7 @@ fn talk_to_all(clients: &mut [TcpStream]) {
 #[test]
 fn one_guest_serves_a_hundred_clients_at_once() {
     for words in [[BY_NAME, ["pollserver.wasm", ACCEPT]], [PREOPENED, ["pollserver.wasm", "-"]]] {
-        let mut server = start(&[&words.concat()[..], &["100"]].concat());
+        let server = start(&[&words.concat()[..], &["100"]].concat());
         let at = server.listening();
         let mut clients: Vec<_> = (0..100).map(|_| client(at)).collect();
         talk_to_all(&mut clients);

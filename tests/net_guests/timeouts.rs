@@ -1,10 +1,12 @@
 //! A guest that waits for the network ends when its time is up, and hangs up.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use crate::net_util::program::{Running, Scratch, start, start_reading};
+use super::program::{Running, start, start_reading};
 use crate::net_util::{LIMIT, full_backlog};
+use crate::util::TempDir;
 
 const TIME: [&str; 2] = ["--timeout", "400ms"];
 
@@ -44,7 +46,7 @@ fn in_accept() {
         &["--net-listen", "127.0.0.1:0", "acceptecho.wasm", "/dev/accept/127.0.0.1:0", "1"][..],
         &["--listen", "127.0.0.1:0", "clistenecho.wasm", "1"],
     ] {
-        let mut guest = guest(words);
+        let guest = guest(words);
         let at = guest.listening();
         timed_out(guest);
         assert!(TcpStream::connect(at).is_err(), "{words:?}: somebody still listens");
@@ -64,13 +66,13 @@ fn in_read() {
 #[test]
 fn in_write() {
     const SIZE: usize = 32 << 20;
-    let folder = Scratch::new("write");
-    folder.file("much", vec![b'x'; SIZE]);
+    let folder = TempDir::new();
+    let much = File::open(folder.file("much", &vec![b'x'; SIZE])).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap().to_string();
     let name = format!("/dev/{at}");
     let words = ["--timeout", "2s", "--net", &at, "dial.wasm", &name];
-    let guest = start_reading(&words, folder.open("much"));
+    let guest = start_reading(&words, much);
     let stream = listener.accept().unwrap().0;
     timed_out(guest);
     let sent = until_hangup(stream);
@@ -83,7 +85,7 @@ fn in_poll() {
         ["--net-listen", "127.0.0.1:0", "pollserver.wasm", "/dev/accept/127.0.0.1:0", "2"],
         ["--listen", "127.0.0.1:0", "pollserver.wasm", "-", "2"],
     ] {
-        let mut guest = guest(&words);
+        let guest = guest(&words);
         let mut stream = TcpStream::connect(guest.listening()).unwrap();
         stream.write_all(b"hello").unwrap();
         assert_eq!(until_hangup(stream), 5, "the echo, then the end");

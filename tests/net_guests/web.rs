@@ -8,28 +8,29 @@ use std::sync::mpsc::channel;
 use std::thread;
 
 use crate::net_util::LIMIT;
-use crate::net_util::program::Scratch;
+use crate::util::TempDir;
 
 /// A running server of [`body`] at `/data.txt`, on a port and on a Unix socket.
 pub struct Web {
     pub at: SocketAddr,
     pub socket: String,
-    _folder: Scratch,
+    _folder: TempDir,
     nginx: Option<Child>,
 }
 
-/// More than a socket's buffers take at once would be better told by its end than its size.
+/// Some 500 kB: more than one read gives.
 pub fn body() -> String {
     (0..40_000).map(|number| format!("line {number}\n")).collect()
 }
 
 impl Web {
-    pub fn start(name: &str) -> Web {
-        let folder = Scratch::new(name);
-        folder.file("data.txt", body());
-        let socket = folder.path("web.sock");
+    pub fn start() -> Web {
+        let folder = TempDir::new();
+        folder.file("data.txt", body().as_bytes());
+        let socket = folder.path().join("web.sock").display().to_string();
         // Somebody else may take the port between our looking and nginx's binding.
         for _ in 0..8 {
+            let _ = std::fs::remove_file(&socket); // of an nginx that failed
             let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
             match nginx(&folder, at) {
                 Started::Running(child) => {
@@ -66,8 +67,8 @@ enum Started {
     Missing,
 }
 
-fn nginx(folder: &Scratch, at: SocketAddr) -> Started {
-    let dir = folder.path("");
+fn nginx(folder: &TempDir, at: SocketAddr) -> Started {
+    let dir = folder.path().to_str().unwrap();
     let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {dir}/{kind};\n"))
         .concat();
@@ -77,11 +78,11 @@ fn nginx(folder: &Scratch, at: SocketAddr) -> Started {
          http {{ access_log off; {temp}\n\
          server {{ listen {at}; listen unix:{dir}/web.sock; root {dir}; }} }}\n"
     );
-    let config = folder.file("nginx.conf", config);
+    let config = folder.file("nginx.conf", config.as_bytes());
     let sbin = "/usr/sbin/nginx";
     let program = if std::path::Path::new(sbin).exists() { sbin } else { "nginx" };
     let mut command = Command::new(program);
-    command.args(["-p", &dir, "-e", "stderr", "-c", &config]);
+    command.args(["-p", dir, "-e", "stderr", "-c", &config]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let Ok(mut child) = command.spawn() else { return Started::Missing };
 

@@ -2,9 +2,6 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of it")]
 
-#[cfg(feature = "cli")]
-pub mod program;
-
 use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};

@@ -49,6 +49,10 @@ impl File for HostFile {
     }
 
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], offset: u64) -> Result<usize> {
+        if let (true, [buf]) = (self.has_offsets(), &mut *bufs) {
+            // One buffer, as is usual, costs the kernel less without a list around it.
+            return Ok(retry_on_intr(|| rustix::io::pread(&self.fd, &mut **buf, offset))?);
+        }
         if self.has_offsets() {
             return Ok(retry_on_intr(|| rustix::io::preadv(&self.fd, bufs, offset))?);
         }
@@ -61,6 +65,9 @@ impl File for HostFile {
     }
 
     fn write(&mut self, bufs: &[IoSlice<'_>], offset: u64) -> Result<usize> {
+        if let (true, [buf]) = (self.has_offsets(), bufs) {
+            return Ok(retry_on_intr(|| rustix::io::pwrite(&self.fd, buf, offset))?);
+        }
         if self.has_offsets() {
             return Ok(retry_on_intr(|| rustix::io::pwritev(&self.fd, bufs, offset))?);
         }
@@ -136,7 +143,7 @@ impl File for HostFile {
     }
 
     fn is_terminal(&self) -> bool {
-        self.fd.is_terminal()
+        self.kind == FileType::CharacterDevice && self.fd.is_terminal()
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::io::{Errno as Os, retry_on_intr};
 use super::super::{Errno, File, Filetype, Name, Node, Open, Result, Stat, Times};
 use super::directory::Directory;
 use super::file::HostFile;
-use super::{WALK, stat, timestamps};
+use super::{WALK, filetype, stat, timestamps};
 
 /// Added to every open of what may not be a directory: never wait for the other end of a
 /// FIFO, never become a terminal's session, never follow a link.
@@ -83,11 +83,13 @@ impl HostNode {
         to.directory()
     }
 
-    fn leap(&self, dirs: &str) -> Option<OwnedFd> {
+    /// Opens what is at a path of names, if no link is on the way.
+    fn leap(&self, path: &str, flags: OFlags) -> Option<OwnedFd> {
         if !self.mount.shortcut.load(Ordering::Relaxed) {
             return None;
         }
-        match open_beneath(self.directory().ok()?, dirs) {
+        let dir = self.directory().ok()?;
+        match retry_on_intr(|| open_beneath(dir, path, flags)) {
             Ok(fd) => Some(fd),
             // EPERM is what filters of system calls answer to one they do not know.
             Err(Os::NOSYS | Os::PERM) => {
@@ -114,8 +116,7 @@ impl Node for HostNode {
             }
             return Ok(Box::new(Directory::new(self.directory()?.clone())));
         }
-        let truncate = if how.truncate { OFlags::TRUNC } else { OFlags::empty() };
-        let flags = access(how) | truncate | OPEN;
+        let flags = flags(how);
         let open = || rustix::fs::openat(&self.parent, &*self.name, flags, Mode::empty());
         let fd = match retry_on_intr(open) {
             // How systems other than Linux say that a socket in a directory can't be opened.
@@ -155,7 +156,21 @@ impl Node for HostNode {
     }
 
     fn descend(&self, dirs: &str) -> Option<Arc<dyn Node>> {
-        Some(Arc::new(HostNode::held(self.mount.clone(), self.leap(dirs)?)))
+        Some(Arc::new(HostNode::held(self.mount.clone(), self.leap(dirs, WALK)?)))
+    }
+
+    fn open_at(&self, path: &str, how: Open) -> Option<(Box<dyn File>, Filetype)> {
+        let fd = self.leap(path, flags(how))?;
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd).ok()?.st_mode);
+        let file = (kind != FileType::Directory).then(|| HostFile::new(fd, kind))?;
+        Some((Box::new(file), filetype(kind)))
+    }
+
+    fn stat_at(&self, path: &str) -> Option<Stat> {
+        // A link at the end is opened itself, as O_PATH and O_NOFOLLOW come together.
+        let fd = self.leap(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
+        let seen = stat(&rustix::fs::fstat(&fd).ok()?);
+        (seen.filetype != Filetype::SymbolicLink).then_some(seen)
     }
 
     fn create(&self, name: Name<'_>, how: Open) -> Result<Box<dyn File>> {
@@ -200,16 +215,22 @@ impl Node for HostNode {
     }
 }
 
-/// Opens the directory at `dirs` below `from`, if there is no link on the way.
+/// How to open what is there and may not be a directory.
+fn flags(how: Open) -> OFlags {
+    let truncate = if how.truncate { OFlags::TRUNC } else { OFlags::empty() };
+    access(how) | truncate | OPEN
+}
+
+/// Opens what is at `path` below `from`, if there is no link on the way.
 #[cfg(target_os = "linux")]
-fn open_beneath(from: &OwnedFd, dirs: &str) -> rustix::io::Result<OwnedFd> {
+fn open_beneath(from: &OwnedFd, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     use rustix::fs::ResolveFlags;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(from, dirs, WALK, Mode::empty(), resolve)
+    rustix::fs::openat2(from, path, flags, Mode::empty(), resolve)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_beneath(_from: &OwnedFd, _dirs: &str) -> rustix::io::Result<OwnedFd> {
+fn open_beneath(_from: &OwnedFd, _path: &str, _flags: OFlags) -> rustix::io::Result<OwnedFd> {
     Err(Os::NOSYS)
 }
 

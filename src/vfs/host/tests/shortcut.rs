@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, symlink};
 
 use super::*;
-use crate::vfs::walk::{Follow, Walked, walk};
+use crate::vfs::walk::{Follow, Walked, is_plain, walk};
 use crate::vfs::{Filetype, Stat};
 
 const NAMES: [&str; 5] = ["a", "b", "c", "é", "..."];
@@ -73,9 +73,30 @@ fn bases(node: &Arc<dyn Node>) -> Vec<Place> {
     [root.clone()].into_iter().chain(below).collect()
 }
 
+/// Opening and asking in one call: what the walk finds at the same path, or nothing at all.
+/// How often there was something.
+fn at_once(quick: &Place, slow: &Place, path: &str) -> usize {
+    if !is_plain(quick, path) {
+        return 0;
+    }
+    let brief = |stat: Stat| (stat.dev, stat.ino, stat.filetype, stat.size, stat.nlink);
+    let walked = walk(slow, path, Follow::No).and_then(Walked::existing).map(|(_, stat)| stat);
+    let seen = quick.node.stat_at(path);
+    if let Some(seen) = seen {
+        assert_eq!(Ok(brief(seen)), walked.map(brief), "{path:?}");
+    }
+    let opened = quick.node.open_at(path, READ);
+    let opens = usize::from(opened.is_some());
+    if let Some((mut file, filetype)) = opened {
+        assert_eq!(Ok(brief(file.stat().unwrap())), walked.map(brief), "{path:?}");
+        assert_eq!(filetype, Filetype::RegularFile, "{path:?}");
+    }
+    usize::from(seen.is_some()) + opens
+}
+
 #[test]
 fn the_shortcut_is_the_walk() {
-    let (mut found, mut leaps) = (0, 0);
+    let (mut found, mut leaps, mut at) = (0, 0, 0);
     for seed in 1..=8 {
         let mut random = Random(seed * 0x09e3_779b_97f4_a7c1);
         let scratch = Scratch::with(&["tree"]);
@@ -97,10 +118,12 @@ fn the_shortcut_is_the_walk() {
             assert!(arrived.iter().all(|ino| within.contains(ino)), "{path:?} is outside");
             found += usize::from(arrived.len() > 1);
             assert!(slow.node.descend(&path).is_none());
+            at += at_once(quick, slow, &path);
             leaps += usize::from(quick.node.descend(&path).is_some());
         }
     }
     assert!(found > 500, "only {found} paths led anywhere");
+    assert!(at > 500 || !kernel_has_it(), "only {at} were opened or asked at once");
     assert!(leaps > 500 || !kernel_has_it(), "the shortcut was taken only {leaps} times");
 }
 
@@ -115,6 +138,10 @@ fn the_shortcut_never_leaves() {
     let tree = open(&scratch.path("tree")).unwrap();
     for path in ["..", "../outside", "a/../..", "/", "/tmp", "up", "up/a", "in", "a/../in"] {
         assert!(tree.descend(path).is_none(), "{path}");
+        assert!(tree.open_at(path, READ).is_none(), "{path}");
+    }
+    for path in ["..", "../outside", "../outside/a", "/", "/tmp", "up", "up/a", "in", "a/../in"] {
+        assert!(tree.stat_at(path).is_none(), "{path}");
     }
     assert_eq!(tree.descend("a").is_some(), kernel_has_it());
 }

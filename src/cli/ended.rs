@@ -1,0 +1,131 @@
+//! What `run` says of a guest at its end: why, what may have been wrong, and what was asked
+//! to be told.
+
+use std::time::Duration;
+
+use tinyhost::sched::End;
+use tinyhost::trace::{Hints, Learn, Mounted, Stats, outside};
+use tinyhost::{Cause, Guest};
+
+use super::mounts::Mount;
+use super::observe::{self, Crashes};
+use super::run::Plan;
+use super::{Failure, Outcome, plain, policy, status, style};
+
+/// A guest that has come to its end.
+pub struct Ended<'a> {
+    pub plan: &'a Plan,
+    pub end: &'a End,
+    pub guest: &'a Guest,
+    /// Since it was made.
+    pub elapsed: Duration,
+}
+
+impl Ended<'_> {
+    /// Tells all there is to be told of it; the exit status.
+    ///
+    /// # Errors
+    ///
+    /// If the host ended it, or what was to be written could not be.
+    pub fn told(&self, crashes: Option<&Crashes>) -> Outcome<u8> {
+        let mut outcome = self.outcome();
+        if let (Err(failure), Some(crashes)) = (&mut outcome, crashes) {
+            let path = crashes.report(&failure.text, self.elapsed, self.guest);
+            failure.text.extend(path.map(|path| format!("\n  report: {path}")));
+        }
+        if !self.plan.quiet && !matches!(self.end, End::Exited(0)) {
+            self.hint();
+        }
+        if self.plan.stats {
+            self.sums();
+        }
+        if let Some(path) = &self.plan.learn {
+            let cx = self.guest.context();
+            let used = cx.trace::<Learn>().map(Learn::used).cloned().unwrap_or_default();
+            let least = policy::least(&self.plan.allowed, &self.plan.mounts, &used);
+            std::fs::write(path, least.text(&self.plan.program, &used))
+                .map_err(|error| observe::unwritten(path, &error))?;
+        }
+        outcome
+    }
+
+    /// What may have been wrong with how it was run, if it failed by itself.
+    fn hint(&self) {
+        let End::Exited(_) = self.end else { return };
+        let mounts: Vec<Mounted> = self.plan.mounts.iter().map(Mount::told).collect();
+        let cx = self.guest.context();
+        let limit = || {
+            let refused =
+                |what, option| format!("it was refused more {what}: allow more with {option}");
+            match (cx.memory_refused(), cx.fds_refused()) {
+                (true, _) => Some(refused("memory", "--memory SIZE")),
+                (_, true) => Some(refused("open files", "--max-fds COUNT")),
+                _ => None,
+            }
+        };
+        let missing = || cx.trace::<Hints>().and_then(Hints::missing);
+        let hint = limit()
+            .or_else(|| outside(&mounts, &self.plan.args))
+            .or_else(missing)
+            .or_else(closed_stdin);
+        if let Some(hint) = hint {
+            log::warn!("hint: {hint}");
+        }
+    }
+
+    fn sums(&self) {
+        let (guest, cx) = (self.guest, self.guest.context());
+        let (wall, fuel, peak) = (self.elapsed.as_secs_f64(), guest.fuel_used(), cx.memory_peak());
+        let name = style::stderr().bold(&format!("stats of {}", self.plan.program));
+        let sums = cx.trace::<Stats>().map_or_else(String::new, Stats::to_string);
+        eprint!(
+            "tinyhost: {name}\n  wall {wall:.6} s, fuel {fuel}, memory {peak} bytes at its peak\n{sums}"
+        );
+    }
+
+    fn outcome(&self) -> Outcome<u8> {
+        let (plan, name) = (self.plan, &self.plan.program);
+        let failure =
+            |status, text: String| Err(Failure { status, text: format!("{name}: {text}") });
+        match self.end {
+            // What a shell sees of a status is its lowest byte.
+            End::Exited(code) => Ok(u8::try_from(code & 0xff).unwrap_or(1)),
+            End::TimedOut => {
+                let time = "its time was up (allow more with --timeout TIME)";
+                failure(status::TIMEOUT, time.to_owned())
+            }
+            End::Failed(error) => {
+                let why = format!("the host can't wait for it: {}", plain(error));
+                failure(status::NOT_STARTED, why)
+            }
+            End::Trapped(trap) => match trap.cause {
+                Cause::Memory if plan.limits.memory.is_some() => {
+                    failure(status::LIMIT, format!("{trap} (allow more with --memory SIZE)"))
+                }
+                Cause::Memory => failure(status::LIMIT, trap.to_string()),
+                Cause::Fuel => {
+                    failure(status::LIMIT, format!("{trap} (allow more with --fuel COUNT)"))
+                }
+                Cause::Wasm if trap.text.contains("stack") => {
+                    failure(status::TRAP, format!("trap: {trap} (allow more with --stack SIZE)"))
+                }
+                Cause::Wasm => failure(status::TRAP, format!("trap: {trap}")),
+                // A start section that does what only `_start` can: nothing was started.
+                Cause::Host => failure(status::NOT_STARTED, trap.to_string()),
+            },
+        }
+    }
+}
+
+/// Rust's runtime opens `/dev/null` for reading and writing in place of a standard input
+/// that is closed; nobody else opens it so.
+fn closed_stdin() -> Option<String> {
+    let stdin = std::io::stdin();
+    let null = rustix::fs::stat("/dev/null").ok()?.st_rdev;
+    let both_ways = rustix::fs::fcntl_getfl(&stdin).ok()?.contains(rustix::fs::OFlags::RDWR);
+    (both_ways && rustix::fs::fstat(&stdin).ok()?.st_rdev == null).then(|| {
+        "standard input is closed, so the guest finds it at its end: give it one, as in \
+         < FILE or echo TEXT | tinyhost run ..."
+            .to_owned()
+    })
+}

@@ -1,0 +1,114 @@
+//! The commands and options there are, from their definitions in [`args`](super::args).
+
+use argh::{ArgsInfo, FlagInfo, FlagInfoKind, SubCommandInfo};
+
+use super::args::Args;
+
+/// A command.
+pub struct Command {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub flags: Vec<Flag>,
+    pub examples: &'static [&'static str],
+    pub notes: &'static [&'static str],
+    /// What follows the options, as in its usage.
+    pub operands: &'static str,
+}
+
+/// An option.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Flag {
+    /// With the dashes.
+    pub name: &'static str,
+    /// Which group of the help it is in.
+    pub group: &'static str,
+    pub about: &'static str,
+    pub value: Takes,
+}
+
+/// Whether an option takes a value; with what it is called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Takes {
+    Nothing,
+    Value(&'static str),
+    /// Only as `--name=value`.
+    Optional(&'static str),
+}
+
+impl Flag {
+    /// `--name VALUE`, as in a help text.
+    pub fn usage(&self) -> String {
+        match self.value {
+            Takes::Nothing => self.name.to_owned(),
+            Takes::Value(value) => format!("{} {}", self.name, value.to_uppercase()),
+            Takes::Optional(value) => format!("{}[={}]", self.name, value.to_uppercase()),
+        }
+    }
+}
+
+/// All commands.
+pub fn commands() -> Vec<Command> {
+    Args::get_args_info().commands.into_iter().map(command).collect()
+}
+
+/// One of them.
+pub fn find(name: &str) -> Option<Command> {
+    commands().into_iter().find(|command| command.name == name)
+}
+
+fn command(info: SubCommandInfo) -> Command {
+    let about = info.command;
+    // argh's own --help is among them.
+    let flags = about.flags.iter().filter(|flag| flag.long != "--help").map(flag).collect();
+    let operands = match info.name {
+        "run" => "PROGRAM [ARGS...]",
+        "serve" => "[PROGRAM [ARGS...]]",
+        "completions" => "SHELL",
+        _ => "",
+    };
+    Command {
+        name: info.name,
+        about: about.description,
+        flags,
+        examples: about.examples,
+        notes: about.notes,
+        operands,
+    }
+}
+
+fn flag(info: &FlagInfo<'static>) -> Flag {
+    let (group, about) = info.description.split_once('|').unwrap_or(("", info.description));
+    let value = match info.kind {
+        FlagInfoKind::Switch => Takes::Nothing,
+        FlagInfoKind::Option { arg_name } => match arg_name.strip_prefix('[') {
+            Some(name) => Takes::Optional(name.trim_end_matches(']')),
+            None => Takes::Value(arg_name),
+        },
+    };
+    Flag { name: info.long, group: group.trim(), about: about.trim(), value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_is_in_a_group_and_told_in_a_line() {
+        for command in commands() {
+            for flag in &command.flags {
+                assert!(!flag.group.is_empty(), "{}", flag.name);
+                assert!(flag.about.len() <= 58, "{}: {}", flag.name, flag.about.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_run_and_serve_have_in_common_is_told_alike() {
+        let (run, serve) = (find("run").unwrap(), find("serve").unwrap());
+        let common = |flag: &&Flag| flag.group != "limits";
+        for flag in serve.flags.iter().filter(common) {
+            let other = run.flags.iter().find(|other| other.name == flag.name);
+            assert!(other.is_none_or(|other| other == flag), "{}", flag.name);
+        }
+    }
+}

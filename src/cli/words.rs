@@ -1,0 +1,146 @@
+//! Words as people type them, made into those argh takes: `--name=value`, values that may
+//! be left out, and words of other hosts' command lines, which are answered with ours.
+
+use super::table::{self, Command, Flag, Takes};
+use super::{Failure, Outcome, help, suggest};
+
+/// What was asked.
+pub enum Asked {
+    /// A command, in words for argh.
+    Command(Vec<String>),
+    /// A text.
+    Answer(String),
+}
+
+/// Understands what was typed.
+///
+/// # Errors
+///
+/// For a command or option that is not there, or lacks its value.
+pub fn understand(typed: &[String], width: usize) -> Outcome<Asked> {
+    let Some((first, rest)) = typed.split_first() else {
+        return Err(Failure::usage(format!("no command given\n{}", help::usage())));
+    };
+    match first.as_str() {
+        "--version" | "-V" | "version" => return Ok(Asked::Answer(help::version())),
+        "--help" | "-h" | "help" => {
+            let about = rest.first().filter(|_| first == "help");
+            return match about {
+                None => Ok(Asked::Answer(help::overview())),
+                Some(name) => Ok(Asked::Answer(help::page(&command(name)?, width))),
+            };
+        }
+        _ => {}
+    }
+    let command = command(first)?;
+    let (mut words, mut rest) = (vec![first.clone()], rest.iter());
+    while let Some(word) = rest.next() {
+        if word == "--help" || word == "-h" {
+            return Ok(Asked::Answer(help::page(&command, width)));
+        }
+        if word == "--" || !word.starts_with('-') || word == "-" {
+            words.push("--".to_owned());
+            words.extend((word != "--").then(|| word.clone()));
+            break;
+        }
+        option(&command, word, &mut rest, &mut words)?;
+    }
+    // From the program on, all is the program's.
+    words.extend(rest.cloned());
+    Ok(Asked::Command(words))
+}
+
+fn command(name: &str) -> Outcome<Command> {
+    if let Some(command) = table::find(name) {
+        return Ok(command);
+    }
+    let names: Vec<_> = table::commands().iter().map(|command| command.name).collect();
+    let file = name.contains(['.', '/']) || std::path::Path::new(name).is_file();
+    let what = if file {
+        format!("'{name}' is no command: to run a program, write tinyhost run {name}")
+    } else {
+        let near = suggest::near(name, names.iter().copied());
+        let near = near.map_or_else(String::new, |near| format!(": did you mean '{near}'?"));
+        format!("'{name}' is no command{near}")
+    };
+    Err(Failure::usage(format!("{what}\n{}", help::usage())))
+}
+
+fn option<'w>(
+    command: &Command,
+    word: &str,
+    rest: &mut impl Iterator<Item = &'w String>,
+    words: &mut Vec<String>,
+) -> Outcome<()> {
+    let (name, value) = match word.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (word, None),
+    };
+    let Some(flag) = command.flags.iter().find(|flag| flag.name == name) else {
+        return Err(unknown(command, word, name, value.or_else(|| rest.next().map(|w| &**w))));
+    };
+    words.push(name.to_owned());
+    match (flag.value, value) {
+        (Takes::Nothing, None) => {}
+        (Takes::Nothing, Some(_)) => {
+            return Err(Failure::usage(format!("{name} takes no value: write {name}")));
+        }
+        (Takes::Optional(_), value) => words.push(value.unwrap_or_default().to_owned()),
+        (Takes::Value(_), Some(value)) => words.push(value.to_owned()),
+        (Takes::Value(_), None) => match rest.next() {
+            Some(value) => words.push(value.clone()),
+            None => return Err(Failure::usage(lacks_value(flag))),
+        },
+    }
+    Ok(())
+}
+
+fn lacks_value(flag: &Flag) -> String {
+    format!("{} needs a value: write {} ({})", flag.name, flag.usage(), flag.about)
+}
+
+fn unknown(command: &Command, word: &str, name: &str, value: Option<&str>) -> Failure {
+    if let Some(text) = elsewhere(name, value.unwrap_or_default()) {
+        return Failure::usage(text);
+    }
+    let near = suggest::near(name, command.flags.iter().map(|flag| flag.name));
+    let command = command.name;
+    Failure::usage(match near {
+        Some(near) => format!("'{command}' has no option {name}: did you mean {near}?"),
+        None => format!("'{command}' has no option {word}: tinyhost {command} --help lists them"),
+    })
+}
+
+/// Options of wasmtime, wazero, iwasm, wasmer and docker that people have in their fingers,
+/// with what they are here.
+fn elsewhere(name: &str, value: &str) -> Option<String> {
+    let name = format!("--{}", name.trim_start_matches('-'));
+    let pair = |separator: &str| value.split_once(separator).unwrap_or((value, value));
+    let (whose, ours) = match name.as_str() {
+        "--mount" | "--volume" | "--v" => {
+            let (value, read_only) = match value.strip_suffix(":ro") {
+                Some(rest) => (rest, "::ro"),
+                None => (value, ""),
+            };
+            let (host, guest) = value.split_once(':').unwrap_or((value, "/"));
+            let whose = if name == "--mount" { "wazero's" } else { "another program's" };
+            (whose, format!("--dir {host}::{guest}{read_only}"))
+        }
+        "--map-dir" => {
+            let (guest, host) = pair("::");
+            ("iwasm's", format!("--dir {host}::{guest}"))
+        }
+        "--mapdir" => {
+            let (guest, host) = if value.contains("::") { pair("::") } else { pair(":") };
+            ("wasmtime's and wasmer's", format!("--dir {host}::{guest}"))
+        }
+        "--addr-pool" => ("iwasm's", format!("--net {value}:*")),
+        "--tcplisten" => ("wasmtime's", format!("--listen {value}")),
+        "--invoke" => return Some("a program is run from its _start: there is no --invoke".into()),
+        "--hostlogging" => ("wazero's", "--trace".to_owned()),
+        "--S" => ("wasmtime's", "--dir, --env and --net RULE".to_owned()),
+        "--W" => ("wasmtime's", "--fuel, --memory, --timeout and --stack".to_owned()),
+        _ => return None,
+    };
+    Some(format!("that is {whose} option: write {ours}"))
+}

@@ -1,0 +1,160 @@
+//! Where guests' memories come from, for a process that makes many of them.
+//!
+//! A page of memory costs a fault when it is first touched, and the interpreter touches all
+//! of a new memory to fill it with zeros: 272 faults for the 1 MiB of a common program,
+//! which is far more than everything else about a guest. So the pages that have been filled
+//! are taken from under a guest as soon as it is made (it finds pages of zeros in their
+//! place as it goes) and used for the next one.
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap_anonymous, mremap, munmap};
+
+/// Memories are multiples of a page of WebAssembly, and seldom smaller than this.
+const PAGE: usize = 64 << 10;
+const SMALLEST: usize = 4 * PAGE;
+
+/// What every page of the systems we run on is a divisor of.
+const ALIGN_MAX: usize = 4096;
+
+/// Mappings kept for the next memory, and bytes in all of them.
+const KEPT: usize = 8;
+const KEPT_BYTES: usize = 32 << 20;
+
+/// An allocator for `#[global_allocator]`: the system's, except that what looks like the
+/// memory of a guest gets a mapping of its own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GuestAllocator;
+
+/// Whether this process allocates here.
+static IN_USE: AtomicBool = AtomicBool::new(false);
+
+/// Mappings nobody uses, whose pages are there: address and length. What they hold is
+/// whatever their last user left.
+static KEPT_MAPPINGS: Mutex<[(usize, usize); KEPT]> = Mutex::new([(0, 0); KEPT]);
+
+fn is_memory(layout: Layout) -> bool {
+    let (size, align) = (layout.size(), layout.align());
+    size >= SMALLEST && size.is_multiple_of(PAGE) && align <= ALIGN_MAX
+}
+
+fn take(len: usize) -> Option<usize> {
+    let mut kept = KEPT_MAPPINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    let slot = kept.iter_mut().find(|(_, there)| *there == len)?;
+    Some(std::mem::take(slot).0)
+}
+
+/// Whether one more of this length is wanted: one is enough for the next guest.
+fn has_room(len: usize) -> bool {
+    let kept = KEPT_MAPPINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.iter().all(|(_, there)| *there != len)
+}
+
+/// Whether there was room for it.
+fn keep(address: usize, len: usize) -> bool {
+    let mut kept = KEPT_MAPPINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    let bytes: usize = kept.iter().map(|(_, len)| len).sum();
+    match kept.iter_mut().find(|(_, len)| *len == 0) {
+        Some(slot) if bytes + len <= KEPT_BYTES => {
+            *slot = (address, len);
+            true
+        }
+        _ => false,
+    }
+}
+
+fn map(len: usize, flags: MapFlags) -> *mut u8 {
+    IN_USE.store(true, Ordering::Relaxed);
+    let access = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping, wherever the kernel has room: nobody else's memory is touched.
+    let mapped = unsafe { mmap_anonymous(ptr::null_mut(), len, access, flags) };
+    mapped.map_or(ptr::null_mut(), |address| address.cast())
+}
+
+/// Takes the pages from under `memory`, which is whole pages, to be used for another one:
+/// it reads as zeros from then on. `false` if nothing was done.
+pub(super) fn take_pages(memory: &mut [u8]) -> bool {
+    let len = memory.len();
+    let like_ours = len >= SMALLEST && len.is_multiple_of(PAGE);
+    if !IN_USE.load(Ordering::Relaxed) || !like_ours || !has_room(len) {
+        return false;
+    }
+    let at: *mut c_void = memory.as_mut_ptr().cast();
+    let flags = MremapFlags::MAYMOVE | MremapFlags::DONTUNMAP;
+    // SAFETY: `memory` is borrowed exclusively. Its address range stays mapped and reads as
+    // zeros, as anonymous memory does that was not written to; its pages get an address range
+    // where nothing was. Linux before 5.7 and mappings of other kinds refuse, and stay.
+    let Ok(moved) = (unsafe { mremap(at, len, len, flags) }) else { return false };
+    if !keep(moved.expose_provenance(), len) {
+        // SAFETY: it was mapped just now and nobody knows of it.
+        let _ = unsafe { munmap(moved, len) };
+    }
+    true
+}
+
+// SAFETY: what `is_memory` says of a layout never changes, so each block goes back to where
+// it came from: a mapping of exactly its size, or the system's allocator. Mappings are
+// aligned to pages.
+unsafe impl GlobalAlloc for GuestAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if !is_memory(layout) {
+            // SAFETY: the caller's promises are the same.
+            return unsafe { System.alloc(layout) };
+        }
+        match take(layout.size()) {
+            Some(address) => ptr::with_exposed_provenance_mut(address),
+            // It will be written to at once: all faults in one.
+            None => map(layout.size(), MapFlags::PRIVATE | MapFlags::POPULATE),
+        }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if is_memory(layout) {
+            map(layout.size(), MapFlags::PRIVATE)
+        } else {
+            // SAFETY: the caller's promises are the same.
+            unsafe { System.alloc_zeroed(layout) }
+        }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if !is_memory(layout) {
+            // SAFETY: the caller's promises are the same.
+            unsafe { System.dealloc(block, layout) }
+        } else if !keep(block.expose_provenance(), layout.size()) {
+            // SAFETY: it is a mapping of this size, and the caller is done with it. There is
+            // nobody to tell of a failure.
+            let _ = unsafe { munmap(block.cast(), layout.size()) };
+        }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller promises that `size` makes a layout.
+        let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        match (is_memory(layout), is_memory(wanted)) {
+            // SAFETY: the caller's promises are the same.
+            (false, false) => unsafe { System.realloc(block, layout, size) },
+            (true, true) => {
+                // SAFETY: a mapping of this size that is the caller's alone.
+                let moved =
+                    unsafe { mremap(block.cast(), layout.size(), size, MremapFlags::MAYMOVE) };
+                moved.map_or(ptr::null_mut(), |address| address.cast())
+            }
+            // SAFETY: two blocks that do not overlap, each with at least the smaller size; the
+            // old one is freed only when the new one is there.
+            _ => unsafe {
+                let new = self.alloc(wanted);
+                if !new.is_null() {
+                    ptr::copy_nonoverlapping(block, new, layout.size().min(size));
+                    self.dealloc(block, layout);
+                }
+                new
+            },
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Why a guest could not do what it tried, for its operator: said once for each cause.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::record::errno_name;
+use crate::Errno;
+use crate::wasi::{Kind, Outcome, Seen, Trace};
+
+/// Causes that are told, so that no guest can fill a log.
+const CAUSES_MAX: usize = 64;
+
+/// A mount as its operator knows it.
+#[derive(Clone, Debug, Default)]
+pub struct Mounted {
+    /// Where the guest finds it.
+    pub guest: String,
+    /// The option it was made with.
+    pub option: String,
+    /// What it is on the host, if it is a directory there.
+    pub host: Option<PathBuf>,
+    /// What would make it writable, if it is not: "leave out ::ro".
+    pub writable_by: Option<String>,
+}
+
+/// Takes the line of a hint.
+pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Watches calls that fail, and explains those whose cause is a mount. To be given with
+/// [`Builder::on_error`](crate::wasi::Builder::on_error).
+pub struct Hints {
+    mounts: Arc<[Mounted]>,
+    report: Report,
+    /// Causes, of all guests that have this in common.
+    told: Arc<Mutex<HashSet<String>>>,
+    /// The last path that was not there.
+    missing: Option<String>,
+}
+
+impl Hints {
+    /// Hints for a guest with these mounts; `/dev` is not one of them.
+    pub fn new(mounts: Arc<[Mounted]>, report: Report) -> Hints {
+        Hints { mounts, report, told: Arc::default(), missing: None }
+    }
+
+    /// The same for another guest: what was told of one is not told again of the other.
+    pub fn for_guest(&self) -> Hints {
+        let (mounts, report) = (self.mounts.clone(), self.report.clone());
+        Hints { mounts, report, told: self.told.clone(), missing: None }
+    }
+
+    fn tell(&mut self, cause: &str, line: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = told.len() < CAUSES_MAX && told.insert(cause.to_owned());
+        drop(told);
+        if new {
+            (self.report)(line);
+        }
+    }
+
+    /// What to say of the last file that was missing, to whom has seen the guest fail.
+    pub fn missing(&self) -> Option<String> {
+        let path = self.missing.as_deref()?;
+        let mount = covering(&self.mounts, path)?;
+        let below = normal(path).strip_prefix(normal(&mount.guest))?.trim_start_matches('/');
+        let there = match &mount.host {
+            Some(host) => format!("on the host that is '{}', which", host.join(below).display()),
+            None => format!("it would be in {}, where it", mount.option),
+        };
+        Some(format!("the guest found no '{path}': {there} does not exist"))
+    }
+}
+
+impl Trace for Hints {
+    fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
+        let Outcome::Done(Some(errno)) = outcome else { return };
+        match errno {
+            Errno::Noent => {
+                let path = call.path("fd", "path");
+                self.missing = path.filter(|path| !is_dev(path)).or(self.missing.take());
+            }
+            Errno::Rofs => self.read_only(call),
+            Errno::Notcapable => self.escape(call),
+            _ => {}
+        }
+    }
+}
+
+impl Hints {
+    fn read_only(&mut self, call: &Seen<'_>) {
+        let path = path_of(call).unwrap_or_default();
+        let (name, errno) = (call.row.name, errno_name(Errno::Rofs));
+        let mount = covering(&self.mounts, &path).cloned();
+        let (cause, why) = match mount {
+            Some(Mounted { option, writable_by: Some(by), .. }) => {
+                (option.clone(), format!("{option} is read-only ({by} to allow it)"))
+            }
+            Some(Mounted { option, .. }) => (option.clone(), format!("{option} can't be changed")),
+            None => {
+                let dir = parent(&path);
+                let why = format!("nothing is mounted there (--dir HOST::{dir} would be)");
+                (dir.to_owned(), why)
+            }
+        };
+        self.tell(&cause, &format!("denied: {name} '{path}' ({errno}): {why}"));
+    }
+
+    fn escape(&mut self, call: &Seen<'_>) {
+        let dir = call.arg_u32("fd").and_then(|fd| call.descriptor(fd));
+        let Some(dir) = dir.filter(|dir| dir.place.is_some()) else { return };
+        let Some(path) = path_of(call) else { return };
+        let (name, dir) = (call.row.name, &dir.path);
+        self.tell(
+            &format!("out of {dir}"),
+            &format!(
+                "denied: {name} '{path}': it leads out of '{dir}', by '..' or a link, and a guest \
+                 stays below what it was given (mount what it needs with --dir HOST::GUEST)"
+            ),
+        );
+    }
+}
+
+/// The path a call is about: its argument, or what is behind its descriptor.
+fn path_of(call: &Seen<'_>) -> Option<String> {
+    let param = call.row.params.iter().rposition(|param| param.kind == Kind::Path);
+    let Some(param) = param else {
+        return call.descriptor(call.arg_u32("fd")?).map(|d| d.path.to_string());
+    };
+    let name = call.row.params[param].name;
+    let fd = if call.row.params.iter().any(|p| p.name == "new_fd") { "new_fd" } else { "fd" };
+    call.path(fd, name)
+}
+
+/// As libc compares them: `/data`, `data` and `./data` are one place.
+fn normal(path: &str) -> &str {
+    let mut path = path;
+    loop {
+        let shorter = path.strip_prefix('/').or_else(|| path.strip_prefix("./"));
+        match shorter {
+            Some(shorter) => path = shorter,
+            None => return if path == "." { "" } else { path.trim_end_matches('/') },
+        }
+    }
+}
+
+fn is_dev(path: &str) -> bool {
+    let path = normal(path);
+    path == "dev" || path.starts_with("dev/")
+}
+
+/// The mount a path lies in: the longest one.
+fn covering<'m>(mounts: &'m [Mounted], path: &str) -> Option<&'m Mounted> {
+    let path = normal(path);
+    let covers = |mount: &&Mounted| {
+        let rest = path.strip_prefix(normal(&mount.guest));
+        rest.is_some_and(|rest| {
+            rest.is_empty() || rest.starts_with('/') || normal(&mount.guest).is_empty()
+        })
+    };
+    mounts.iter().filter(covers).max_by_key(|mount| normal(&mount.guest).len())
+}
+
+fn parent(path: &str) -> &str {
+    match path.trim_end_matches('/').rsplit_once('/') {
+        Some(("", _)) => "/",
+        Some((parent, _)) => parent,
+        None => ".",
+    }
+}
+
+/// What to say of a guest that failed and was told, with `args`, of a file outside all of
+/// its mounts: libc looks for those in the guest, so the host never sees it try.
+pub fn outside(mounts: &[Mounted], args: &[String]) -> Option<String> {
+    let odd = |arg: &str| arg.starts_with('-') || arg.contains("://") || arg.contains('\n');
+    let mut files = args.iter().filter(|arg| !odd(arg) && !is_dev(arg));
+    files.find_map(|arg| if covering(mounts, arg).is_none() { look(mounts, arg) } else { None })
+}
+
+/// The same for one argument, if it seems to be a file.
+fn look(mounts: &[Mounted], arg: &str) -> Option<String> {
+    let names: Vec<&str> = mounts.iter().map(|mount| mount.guest.as_str()).collect();
+    let names = names.join(", ");
+    let inside =
+        |mount: &&Mounted| mount.host.as_ref().is_some_and(|host| host.join(normal(arg)).exists());
+    if let Some(mount) = mounts.iter().find(inside) {
+        let name = crate::wasi::join(&mount.guest, normal(arg));
+        return Some(format!("'{arg}' is called '{name}' where the guest is (it has {names})"));
+    }
+    let exists = Path::new(arg).exists();
+    if !exists && !arg.contains('/') {
+        return None;
+    }
+    let dir = parent(arg);
+    let would = match exists {
+        true if !arg.starts_with(['/', '.']) => "--dir . would give it this one".to_owned(),
+        true => format!("--dir {dir} would give it that one"),
+        false => format!("--dir HOST::{dir} would give it one of that name"),
+    };
+    Some(match mounts {
+        [] => format!("the guest has no directories, so it can't see '{arg}': {would}"),
+        _ => format!("'{arg}' is in none of the guest's directories ({names}): {would}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mounts(guests: &[&str]) -> Vec<Mounted> {
+        let mounted = |guest: &&str| Mounted { guest: (*guest).into(), ..Mounted::default() };
+        guests.iter().map(mounted).collect()
+    }
+
+    #[test]
+    fn the_longest_mount_covers() {
+        let mounts = mounts(&["/", "data", "/data/x"]);
+        let of = |path| covering(&mounts, path).unwrap().guest.as_str();
+        assert_eq!(of("/etc"), "/");
+        assert_eq!(of("./data/a"), "data");
+        assert_eq!(of("/data/x/y"), "/data/x");
+        assert_eq!(of("/data/xy"), "data");
+        assert!(covering(&mounts[1..2], "/database").is_none());
+    }
+
+    #[test]
+    fn arguments_outside_are_told() {
+        let args = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let none = outside(&[], &args(&["-v", "/dev/x:1", "http://a/b"]));
+        assert_eq!(none, None);
+        let text = outside(&[], &args(&["Cargo.toml"])).unwrap();
+        assert!(text.ends_with("can't see 'Cargo.toml': --dir . would give it this one"), "{text}");
+        let text = outside(&mounts(&["/data"]), &args(&["/data/a", "/no/such"])).unwrap();
+        assert!(text.contains("(/data): --dir HOST::/no would"), "{text}");
+    }
+}

@@ -1,0 +1,156 @@
+//! What a guest needed: the material of a policy.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::network::{NetworkName, network_name};
+use crate::Errno;
+use crate::vfs::Filetype;
+use crate::wasi::abi::{Oflags, Rights};
+use crate::wasi::{Outcome, Seen, Trace};
+
+/// Different things that are noted; what is beyond is not, and [`Used::complete`] says so.
+const USED_MAX: usize = 100_000;
+
+/// How a path was used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    /// Something was changed there, or opened so that it could be.
+    pub write: bool,
+    /// It is a directory.
+    pub directory: bool,
+}
+
+/// What a guest used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// Files and directories, by the guest's names; those that were not there are left out.
+    pub paths: BTreeMap<String, Access>,
+    /// What was dialled, as `HOST:PORT`, whether or not anybody answered.
+    pub dials: BTreeSet<String>,
+    /// Where clients were waited for, as `ADDR:PORT`.
+    pub accepts: BTreeSet<String>,
+    /// Listening sockets it was given and accepted on, by name.
+    pub sockets: BTreeSet<String>,
+    /// The variables were read: all at once, so nobody knows which of them.
+    pub environment: bool,
+    /// Nothing was left out.
+    pub complete: bool,
+}
+
+impl Default for Used {
+    fn default() -> Used {
+        Used {
+            paths: BTreeMap::new(),
+            dials: BTreeSet::new(),
+            accepts: BTreeSet::new(),
+            sockets: BTreeSet::new(),
+            environment: false,
+            complete: true,
+        }
+    }
+}
+
+/// Notes what a guest uses.
+#[derive(Default)]
+pub struct Learn {
+    used: Used,
+}
+
+impl Learn {
+    /// What was used so far.
+    pub fn used(&self) -> &Used {
+        &self.used
+    }
+
+    fn path(&mut self, call: &Seen<'_>, fd: &str, path: &str, access: Access) {
+        if let Some(path) = call.path(fd, path) {
+            self.note(path, access);
+        }
+    }
+
+    fn note(&mut self, path: String, access: Access) {
+        if self.used.paths.len() >= USED_MAX && !self.used.paths.contains_key(&path) {
+            self.used.complete = false;
+            return;
+        }
+        let known = self.used.paths.entry(path).or_default();
+        known.write |= access.write;
+        known.directory |= access.directory;
+    }
+
+    /// A network name that was opened, or would have been if somebody had answered.
+    fn network(&mut self, call: &Seen<'_>) -> bool {
+        let name = call.path("fd", "path").and_then(|path| network_name(&path));
+        let (set, name) = match name {
+            Some(NetworkName::Dial(name)) => (&mut self.used.dials, name),
+            Some(NetworkName::Accept(name)) => (&mut self.used.accepts, name),
+            None => return false,
+        };
+        self.used.complete &= set.len() < USED_MAX;
+        if self.used.complete {
+            set.insert(name);
+        }
+        true
+    }
+
+    fn opened(&mut self, call: &Seen<'_>) {
+        let rights = Rights::truncate(call.arg("fs_rights_base").unwrap_or_default());
+        let writing = [Rights::FD_WRITE, Rights::FD_ALLOCATE, Rights::FD_FILESTAT_SET_SIZE];
+        let oflags = call.arg("oflags").unwrap_or_default();
+        let changes = u64::from((Oflags::CREAT | Oflags::TRUNC).bits());
+        let number = call.arg_u32("opened_fd").and_then(|at| call.mem.array(at).ok());
+        let opened = number.and_then(|number| call.descriptor(u32::from_le_bytes(*number)));
+        let directory = opened.is_some_and(|opened| opened.filetype == Filetype::Directory);
+        let write = writing.iter().any(|right| rights.has(*right)) || oflags & changes != 0;
+        self.path(call, "fd", "path", Access { write: write && !directory, directory });
+    }
+
+    fn succeeded(&mut self, call: &Seen<'_>) {
+        let read = Access::default();
+        let write = Access { write: true, directory: false };
+        match call.row.name {
+            "path_open" => self.opened(call),
+            "path_filestat_get" => {
+                let record = call.arg_u32("buf").and_then(|at| call.mem.array::<64>(at).ok());
+                let directory = record.is_some_and(|r| r[16] == Filetype::Directory as u8);
+                self.path(call, "fd", "path", Access { write: false, directory });
+            }
+            "path_readlink" => self.path(call, "fd", "path", read),
+            "path_symlink" => self.path(call, "fd", "new_path", write),
+            "path_link" => {
+                self.path(call, "old_fd", "old_path", write);
+                self.path(call, "new_fd", "new_path", write);
+            }
+            "path_rename" => {
+                self.path(call, "fd", "old_path", write);
+                self.path(call, "new_fd", "new_path", write);
+            }
+            name if name.starts_with("path_") => self.path(call, "fd", "path", write),
+            "fd_filestat_set_times" | "fd_filestat_set_size" | "fd_allocate" => {
+                let open = call.arg_u32("fd").and_then(|fd| call.descriptor(fd));
+                if let Some(open) = open {
+                    self.note(open.path.to_string(), write);
+                }
+            }
+            "sock_accept" => {
+                let open = call.arg_u32("fd").and_then(|fd| call.descriptor(fd));
+                self.used.sockets.extend(open.map(|open| open.path.to_string()));
+            }
+            "environ_get" => self.used.environment = true,
+            _ => {}
+        }
+    }
+}
+
+impl Trace for Learn {
+    fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
+        let Outcome::Done(errno) = outcome else { return };
+        let reached = !matches!(errno, Some(Errno::Acces));
+        if call.row.name == "path_open" && reached && self.network(call) {
+            return;
+        }
+        if errno.is_none() {
+            self.succeeded(call);
+        }
+    }
+}

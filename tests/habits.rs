@@ -1,0 +1,225 @@
+//! What people type without looking it up.
+
+mod util;
+
+use std::process::{Command, Stdio};
+
+use util::{Ended, Process, TempDir, fixture, root, run, tinyhost};
+
+fn typed(words: &[&str]) -> Ended {
+    Process::start(tinyhost(words)).input(b"").end()
+}
+
+#[track_caller]
+fn answer(words: &[&str]) -> String {
+    let ended = typed(words);
+    assert_eq!((ended.status, &*ended.stderr), (Some(0), ""), "{words:?}");
+    String::from_utf8(ended.stdout).unwrap()
+}
+
+#[test]
+fn a_value_may_follow_an_equals_sign() {
+    let cat = fixture("cat");
+    run(&["--dir=fixtures/tree::/", &cat, "/hello.txt"], b"").expect(
+        0,
+        "hello from the tree\n",
+        "",
+    );
+    let shown = run(&["--env=A=b=c", &fixture("envdump"), "--env=own"], b"");
+    shown.expect(0, "arg[0]=envdump.wasm\narg[1]=--env=own\nA=b=c\n", "");
+    let line = "tinyhost: --stats takes no value: write --stats\n";
+    run(&["--stats=yes", &cat], b"").expect(2, "", line);
+}
+
+#[test]
+fn a_slip_is_answered_with_what_was_meant() {
+    let cases: [(&[&str], &str); 6] = [
+        (
+            &["run", "--tiemout", "5s", "x"],
+            "'run' has no option --tiemout: did you mean --timeout?",
+        ),
+        (&["run", "--mem=1M", "x"], "'run' has no option --mem: did you mean --memory?"),
+        (&["serve", "--keepopen"], "'serve' has no option --keepopen: did you mean --keep-open?"),
+        (&["run", "--zzz=1", "x"], "'run' has no option --zzz=1: tinyhost run --help lists them"),
+        (
+            &["run", "--dir"],
+            "--dir needs a value: write --dir DIR (a directory: HOST[::GUEST][::ro])",
+        ),
+        (
+            &["run", "--trace=files", "x"],
+            "--trace: 'files' is no group of calls: use fd, path, net, \
+           poll, clock, proc, errors, or a call's name like path_open",
+        ),
+    ];
+    for (words, line) in cases {
+        typed(words).expect(2, "", &format!("tinyhost: {line}\n"));
+    }
+    let ended = typed(&["rnu", "x"]);
+    assert!(ended.stderr.starts_with("tinyhost: 'rnu' is no command: did you mean 'run'?\n"));
+}
+
+#[test]
+fn options_of_other_hosts_are_answered_with_ours() {
+    let cases = [
+        ("-mount=data:/d", "wazero's option: write --dir data::/d"),
+        ("-mount=data:/d:ro", "wazero's option: write --dir data::/d::ro"),
+        ("--map-dir=/d::data", "iwasm's option: write --dir data::/d"),
+        ("--mapdir=/d::data", "wasmtime's and wasmer's option: write --dir data::/d"),
+        ("--mapdir=/d:data", "wasmtime's and wasmer's option: write --dir data::/d"),
+        ("--volume=data:/d", "another program's option: write --dir data::/d"),
+        ("--addr-pool=10.0.0.0/8", "iwasm's option: write --net 10.0.0.0/8:*"),
+        ("--tcplisten=127.0.0.1:80", "wasmtime's option: write --listen 127.0.0.1:80"),
+    ];
+    for (word, line) in cases {
+        typed(&["run", word, "x"]).expect(2, "", &format!("tinyhost: that is {line}\n"));
+    }
+}
+
+#[test]
+fn help_fits_a_screen() {
+    for command in ["run", "serve", "completions", "man"] {
+        let help = answer(&[command, "--help"]);
+        assert_eq!(answer(&["help", command]), help);
+        let (lines, columns) =
+            (help.lines().count(), help.lines().map(|l| l.chars().count()).max());
+        assert!(
+            lines <= 40 && columns <= Some(84),
+            "{command}: {lines} lines, {columns:?}\n{help}"
+        );
+        assert!(help.contains("examples:\n  tinyhost "), "{help}");
+        assert!(!help.contains('\x1b'), "no colours where there is no terminal");
+    }
+    let overview = answer(&["--help"]);
+    assert!(overview.lines().count() <= 24, "{overview}");
+    assert_eq!(answer(&["-h"]), overview);
+    assert_eq!(answer(&["help"]), overview);
+    let usage = typed(&[]);
+    assert_eq!(usage.status, Some(2));
+    assert!(usage.stderr.contains("tinyhost run [OPTIONS] PROGRAM [ARGS...]"), "{usage:?}");
+}
+
+#[test]
+fn the_version_tells_what_is_built_in() {
+    let version = answer(&["--version"]);
+    assert!(
+        version.starts_with(concat!("tinyhost ", env!("CARGO_PKG_VERSION"), " (")),
+        "{version}"
+    );
+    for feature in ["+host-fs", "+net", if cfg!(feature = "wat") { "+wat" } else { "-wat" }] {
+        assert!(version.contains(feature), "{version}");
+    }
+}
+
+#[test]
+fn a_module_may_come_by_standard_input() {
+    let wasm = std::fs::read(root().join(fixture("exit42"))).unwrap();
+    let ended = Process::start(tinyhost(["run", "-"])).input(&wasm).end();
+    ended.expect(42, "", "");
+}
+
+#[test]
+fn a_module_in_text_is_run_or_told_what_to_do() {
+    let dir = TempDir::new();
+    let path = dir.file(
+        "true.wat",
+        b";; nothing\n(module (memory (export \"memory\") 1) (func (export \"_start\")))",
+    );
+    let ended = run(&[&path], b"");
+    if cfg!(feature = "wat") {
+        ended.expect(0, "", "");
+    } else {
+        let line = "it is a module in text: convert it with wat2wasm (or wasm-tools parse), or \
+                    build tinyhost with --features wat";
+        ended.expect(125, "", &format!("tinyhost: {path}: {line}\n"));
+    }
+}
+
+/// What a shell that is there makes of the completions for it.
+fn shell(name: &str, args: &[&str]) -> Option<String> {
+    let mut there = Command::new(name);
+    there.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    if !there.status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: this machine has no {name}");
+        return None;
+    }
+    let output = Command::new(name).args(args).output().unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn completions_know_every_option() {
+    for name in ["bash", "zsh", "fish"] {
+        let text = answer(&["completions", name]);
+        for option in ["trace-format", "keep-open", "max-conns-per-addr", "learn"] {
+            assert!(text.contains(option), "{name}: no {option}");
+        }
+    }
+    let refused = typed(&["completions", "tcsh"]);
+    let line =
+        "tinyhost: no completions for 'tcsh': write tinyhost completions bash, zsh or fish\n";
+    refused.expect(2, "", line);
+}
+
+#[test]
+fn bash_completes() {
+    let script = answer(&["completions", "bash"]);
+    let complete = |words: &str, count: usize| {
+        let line = format!(
+            "{script}\nCOMP_WORDS=({words}); COMP_CWORD={count}; _tinyhost; echo \"${{COMPREPLY[*]}}\""
+        );
+        shell("bash", &["-c", &line])
+    };
+    let Some(options) = complete("tinyhost run --tr", 2) else { return };
+    assert_eq!(options, "--trace --trace-format --trace-file --trace-bytes\n");
+    assert_eq!(complete("tinyhost se", 1).unwrap(), "serve\n");
+    assert_eq!(complete("tinyhost completions z", 2).unwrap(), "zsh\n");
+    // The program's words are its own.
+    let dir = root().join("Cargo.tom").display().to_string();
+    let files = complete(&format!("tinyhost run --dir . x.wasm {dir}"), 5).unwrap();
+    assert_eq!(files.trim_end(), root().join("Cargo.toml").to_str().unwrap());
+}
+
+#[test]
+fn other_shells_understand_their_completions() {
+    let dir = TempDir::new();
+    for name in ["zsh", "fish"] {
+        let path = dir.file(name, answer(&["completions", name]).as_bytes());
+        shell(name, &["-n", &path]);
+    }
+}
+
+#[test]
+fn the_manual_page_is_a_page() {
+    let page = answer(&["man"]);
+    assert!(page.starts_with(".TH TINYHOST 1 "), "{page}");
+    for part in [".SH RUN", ".SH SERVE", ".B \\-\\-trace[=FILTER]", ".SH EXIT STATUS"] {
+        assert!(page.contains(part), "no {part}");
+    }
+    // A line that begins with a dot or quote would be taken for a request.
+    let known = [".TH", ".SH", ".SS", ".B", ".TP", ".PP", ".br", ".nf", ".fi"];
+    for line in page.lines().filter(|line| line.starts_with(['.', '\''])) {
+        assert!(known.contains(&line.split(' ').next().unwrap()), "{line}");
+    }
+}
+
+#[test]
+fn no_color_is_obeyed_and_so_is_a_pipe() {
+    let mut command = tinyhost(["run", "--trace", &fixture("exit42")]);
+    command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
+    let ended = Process::start(command).input(b"").end();
+    assert!(!ended.stderr.contains('\x1b'), "{}", ended.stderr);
+    // On a terminal there are colours, unless NO_COLOR says no.
+    let typed = format!("{} run --trace {}", env!("CARGO_BIN_EXE_tinyhost"), fixture("exit42"));
+    let on_a_terminal = |no_color: &str| {
+        let mut script = Command::new("script");
+        script.current_dir(root()).env("TERM", "xterm").env("NO_COLOR", no_color);
+        script.args(["-qc", &typed, "/dev/null"]).stdin(Stdio::null());
+        script.output().ok().map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (Some(with), Some(without)) = (on_a_terminal(""), on_a_terminal("1")) else {
+        return eprintln!("skipped: this machine has no script(1)");
+    };
+    assert!(with.contains("proc_exit(rval=42)") && with.contains('\x1b'), "{with:?}");
+    assert!(without.contains("proc_exit(rval=42)") && !without.contains('\x1b'), "{without:?}");
+}

@@ -1,0 +1,202 @@
+//! Ten mistakes everybody makes once. The message alone is enough to get it right.
+
+mod util;
+
+use std::net::TcpListener;
+use std::process::Stdio;
+
+use util::{Ended, Process, TempDir, fixture, root, tinyhost};
+
+/// Runs it in a folder that has `data/hello.txt`, and whatever `files` there are besides.
+fn typed(words: &[&str], files: &[(&str, &[u8])]) -> Ended {
+    let dir = TempDir::new();
+    std::fs::create_dir(dir.path().join("data")).unwrap();
+    dir.file("data/hello.txt", b"hello\n");
+    for (name, bytes) in files {
+        dir.file(name, bytes);
+    }
+    let mut command = tinyhost(words);
+    command.current_dir(dir.path());
+    Process::start(command).input(b"").end()
+}
+
+fn wasm(name: &str) -> String {
+    root().join(fixture(name)).display().to_string()
+}
+
+const NO_FILE: &str = "No such file or directory (os error 44)";
+
+#[test]
+fn wrong_mount() {
+    let cat = wasm("cat");
+    typed(&["run", &cat, "data/hello.txt"], &[]).expect(
+        1,
+        "",
+        &format!(
+            "cat: data/hello.txt: {NO_FILE}\n\
+             tinyhost: hint: the guest has no directories, so it can't see 'data/hello.txt': \
+             --dir . would give it this one\n"
+        ),
+    );
+    typed(&["run", "--dir", ".", &cat, "data/hello.txt"], &[]).expect(0, "hello\n", "");
+
+    typed(&["run", "--dir", "data", &cat, "hello.txt"], &[]).expect(
+        1,
+        "",
+        &format!(
+            "cat: hello.txt: {NO_FILE}\n\
+             tinyhost: hint: 'hello.txt' is called 'data/hello.txt' where the guest is \
+             (it has data)\n"
+        ),
+    );
+    typed(&["run", "--dir", "data::/d", &cat, "/etc/tinyhost/none"], &[]).expect(
+        1,
+        "",
+        &format!(
+            "cat: /etc/tinyhost/none: {NO_FILE}\n\
+             tinyhost: hint: '/etc/tinyhost/none' is in none of the guest's directories (/d): \
+             --dir HOST::/etc/tinyhost would give it one of that name\n"
+        ),
+    );
+}
+
+#[test]
+fn missing_file() {
+    typed(&["run", "--dir", "data::/d", &wasm("dial"), "/d/helo.txt", "x"], &[]).expect(
+        1,
+        "",
+        "error: NotFound (os error 44)\n\
+         tinyhost: hint: the guest found no '/d/helo.txt': on the host that is 'data/helo.txt', \
+         which does not exist\n",
+    );
+}
+
+#[test]
+fn denied_host() {
+    typed(&["run", &wasm("dial"), "/dev/example.com:80", "x"], &[]).expect(
+        1,
+        "",
+        "tinyhost: denied: dial example.com:80 (allow with --net example.com:80)\n\
+         error: PermissionDenied (os error 2)\n",
+    );
+}
+
+#[test]
+fn wrong_order() {
+    let (cat, file) = (wasm("cat"), "/guest/hello.txt");
+    typed(&["run", "--dir", "/guest::data", &cat, file], &[]).expect(
+        125,
+        "",
+        "tinyhost: --dir '/guest::data': '/guest' can't be opened: no such file or directory: \
+         the order is HOST::GUEST: did you mean --dir data::/guest?\n",
+    );
+    typed(&["run", "--dir", "data:/guest", &cat, file], &[]).expect(
+        125,
+        "",
+        "tinyhost: --dir 'data:/guest': 'data:/guest' can't be opened: no such file or \
+         directory: there are two colons: did you mean --dir data::/guest?\n",
+    );
+    typed(&["run", "--dir", "data::/guest", &cat, file], &[]).expect(0, "hello\n", "");
+}
+
+#[test]
+fn missing_program() {
+    typed(&["run", "--dir", "."], &[]).expect(
+        2,
+        "",
+        "tinyhost: no program given: write tinyhost run [OPTIONS] PROGRAM [ARGS...] \
+         (tinyhost run --help lists the options)\n",
+    );
+    typed(&["run", "cat.wasm"], &[]).expect(
+        125,
+        "",
+        "tinyhost: cat.wasm: can't be read: no such file or directory: check the path\n",
+    );
+    typed(&["cat.wasm"], &[]).expect(
+        2,
+        "",
+        "tinyhost: 'cat.wasm' is no command: to run a program, write tinyhost run cat.wasm\n\
+         usage:\n  tinyhost run [OPTIONS] PROGRAM [ARGS...]\n  \
+         tinyhost serve [OPTIONS] [PROGRAM [ARGS...]]\n  tinyhost help [COMMAND]\n",
+    );
+}
+
+#[test]
+fn component_given() {
+    typed(&["run", "c.wasm"], &[("c.wasm", b"\0asm\x0d\0\x01\0")]).expect(
+        125,
+        "",
+        "tinyhost: c.wasm: a WebAssembly component, not a module: build it for wasm32-wasip1 \
+         (not wasip2), or take the core module before it was wrapped\n",
+    );
+}
+
+#[test]
+fn out_of_memory() {
+    let nihao = wasm("nihao");
+    let line = "it needed more than 2097152 bytes of memory (allow more with --memory SIZE)\n";
+    typed(&["run", "--memory", "2M", &nihao], &[]).expect(
+        137,
+        "",
+        &format!("tinyhost: {nihao}: {line}"),
+    );
+}
+
+#[test]
+fn timeout() {
+    let spin = wasm("spin");
+    let line = "its time was up (allow more with --timeout TIME)\n";
+    typed(&["run", "--timeout", "100ms", &spin], &[]).expect(
+        124,
+        "",
+        &format!("tinyhost: {spin}: {line}"),
+    );
+}
+
+#[test]
+fn port_taken() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    typed(&["serve", "--bind", &addr], &[]).expect(
+        125,
+        "",
+        &format!(
+            "tinyhost: can't listen on {addr}: address already in use: another program listens \
+             there; choose another port\n"
+        ),
+    );
+}
+
+#[test]
+fn closed_stdin() {
+    let mut command = std::process::Command::new("sh");
+    let line = "exec \"$0\" run \"$1\" <&-";
+    command.args(["-c", line, env!("CARGO_BIN_EXE_tinyhost"), &wasm("nihao")]);
+    Process::start_with_stdin(command, Stdio::null()).end().expect(
+        1,
+        "name> ",
+        "nihao: no name: EOF\n\
+         tinyhost: hint: standard input is closed, so the guest finds it at its end: give it \
+         one, as in < FILE or echo TEXT | tinyhost run ...\n",
+    );
+}
+
+/// Beyond the ten: what is refused to a guest is said once, with what would allow it.
+#[test]
+fn read_only_and_out_of_its_directory() {
+    let dial = wasm("dial");
+    typed(&["run", "--dir", "data::/d::ro", &dial, "/d/hello.txt", "x"], &[]).expect(
+        1,
+        "",
+        "tinyhost: denied: path_open '/d/hello.txt' (EROFS): --dir 'data::/d::ro' is read-only \
+         (leave out ::ro to allow it)\n\
+         error: ReadOnlyFilesystem (os error 69)\n",
+    );
+    typed(&["run", "--dir", "data::/d", &dial, "/d/../secret", "x"], &[]).expect(
+        1,
+        "",
+        "tinyhost: denied: path_open '/d/../secret': it leads out of '/d', by '..' or a link, \
+         and a guest stays below what it was given (mount what it needs with --dir HOST::GUEST)\n\
+         error: Uncategorized (os error 76)\n",
+    );
+}
