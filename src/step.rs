@@ -13,7 +13,7 @@ pub enum Step {
     Trapped(Trap),
     /// It has used up its fuel, or gave way: step it again.
     Yielded,
-    /// It waits: [`Guest::arm`] says for what. Stepping it again any time is allowed, and
+    /// It waits: [`Guest::arm`](crate::Guest::arm) says for what. Stepping it again any time is allowed, and
     /// does nothing if it was too early.
     Parked,
 }

@@ -21,7 +21,7 @@ impl Interest {
     }
 }
 
-/// What [`File::ready`] tells of a ready file.
+/// What [`File::ready`](super::File::ready) tells of a ready file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ready {
     /// Bytes that can be moved at once, as far as is known; 0 when not known.
