@@ -1,22 +1,36 @@
 //! Guests that wait for their input before it is there.
 
+use std::any::Any;
 use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::Pool;
 use crate::guest::{Guest, Step};
-use crate::wasi::WasiCtx;
+use crate::wasi::{Outcome, Seen, Trace, WasiCtx};
 
 /// Fuel to come to the first read of standard input. A program that computes longer gains
 /// little by waiting there.
 const FUEL: u64 = 10_000_000;
 
+/// What a guest may call on the way: what is answered the same to all guests of a program
+/// and at any time, and random bytes, which are nobody else's.
+const ALLOWED: [&str; 7] = [
+    "args_get",
+    "args_sizes_get",
+    "fd_fdstat_get",
+    "fd_prestat_dir_name",
+    "fd_prestat_get",
+    "fd_read",
+    "random_get",
+];
+
 /// Guests of one pool that have run up to their first read of standard input, each with
 /// what its maker needs to feed it.
 ///
-/// What a guest did on the way there it did before its input came: it has seen an earlier
-/// time, and what it printed is printed. A program that ends, computes for long or waits for
-/// something else on the way there is not run ahead any more.
+/// Nobody can tell one from a guest that was made when its input was there: a program that
+/// looks at its environment, at a clock or at a file on the way there, that says something,
+/// ends, computes for long or waits for something else is not run ahead any more.
 pub struct Ahead<T> {
     waiting: VecDeque<Waiting<T>>,
     count: usize,
@@ -41,6 +55,11 @@ impl<T> Ahead<T> {
         self.waiting.len()
     }
 
+    /// Those guests.
+    pub(crate) fn guests(&self) -> impl Iterator<Item = &Guest> {
+        self.waiting.iter().map(|waiting| &waiting.guest)
+    }
+
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
@@ -57,28 +76,43 @@ impl<T> Ahead<T> {
     }
 
     /// Runs one more guest up to its first read of standard input, if there is
-    /// [room](Ahead::wants). `make` gives its context, whose standard input must answer
-    /// Again until it is fed. `false` if the program turned out not to be suited.
+    /// [room](Ahead::wants). Its standard input must answer Again until it is fed; its
+    /// environment can be set until then.
+    ///
+    /// # Errors
+    ///
+    /// Why the program turned out not to be suited, once.
     pub fn run(
         &mut self,
         pool: &mut Pool,
         now: Instant,
-        make: impl FnOnce() -> (WasiCtx, T),
-    ) -> bool {
+        mut cx: WasiCtx,
+        with: T,
+    ) -> Result<(), String> {
         if !self.wants() {
-            return self.suited;
+            return Ok(());
         }
-        let (cx, with) = make();
+        let called = Arc::new(OnceLock::new());
+        cx.trace = Some(Box::new(Watch { called: called.clone(), before: cx.trace.take() }));
         let mut guest = pool.spawn(cx);
-        self.suited = guest.step(FUEL) == Step::Parked && guest.waits_for_stdin();
-        if self.suited {
-            // A time too far to be told is never.
-            let until = now.checked_add(self.ttl).unwrap_or(now + Duration::from_secs(1 << 30));
-            self.waiting.push_back(Waiting { guest, with, until });
-        } else {
-            pool.recycle(guest);
-        }
-        self.suited
+        let step = guest.step(FUEL);
+        let why = match (called.get(), step) {
+            (Some(name), _) => format!("it calls {name} before it reads its input"),
+            (None, Step::Parked) if guest.waits_for_stdin() => {
+                let cx = guest.context_mut();
+                cx.trace = cx.trace.take().and_then(unwatched);
+                // A time too far to be told is never.
+                let until = now.checked_add(self.ttl).unwrap_or(now + Duration::from_secs(1 << 30));
+                self.waiting.push_back(Waiting { guest, with, until });
+                return Ok(());
+            }
+            (None, Step::Parked) => "it waits for something else than its input".to_owned(),
+            (None, Step::Yielded) => "it computes for long before it reads its input".to_owned(),
+            (None, _) => "it ends before it reads its input".to_owned(),
+        };
+        self.suited = false;
+        pool.recycle(guest);
+        Err(why)
     }
 
     /// Takes out the guests whose time to live is over.
@@ -98,6 +132,34 @@ impl<T> Ahead<T> {
         self.waiting.clear();
         self.suited = true;
     }
+}
+
+/// Notes the first call that is not allowed.
+struct Watch {
+    called: Arc<OnceLock<&'static str>>,
+    /// Who is told of the guest's calls besides.
+    before: Option<Box<dyn Trace>>,
+}
+
+impl Trace for Watch {
+    fn begin(&mut self, call: &Seen<'_>) {
+        let name = call.row.name;
+        let reads_other = name == "fd_read" && call.arg_u32("fd") != Some(0);
+        if reads_other || !ALLOWED.contains(&name) {
+            self.called.get_or_init(|| name);
+        }
+        self.before.iter_mut().for_each(|before| before.begin(call));
+    }
+
+    fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
+        self.before.iter_mut().for_each(|before| before.call(call, outcome));
+    }
+}
+
+/// Who was told before a [`Watch`] was.
+fn unwatched(trace: Box<dyn Trace>) -> Option<Box<dyn Trace>> {
+    let any: Box<dyn Any> = trace;
+    any.downcast::<Watch>().ok()?.before
 }
 
 impl<T> std::fmt::Debug for Ahead<T> {

@@ -10,15 +10,18 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Token};
 
 use super::Unit;
-use super::conn::{Conn, LISTENER};
+use super::conn::{Conn, LISTENER, Phase};
 use super::limits::Ticket;
 use super::link::Link;
 use super::log::{Bucket, TARGET};
 use super::metrics::{Refusal, add};
 use super::worker::{ACCEPT_AGAIN, Worker};
 
-/// Connections accepted before those that are there are looked after.
-const ACCEPTS_PER_TURN: usize = 64;
+/// Connections accepted before those that are there are looked after. Clients that come
+/// faster than they are taken fill the system's queue, and whoever then finds it full waits
+/// a second for the next try: so this is done in big pieces, and making guests is not part
+/// of it.
+const ACCEPTS_PER_TURN: usize = 256;
 
 /// How long nothing is accepted after the system had no descriptors left.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -198,13 +201,22 @@ impl Worker {
         add(&self.counters().conns, 1);
         let link = Link::new(stream, peer, key, self.dirty.clone());
         let mut conn = Box::new(Conn::new(key, link, local, self.now, ticket));
-        if self.shared.config.unit == Unit::Connection {
-            let guest = self.new_guest(&mut conn);
-            let id = self.sched.spawn(guest, None);
-            self.employ(&mut conn, id);
+        match self.shared.config.unit {
+            Unit::Connection => self.queue(&mut conn),
+            Unit::Line => conn.phase = Phase::Open,
         }
+        self.tidy.stirred = true;
         self.look_in(&mut conn, self.now + self.shared.config.limits.idle);
         self.conns.put(conn);
+    }
+
+    /// Sets a guest to a connection that is one's as a whole.
+    pub(super) fn begin(&mut self, conn: &mut Conn) {
+        conn.phase = Phase::Open;
+        conn.started = self.now;
+        let guest = self.new_guest(conn);
+        let id = self.sched.spawn(guest, None);
+        self.employ(conn, id);
     }
 }
 

@@ -106,7 +106,7 @@ impl Worker {
             return Fate::Keep;
         }
         match (conn.phase, self.shared.config.unit) {
-            (Phase::Lingering, _) => Fate::Close,
+            (Phase::Fresh | Phase::Lingering, _) => Fate::Close,
             (Phase::Closing, _) => {
                 self.idle(conn, "the client did not fetch its reply");
                 Fate::Close
@@ -148,6 +148,7 @@ impl Worker {
     /// The server is to end: what is idle is dropped, what runs may finish.
     pub(super) fn drain(&mut self) {
         self.draining = true;
+        self.ahead.clear();
         self.listeners.close();
         self.sched.alarm(self.now + DRAIN_MAX, DRAINED);
         for key in self.conns.keys() {
@@ -182,7 +183,9 @@ impl Worker {
             });
         }
         let counters = self.counters();
-        for gauge in [&counters.open, &counters.guests, &counters.parked, &counters.memory] {
+        let (guests, conns) =
+            ([&counters.guests, &counters.parked, &counters.ahead], &counters.open);
+        for gauge in guests.into_iter().chain([conns, &counters.memory]) {
             gauge.store(0, std::sync::atomic::Ordering::Relaxed);
         }
     }

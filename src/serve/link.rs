@@ -35,6 +35,11 @@ impl Dirty {
     pub fn swap(&self, list: &mut Vec<usize>) {
         std::mem::swap(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), list);
     }
+
+    /// Gives back memory that a longer list needed.
+    pub fn shrink(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).shrink_to_fit();
+    }
 }
 
 #[derive(Default)]
