@@ -30,8 +30,7 @@ pub(super) struct Conn {
     pub deadline: Option<Instant>,
     /// It is in the worker's list of those to be gone on with.
     pub queued: bool,
-    /// The poll also watches for room to write.
-    pub watches_room: bool,
+    pub watched: Watched,
     /// The client was told that nothing more comes.
     pub shut: bool,
     /// Its place among all connections.
@@ -40,7 +39,7 @@ pub(super) struct Conn {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Its guest is yet to be made.
+    /// Not yet begun.
     Fresh,
     /// Serving.
     Open,
@@ -49,6 +48,17 @@ pub(super) enum Phase {
     /// All is sent and the client told so; what it still sends is thrown away, for closing
     /// a socket with something unread resets it, and the reply may be lost with it.
     Lingering,
+}
+
+/// What the poll tells of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watched {
+    /// Nothing yet: many are over before there was anything to wait for.
+    Not,
+    /// That something can be read.
+    Reads,
+    /// That there is room to write, too.
+    Both,
 }
 
 /// What to do with a connection that was looked at.
@@ -73,7 +83,7 @@ impl Conn {
             active: now,
             deadline: None,
             queued: false,
-            watches_room: false,
+            watched: Watched::Not,
             shut: false,
             _ticket: ticket,
         }

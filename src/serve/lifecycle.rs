@@ -4,7 +4,7 @@ use std::io::{self, IoSliceMut};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use super::conn::{Conn, Fate, Phase};
+use super::conn::{Conn, Fate, Phase, Watched};
 use super::lines::begin_closing;
 use super::link::wake;
 use super::log::TARGET;
@@ -71,12 +71,14 @@ impl Worker {
     pub(super) fn part(&mut self, conn: &mut Conn) -> Fate {
         let more = {
             let io = conn.link.io();
-            !io.eof && (io.readable || conn.frame.len() > 0 || conn.watches_room)
+            let behind = conn.frame.len() > 0 || conn.watched == Watched::Both;
+            !io.eof && (io.readable || behind)
         };
+        // Sends what was kept back. Closing would do so too, unless something has come since.
+        conn.shut();
         if !more || self.draining {
             return Fate::Close;
         }
-        conn.shut();
         conn.phase = Phase::Lingering;
         self.look_in(conn, self.now + LINGER);
         self.linger(conn)

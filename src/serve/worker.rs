@@ -254,10 +254,7 @@ impl Worker {
             let Some(key) = self.ready.pop_front() else { break };
             self.visit(key, |worker, conn| {
                 conn.queued = false;
-                if conn.phase == Phase::Fresh {
-                    worker.begin(conn);
-                }
-                worker.pump(conn)
+                if conn.phase == Phase::Fresh { worker.begin(conn) } else { worker.pump(conn) }
             });
             if started.elapsed() >= LINES_PER_TURN {
                 break;
