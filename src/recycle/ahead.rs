@@ -9,9 +9,9 @@ use super::Pool;
 use crate::guest::{Guest, Step};
 use crate::wasi::{Outcome, Seen, Trace, WasiCtx};
 
-/// Fuel to come to the first read of standard input. A program that computes longer gains
-/// little by waiting there.
-const FUEL: u64 = 10_000_000;
+/// Fuel to come to the first read of standard input. That is a good part of a second; more,
+/// for each guest and again after its time to live, would be no gain.
+const FUEL_MAX: u64 = 100_000_000;
 
 /// What a guest may call on the way: what is answered the same to all guests of a program
 /// and at any time, and random bytes, which are nobody else's.
@@ -33,6 +33,8 @@ const ALLOWED: [&str; 7] = [
 /// ends, computes for long or waits for something else is not run ahead any more.
 pub struct Ahead<T> {
     waiting: VecDeque<Waiting<T>>,
+    /// One that is still on its way.
+    starting: Option<(Guest, T, Called)>,
     count: usize,
     ttl: Duration,
     suited: bool,
@@ -47,7 +49,7 @@ struct Waiting<T> {
 impl<T> Ahead<T> {
     /// Room for `count` guests, each of which is dropped when it has waited for `ttl`.
     pub fn new(count: usize, ttl: Duration) -> Ahead<T> {
-        Ahead { waiting: VecDeque::new(), count, ttl, suited: true }
+        Ahead { waiting: VecDeque::new(), starting: None, count, ttl, suited: true }
     }
 
     /// Guests that wait.
@@ -55,9 +57,10 @@ impl<T> Ahead<T> {
         self.waiting.len()
     }
 
-    /// Those guests.
-    pub(crate) fn guests(&self) -> impl Iterator<Item = &Guest> {
-        self.waiting.iter().map(|waiting| &waiting.guest)
+    /// Those guests, the one that has waited longest first, and one on its way.
+    pub fn guests(&self) -> impl Iterator<Item = &Guest> {
+        let starting = self.starting.iter().map(|(guest, ..)| guest);
+        self.waiting.iter().map(|waiting| &waiting.guest).chain(starting)
     }
 
     /// Whether none waits.
@@ -75,9 +78,10 @@ impl<T> Ahead<T> {
         self.waiting.pop_front().map(|waiting| (waiting.guest, waiting.with))
     }
 
-    /// Runs one more guest up to its first read of standard input, if there is
-    /// [room](Ahead::wants). Its standard input must answer Again until it is fed; its
-    /// environment can be set until then.
+    /// Goes on with one more guest, for this much fuel at the most, on its way to its first
+    /// read of standard input; if there is none on the way and [room](Ahead::wants) for it,
+    /// with one that `make` gives the context of. Its standard input must answer Again until
+    /// it is fed; its environment can be set until then.
     ///
     /// # Errors
     ///
@@ -86,24 +90,30 @@ impl<T> Ahead<T> {
         &mut self,
         pool: &mut Pool,
         now: Instant,
-        mut cx: WasiCtx,
-        with: T,
+        fuel: u64,
+        make: impl FnOnce() -> (WasiCtx, T),
     ) -> Result<(), String> {
         if !self.wants() {
             return Ok(());
         }
-        let called = Arc::new(OnceLock::new());
-        cx.trace = Some(Box::new(Watch { called: called.clone(), before: cx.trace.take() }));
-        let mut guest = pool.spawn(cx);
-        let step = guest.step(FUEL);
+        let (mut guest, with, called) = self.starting.take().unwrap_or_else(|| {
+            let ((mut cx, with), called) = (make(), Called::default());
+            cx.trace = Some(Box::new(Watch { called: called.clone(), before: cx.trace.take() }));
+            (pool.spawn(cx), with, called)
+        });
+        let step = guest.step(fuel);
         let why = match (called.get(), step) {
             (Some(name), _) => format!("it calls {name} before it reads its input"),
             (None, Step::Parked) if guest.waits_for_stdin() => {
-                let cx = guest.context_mut();
+                let cx = guest.store.data_mut();
                 cx.trace = cx.trace.take().and_then(unwatched);
                 // A time too far to be told is never.
                 let until = now.checked_add(self.ttl).unwrap_or(now + Duration::from_secs(1 << 30));
                 self.waiting.push_back(Waiting { guest, with, until });
+                return Ok(());
+            }
+            (None, Step::Yielded) if guest.fuel_used() < FUEL_MAX => {
+                self.starting = Some((guest, with, called));
                 return Ok(());
             }
             (None, Step::Parked) => "it waits for something else than its input".to_owned(),
@@ -130,13 +140,17 @@ impl<T> Ahead<T> {
     /// Drops all of them, as when the program is loaded anew.
     pub fn clear(&mut self) {
         self.waiting.clear();
+        self.starting = None;
         self.suited = true;
     }
 }
 
-/// Notes the first call that is not allowed.
+/// The first call a guest made that is not allowed.
+type Called = Arc<OnceLock<&'static str>>;
+
+/// Notes that call.
 struct Watch {
-    called: Arc<OnceLock<&'static str>>,
+    called: Called,
     /// Who is told of the guest's calls besides.
     before: Option<Box<dyn Trace>>,
 }

@@ -299,7 +299,7 @@ fn a_guest_run_ahead_waits_and_is_fed() {
     let mut ahead = Ahead::new(2, Duration::from_secs(10));
     let now = Instant::now();
     for _ in 0..3 {
-        assert_eq!(ahead.run(&mut pool, now, context(&[], false).0, ()), Ok(()));
+        assert_eq!(ahead.run(&mut pool, now, 1000, || (context(&[], false).0, ())), Ok(()));
     }
     assert_eq!((ahead.len(), ahead.wants()), (2, false));
     assert_eq!(ahead.next_expiry(), Some(now + Duration::from_secs(10)));
@@ -312,11 +312,16 @@ fn a_guest_run_ahead_waits_and_is_fed() {
     assert_eq!(pool.idle.len(), usize::from(pool.recycles()));
 
     // One that ends before it reads is no good, and is not tried again until a reload.
-    assert!(ahead.run(&mut pool, now, context(&[], true).0, ()).unwrap_err().contains("ends"));
-    assert_eq!(ahead.run(&mut pool, now, context(&[], false).0, ()), Ok(()));
+    assert!(
+        ahead
+            .run(&mut pool, now, 1000, || (context(&[], true).0, ()))
+            .unwrap_err()
+            .contains("ends")
+    );
+    assert_eq!(ahead.run(&mut pool, now, 1000, || (context(&[], false).0, ())), Ok(()));
     assert!(ahead.is_empty() && !ahead.wants(), "it is known");
     ahead.clear();
-    assert_eq!(ahead.run(&mut pool, now, context(&[], false).0, ()), Ok(()));
+    assert_eq!(ahead.run(&mut pool, now, 1000, || (context(&[], false).0, ())), Ok(()));
     assert_eq!(ahead.len(), 1);
 }
 
@@ -351,7 +356,7 @@ fn one_that_looks_around_first_is_not_run_ahead() {
         let mut ahead = Ahead::new(1, Duration::from_secs(10));
         let (mut cx, _) = context(&[], false);
         cx.trace = Some(Box::new(Count(count.clone())));
-        let why = ahead.run(&mut pool, Instant::now(), cx, ());
+        let why = ahead.run(&mut pool, Instant::now(), 1000, || (cx, ()));
         if let Some((mut guest, ())) = ahead.take() {
             let seen = *count.lock().unwrap();
             assert_eq!(guest.step(1000), Step::Parked);

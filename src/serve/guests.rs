@@ -4,14 +4,15 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::{Arc, OnceLock, PoisonError};
 
-use super::Unit;
 use super::conn::Conn;
 use super::link::Link;
-use super::log::TARGET;
+use super::log::{Reporter, TARGET};
 use super::metrics::add;
 use super::stream::{Client, Errors, LineInput, Output, SocketInput};
 use super::worker::{EXPIRY, Worker};
+use super::{Shared, Unit};
 use crate::recycle::{Ahead, Pool};
+use crate::sched::SLICE_FUEL;
 use crate::wasi::Strings;
 use crate::{Guest, WasiCtx};
 
@@ -44,34 +45,14 @@ impl Worker {
                 guest
             }
             None => {
-                let cx = self.context(Client::Here(conn.link.clone()), Some(peer), env);
-                self.pool.spawn(cx)
+                let client = Client::Here(conn.link.clone());
+                self.pool.spawn(context(&shared, &self.reporter, client, Some(peer), env))
             }
         };
         if let Some(fuel) = limits.fuel {
             guest.limit_fuel(fuel);
         }
         guest
-    }
-
-    fn context(&self, client: Client, peer: Option<SocketAddr>, env: Strings) -> WasiCtx {
-        let config = &self.shared.config;
-        let builder = WasiCtx::builder()
-            .args(self.shared.args.clone())
-            .envs(env)
-            .namespace((config.namespace)())
-            .memory_max(config.limits.memory)
-            .fds_max(config.limits.max_fds)
-            .stdout(Output(client.clone()))
-            .stderr(Errors::new(client.clone(), self.reporter.clone()));
-        let builder = match config.unit {
-            Unit::Line => builder.stdin(LineInput(client)),
-            Unit::Connection => builder.stdin(SocketInput(client)),
-        };
-        match &config.prepare {
-            Some(prepare) => prepare(peer, builder).build(),
-            None => builder.build(),
-        }
     }
 
     /// Takes over a new program, if there is one.
@@ -96,12 +77,15 @@ impl Worker {
         self.ahead.wants() && !self.draining
     }
 
-    /// Runs one more guest up to where it waits for its line.
+    /// Goes on with one more guest, for a slice, up to where it waits for its line.
     pub(super) fn run_ahead(&mut self) {
         self.tidy.stirred = true;
-        let later = Later::default();
-        let cx = self.context(Client::Later(later.clone()), None, Strings::default());
-        let tried = self.ahead.run(&mut self.pool, self.now, cx, later);
+        let (shared, reporter) = (&self.shared, &self.reporter);
+        let tried = self.ahead.run(&mut self.pool, self.now, SLICE_FUEL, || {
+            let later = Later::default();
+            let client = Client::Later(later.clone());
+            (context(shared, reporter, client, None, Strings::default()), later)
+        });
         if let Err(why) = tried {
             let program = self.reporter.program.as_str();
             log::warn!(target: TARGET, program = program, why:% = why; "guests are not run ahead of their lines");
@@ -122,6 +106,32 @@ impl Worker {
             self.expiry_set = true;
             self.sched.alarm(when, EXPIRY);
         }
+    }
+}
+
+fn context(
+    shared: &Shared,
+    reporter: &Arc<Reporter>,
+    client: Client,
+    peer: Option<SocketAddr>,
+    env: Strings,
+) -> WasiCtx {
+    let config = &shared.config;
+    let builder = WasiCtx::builder()
+        .args(shared.args.clone())
+        .envs(env)
+        .namespace((config.namespace)())
+        .memory_max(config.limits.memory)
+        .fds_max(config.limits.max_fds)
+        .stdout(Output(client.clone()))
+        .stderr(Errors::new(client.clone(), reporter.clone()));
+    let builder = match config.unit {
+        Unit::Line => builder.stdin(LineInput(client)),
+        Unit::Connection => builder.stdin(SocketInput(client)),
+    };
+    match &config.prepare {
+        Some(prepare) => prepare(peer, builder).build(),
+        None => builder.build(),
     }
 }
 

@@ -159,6 +159,29 @@ fn their_limits_begin_with_the_line() {
 }
 
 #[test]
+fn one_that_takes_long_to_prepare_holds_up_nobody() {
+    // Some three slices, and for ever.
+    let prepares = |count: u32| {
+        let text = format!(
+            "(loop $more (local.set $i (i32.add (local.get $i) (i32.const 1)))
+               (br_if $more (i32.ne (local.get $i) (i32.const {count}))))
+             (drop (call $read)) (call $write (i32.const 1))"
+        );
+        assembled("ready\\n", &text)
+    };
+    let server = serve(prepares(100_000), |config| config.ahead = 2);
+    until_ahead(&server, 2, 0);
+    assert_eq!(server.ask(b"go\n"), b"ready\n");
+    let ever = serve(prepares(0), |config| config.ahead = 2);
+    let mut client = ever.connect();
+    ever.until("the client to be taken meanwhile", |m| m.conns_open == 1);
+    let record = ever.until_record("not run ahead");
+    assert!(record.contains("computes for long"), "{record}");
+    client.write_all(b"go\n").unwrap();
+    ever.until("its line to be run all the same", |m| m.guests == 1);
+}
+
+#[test]
 fn their_fuel_is_that_of_all_they_do() {
     let body = "(drop (call $read)) (loop $ever (br $ever))";
     let server = serve(assembled("", body), |config| {
