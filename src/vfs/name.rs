@@ -13,9 +13,13 @@ impl<'a> Name<'a> {
 
     /// Checks `text`; `None` if it is no single name.
     pub fn new(text: &'a str) -> Option<Name<'a>> {
-        let plain = !text.is_empty() && text != "." && text != "..";
-        let clean = !text.bytes().any(|b| b == b'/' || b == 0);
-        (plain && clean && text.len() <= Self::MAX).then_some(Name(text))
+        Name::is_one(text.as_bytes()).then_some(Name(text))
+    }
+
+    /// Whether these bytes, if they are text, are a single name.
+    pub(super) fn is_one(text: &[u8]) -> bool {
+        let plain = !matches!(text, b"" | b"." | b"..");
+        plain && text.len() <= Self::MAX && !text.iter().any(|byte| matches!(byte, b'/' | 0))
     }
 
     /// The text.

@@ -311,12 +311,11 @@ fn look(dir: &Place, name: Name<'_>) -> Result<Option<(Place, Stat)>> {
 /// Whether a path is made of nothing but names, not too many of them, with no mount on the
 /// way: then it can be given to [`Node::open_at`] and [`Node::stat_at`].
 pub fn is_plain(base: &Place, path: &str) -> bool {
-    let mut names = path.split('/');
-    let first = names.next().unwrap_or_default();
-    let mounts = base.here.as_ref().is_some_and(|here| here.below(first).is_some());
-    let plain = |name: &str| Name::new(name).is_some();
-    let shallow = path.bytes().filter(|byte| *byte == b'/').count() < DEPTH_MAX;
-    !mounts && shallow && path.len() < PATH_MAX && plain(first) && names.all(plain)
+    let mut count = 0;
+    let mut names = path.as_bytes().split(|byte| *byte == b'/').inspect(|_| count += 1);
+    let plain = path.len() < PATH_MAX && names.all(Name::is_one) && count <= DEPTH_MAX;
+    let first = || path.split('/').next().unwrap_or_default();
+    plain && base.here.as_ref().is_none_or(|here| here.below(first()).is_none())
 }
 
 /// Goes through the directories of a plain path in one call of the backend's, if it can and

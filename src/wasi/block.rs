@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use wasmi::{Memory, StoreContextMut};
 
+use super::enter::run;
 use super::frame::Args;
-use super::{Stop, WasiCtx, run};
+use super::{Stop, WasiCtx};
 
 /// Runs a call that has to wait until it doesn't.
 #[cold]

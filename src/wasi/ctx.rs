@@ -31,6 +31,8 @@ pub struct WasiCtx {
     pub(crate) on_error: Option<Box<dyn Trace>>,
     pub(crate) limits: Limits,
     pub(crate) memory: Option<Memory>,
+    /// The memory once more, if nobody watches the calls: all that one has to know.
+    pub(crate) unwatched: Option<Memory>,
     pub(crate) frame: Frame,
     pub(crate) mode: Mode,
     /// A write to a standard output nobody reads ends the guest quietly.
@@ -176,6 +178,7 @@ impl WasiCtx {
             on_error: None,
             limits: Limits::default(),
             memory: None,
+            unwatched: None,
             frame: Frame::default(),
             mode: Mode::Refuse,
             exit_on_broken_pipe: false,
@@ -360,6 +363,7 @@ impl Builder {
             on_error: self.on_error,
             limits: self.limits,
             memory: None,
+            unwatched: None,
             frame: Frame::default(),
             mode: self.mode,
             exit_on_broken_pipe: self.exit_on_broken_pipe,

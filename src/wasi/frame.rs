@@ -66,12 +66,19 @@ pub struct HalfOpen {
 
 impl Frame {
     /// Makes it that of a new call.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn begin(&mut self) {
         let clean = self.start.is_none() && self.waits.is_empty() && self.progress == 0;
         if !clean || self.gave_way {
-            *self = Frame::default();
+            self.clear();
         }
+    }
+
+    /// Out of the way of the calls that find it clean, which are nearly all.
+    #[cold]
+    #[inline(never)]
+    fn clear(&mut self) {
+        *self = Frame::default();
     }
 
     /// Before the call is run again.

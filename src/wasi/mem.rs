@@ -5,7 +5,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::abi::IOVEC_SIZE;
 use crate::Errno;
@@ -80,16 +80,16 @@ impl Mem<'_> {
         std::str::from_utf8(self.bytes(ptr, len)?).map_err(|_| Errno::Ilseq)
     }
 
-    /// The vectors themselves, all of them checked, empty ones left out, cut at
-    /// [`IO_BYTES_MAX`].
-    fn iovecs(&self, iovs: u32, len: u32) -> Result<Bufs<(usize, usize)>, Errno> {
+    /// Gives `each` place and length of the vectors, all of them checked, empty ones left
+    /// out, cut at [`IO_BYTES_MAX`].
+    #[inline]
+    fn iovecs(&self, iovs: u32, len: u32, mut each: impl FnMut(usize, usize)) -> Result<(), Errno> {
         if len > IOVECS_MAX {
             return Err(Errno::Inval);
         }
         let records = usize::try_from(len).map_err(|_| Errno::Inval)? * IOVEC_SIZE;
         let records = u32::try_from(records).map_err(|_| Errno::Inval)?;
         let mut room = IO_BYTES_MAX;
-        let mut bufs = Bufs::new();
         for record in self.bytes(iovs, records)?.as_chunks::<IOVEC_SIZE>().0 {
             let [a, b, c, d, e, f, g, h] = *record;
             let range = range(u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))?;
@@ -98,27 +98,28 @@ impl Mem<'_> {
             }
             let len = range.len().min(room);
             if len > 0 {
-                bufs.push((range.start, len));
+                each(range.start, len);
                 room -= len;
             }
         }
-        Ok(bufs)
+        Ok(())
     }
 
     /// The buffers of a writing call.
     pub fn gather(&self, iovs: u32, len: u32) -> Result<Bufs<IoSlice<'_>>, Errno> {
-        let slice = |(at, len): (usize, usize)| IoSlice::new(&self.0[at..at + len]);
-        Ok(self.iovecs(iovs, len)?.into_iter().map(slice).collect())
+        let mut bufs = Bufs::new();
+        self.iovecs(iovs, len, |at, len| bufs.push(IoSlice::new(&self.0[at..at + len])))?;
+        Ok(bufs)
     }
 
     /// The buffers of a reading call, in the guest's order. Where buffers overlap, only
     /// those before the first overlap are given: reading less than was asked is always
     /// allowed, and no two of them may alias.
     pub fn scatter(&mut self, iovs: u32, len: u32) -> Result<Bufs<IoSliceMut<'_>>, Errno> {
-        let mut wanted = self.iovecs(iovs, len)?;
+        let mut wanted = Bufs::<(usize, usize)>::new();
+        self.iovecs(iovs, len, |at, len| wanted.push((at, len)))?;
         if let [(at, len)] = wanted[..] {
-            let one = IoSliceMut::new(&mut self.0[at..at + len]);
-            return Ok(std::iter::once(one).collect());
+            return Ok(smallvec![IoSliceMut::new(&mut self.0[at..at + len])]);
         }
         let overlaps = |(at, len): (usize, usize), other: &(usize, usize)| {
             at < other.0 + other.1 && other.0 < at + len

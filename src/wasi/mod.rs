@@ -8,6 +8,7 @@ pub mod abi;
 mod block;
 mod clock;
 mod ctx;
+mod enter;
 mod fd;
 mod file;
 pub(crate) mod frame;
@@ -22,7 +23,7 @@ mod resume;
 mod sock;
 mod trace;
 
-use wasmi::{AsContextMut, Caller, Extern, Linker, Memory};
+use wasmi::{Caller, Linker};
 
 use crate::Errno;
 use crate::vfs::Interest;
@@ -34,6 +35,7 @@ pub use clock::SystemRandom;
 pub(crate) use clock::default_random;
 pub use clock::{Clock, ManualClock, Random, SystemClock};
 pub use ctx::{BadString, Builder, FDS_DEFAULT, Mode, Strings, WasiCtx};
+use enter::enter;
 pub use fd::Descriptor;
 use frame::On;
 pub use frame::{ARGS_MAX, Args};
@@ -302,92 +304,4 @@ syscalls! {
     sock::sock_recv(fd: Fd, ri_data: Iovs, ri_data_len: Size, ri_flags: U32, ro_datalen: Out, ro_flags: Out) -> errno;
     sock::sock_send(fd: Fd, si_data: Ciovs, si_data_len: Size, si_flags: U32, so_datalen: Out) -> errno;
     sock::sock_shutdown(fd: Fd, how: U32) -> errno;
-}
-
-/// Bytes moved by calls before their guest is charged fuel for them; so that a guest can't
-/// get a slice's worth of copying for a handful of calls.
-const CHARGED_FROM: u64 = 64 << 10;
-/// The way in: every call of every guest comes through here.
-fn enter<T>(
-    mut caller: Caller<'_, T>,
-    get: impl Fn(&mut T) -> &mut WasiCtx + Copy,
-    row: usize,
-    given: &[u64],
-) -> Result<i32, wasmi::Error> {
-    let cx = get(caller.data_mut());
-    let memory = match cx.memory {
-        Some(memory) => memory,
-        None => find_memory(&mut caller, get)?,
-    };
-    let (bytes, data) = memory.data_and_store_mut(&mut caller);
-    let cx = get(data);
-    cx.frame.begin();
-    let stop = match run(row, given, bytes, cx) {
-        Ok(errno) => {
-            if cx.moved >= CHARGED_FROM {
-                let moved = std::mem::take(&mut cx.moved);
-                limits::charge(&mut caller, moved);
-            }
-            return Ok(errno);
-        }
-        Err(stop) => stop,
-    };
-    let mut args = Args::default();
-    args[..given.len()].copy_from_slice(given);
-    match (stop, cx.mode) {
-        (Stop::Exit(code), _) => Err(wasmi::Error::i32_exit(code.cast_signed())),
-        (stop, Mode::Suspend) => {
-            (cx.frame.row, cx.frame.args) = (row, args);
-            cx.frame.yields = matches!(stop, Stop::Yield);
-            Err(wasmi::Error::host(Suspended))
-        }
-        (_, Mode::Refuse) => Err(wasmi::Error::new(format!(
-            "the module's start section called {}, which has to wait; a start section can't: \
-             move the call to _start",
-            TABLE[row].name
-        ))),
-        (stop, Mode::InPlace) => {
-            let mut store = caller.as_context_mut();
-            block::in_place(&mut store, get, memory, row, &args, stop)
-        }
-    }
-}
-
-/// Runs a row once. A guest that nobody watches pays one branch for that somebody could.
-fn run(row: usize, args: &[u64], bytes: &mut [u8], cx: &mut WasiCtx) -> Result<i32, Stop> {
-    if cx.trace.is_some() {
-        return trace::run(row, args, bytes, cx);
-    }
-    make(&TABLE[row], args, &mut Call { mem: Mem(bytes), cx })
-}
-
-/// Makes a call; the errno it answers. Always inlined: a call of its own cost 31 instructions.
-#[inline(always)]
-fn make(row: &'static Row, args: &[u64], call: &mut Call<'_>) -> Result<i32, Stop> {
-    match (row.run)(call, args) {
-        Ok(()) => Ok(0),
-        Err(Stop::Errno(errno)) => {
-            trace::failed(row, args, call, errno);
-            Ok(errno.code())
-        }
-        Err(stop) => Err(stop),
-    }
-}
-
-/// The guest's memory, looked up by name at its first call only.
-#[cold]
-fn find_memory<T>(
-    caller: &mut Caller<'_, T>,
-    get: impl Fn(&mut T) -> &mut WasiCtx,
-) -> Result<Memory, wasmi::Error> {
-    match caller.get_export("memory") {
-        Some(Extern::Memory(memory)) => {
-            get(caller.data_mut()).memory = Some(memory);
-            Ok(memory)
-        }
-        _ => Err(wasmi::Error::new(
-            "the module exports no memory named 'memory', which WASI calls need: \
-             build it as a WASI command",
-        )),
-    }
 }

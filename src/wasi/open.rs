@@ -9,7 +9,7 @@ use super::{Call, Stop, Sys};
 use crate::Errno;
 use crate::vfs::namespace::open_directory;
 use crate::vfs::walk::{Follow, Place, Walked, is_plain, walk};
-use crate::vfs::{Filetype, Interest, Open, Stat};
+use crate::vfs::{File, Filetype, Interest, Open, Stat};
 
 /// How often a name that comes or goes between looking and opening is looked at again.
 const RACES_MAX: usize = 8;
@@ -82,7 +82,7 @@ pub(super) fn path_open(
             Ok(c.mem.put_u32(opened_fd, number)?)
         }
         Opened::File(mut half, place) => {
-            half.path = join(&c.cx.fds.any(fd)?.path, &half.path).into();
+            half.path = join(&c.cx.fds.any(fd)?.path, text).into();
             finish(c, half, place, opened_fd)
         }
     }
@@ -152,7 +152,7 @@ impl Wish {
             && is_plain(dir, path)
             && let Some((file, filetype)) = dir.node.open_at(path, self.how())
         {
-            return Ok(Opened::File(self.half_open(file, filetype, path), None));
+            return Ok(Opened::File(self.half_open(file, filetype), None));
         }
         // open(2): with O_CREAT|O_EXCL a link at the end is not followed.
         let follow = if self.excludes() { Follow::No } else { self.follow };
@@ -160,13 +160,13 @@ impl Wish {
         let entry = match walked {
             Walked::Itself(place) => {
                 let stat = place.node.stat()?;
-                return self.open_existing(place, &stat, false, path);
+                return self.open_existing(place, &stat, false);
             }
             Walked::Entry(entry) => entry,
         };
         let (name, slash) = (entry.name(), entry.slash);
         if let Some((place, stat)) = &entry.found {
-            return match self.open_existing(place.clone(), stat, slash, path) {
+            return match self.open_existing(place.clone(), stat, slash) {
                 Err(Errno::Noent) if self.creates() => Ok(Opened::Raced),
                 other => other,
             };
@@ -180,22 +180,16 @@ impl Wish {
         match entry.dir.node.create(name, self.how()) {
             Err(Errno::Exist) if !self.excludes() => Ok(Opened::Raced),
             Err(error) => Err(error),
-            Ok(file) => Ok(Opened::File(self.half_open(file, Filetype::RegularFile, path), None)),
+            Ok(file) => Ok(Opened::File(self.half_open(file, Filetype::RegularFile), None)),
         }
     }
 
-    fn open_existing(
-        &self,
-        place: Place,
-        stat: &Stat,
-        slash: bool,
-        path: &str,
-    ) -> Result<Opened, Errno> {
+    fn open_existing(&self, place: Place, stat: &Stat, slash: bool) -> Result<Opened, Errno> {
         if self.excludes() {
             return Err(Errno::Exist);
         }
         if stat.filetype == Filetype::Directory {
-            return self.open_directory(place, path);
+            return self.open_directory(place);
         }
         if stat.filetype == Filetype::SymbolicLink {
             return Err(Errno::Loop);
@@ -207,10 +201,10 @@ impl Wish {
             return Ok(Opened::Alias(number));
         }
         let file = place.node.open(self.how())?;
-        Ok(Opened::File(self.half_open(file, stat.filetype, path), None))
+        Ok(Opened::File(self.half_open(file, stat.filetype), None))
     }
 
-    fn open_directory(&self, place: Place, path: &str) -> Result<Opened, Errno> {
+    fn open_directory(&self, place: Place) -> Result<Opened, Errno> {
         let changes = Oflags::CREAT | Oflags::TRUNC;
         let write = self.base.has(Rights::FD_WRITE) || self.oflags & changes != Oflags::NONE;
         let file = open_directory(&place, Open { read: true, write, truncate: false });
@@ -220,7 +214,7 @@ impl Wish {
             return Err(if incomplete { Errno::Noent } else { Errno::Isdir });
         }
         let file = file?;
-        Ok(Opened::File(self.half_open(file, Filetype::Directory, path), Some(place)))
+        Ok(Opened::File(self.half_open(file, Filetype::Directory), Some(place)))
     }
 
     fn how(&self) -> Open {
@@ -231,12 +225,8 @@ impl Wish {
         }
     }
 
-    fn half_open(
-        &self,
-        file: Box<dyn crate::vfs::File>,
-        filetype: Filetype,
-        path: &str,
-    ) -> HalfOpen {
+    /// Its path is told by who knows where it began.
+    fn half_open(&self, file: Box<dyn File>, filetype: Filetype) -> HalfOpen {
         let (base, inheriting) = rights_of(filetype, file.is_terminal());
         // A connection goes both ways, whatever was asked: a program that creates a file
         // to write to it reads the answer from the same descriptor.
@@ -247,7 +237,7 @@ impl Wish {
             flags: self.fdflags,
             base,
             inheriting: self.inheriting & inheriting,
-            path: path.to_owned().into(),
+            path: "".into(),
         }
     }
 }

@@ -4,7 +4,8 @@ use std::task::Waker;
 
 use wasmi::{AsContextMut, StoreContextMut, Val};
 
-use super::{Stop, WasiCtx, block, frame, run};
+use super::enter::run;
+use super::{Stop, WasiCtx, block, frame};
 use crate::guest::Armed;
 use crate::vfs::{Fd, Interest};
 

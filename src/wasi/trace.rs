@@ -2,8 +2,9 @@
 
 use std::any::Any;
 
+use super::enter::make;
 use super::fd::{Descriptor, Fds};
-use super::{Call, Mem, Row, Stop, TABLE, WasiCtx, make};
+use super::{Call, Mem, Row, Stop, WasiCtx};
 use crate::Errno;
 
 /// How a call ended, for a [`Trace`].
@@ -78,8 +79,8 @@ pub(crate) fn join(dir: &str, path: &str) -> String {
         "." => path.to_owned(),
         // A guest can open a directory in itself for ever.
         _ if dir.len() + path.len() > JOINED_MAX => format!("...{path}"),
-        _ if dir.ends_with('/') => format!("{dir}{path}"),
-        _ => format!("{dir}/{path}"),
+        _ if dir.ends_with('/') => [dir, path].concat(),
+        _ => [dir, "/", path].concat(),
     }
 }
 
@@ -142,18 +143,11 @@ pub(crate) fn find<T: Trace>(trace: &dyn Trace) -> Option<&T> {
 /// Makes a call that is seen.
 #[cold]
 #[inline(never)]
-pub(super) fn run(
-    row: usize,
-    args: &[u64],
-    bytes: &mut [u8],
-    cx: &mut WasiCtx,
-) -> Result<i32, Stop> {
-    let row = &TABLE[row];
-    let mut call = Call { mem: Mem(bytes), cx };
+pub(super) fn run(row: &'static Row, args: &[u64], call: &mut Call<'_>) -> Result<i32, Stop> {
     if let WasiCtx { trace: Some(trace), fds, .. } = &mut *call.cx {
         trace.begin(&Seen { row, args, mem: &call.mem, fds });
     }
-    let answer = make(row, args, &mut call);
+    let answer = make(row, args, call);
     let outcome = match &answer {
         Ok(code) => Outcome::Done(Errno::from_code(*code).filter(|_| *code != 0)),
         Err(Stop::Exit(code)) => Outcome::Exit(*code),

@@ -89,6 +89,12 @@ impl HostNode {
             return None;
         }
         let dir = self.directory().ok()?;
+        if let Some(name) = Name::new(path) {
+            // Nothing but its end can be a link, and that is not followed.
+            let flags = flags | OFlags::NOFOLLOW;
+            let open = || rustix::fs::openat(dir, name.as_str(), flags, Mode::empty());
+            return retry_on_intr(open).ok();
+        }
         match retry_on_intr(|| open_beneath(dir, path, flags)) {
             Ok(fd) => Some(fd),
             // EPERM is what filters of system calls answer to one they do not know.
@@ -167,9 +173,15 @@ impl Node for HostNode {
     }
 
     fn stat_at(&self, path: &str) -> Option<Stat> {
-        // A link at the end is opened itself, as O_PATH and O_NOFOLLOW come together.
-        let fd = self.leap(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
-        let seen = stat(&rustix::fs::fstat(&fd).ok()?);
+        let seen = if let Some(name) = Name::new(path) {
+            let dir = self.directory().ok()?;
+            rustix::fs::statat(dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)
+        } else {
+            // A link at the end is opened itself, as O_PATH and O_NOFOLLOW come together.
+            let fd = self.leap(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
+            rustix::fs::fstat(&fd)
+        };
+        let seen = stat(&seen.ok()?);
         (seen.filetype != Filetype::SymbolicLink).then_some(seen)
     }
 
