@@ -1,4 +1,4 @@
-//! What `tinyhost run` is told, what it answers, and its exit statuses.
+//! What `tinyhost` is told, what it answers, and its exit statuses.
 
 mod util;
 
@@ -220,6 +220,21 @@ fn a_command_without_its_parts_is_2() {
     for (args, what) in cases {
         let usage = refused(&Process::start(tinyhost(args)).end(), 2, &[what]);
         assert!(usage.contains("\n  tinyhost run [OPTIONS] PROGRAM"), "{usage}");
+    }
+}
+
+#[test]
+fn options_of_serve_that_make_no_sense_are_2() {
+    let cases: [(&[&str], &[&str]); 5] = [
+        (&["--per", "guest"], &["--per 'guest'", "line or connection"]),
+        (&["--ahead", "some"], &["--ahead"]),
+        (&["--ahead", "5000"], &["--ahead", "up to 1024"]),
+        (&["--ahead", "2", "--per", "connection"], &["--ahead", "leave it out"]),
+        (&["--ahead", "2", "--trace=net"], &["--ahead", "leave out --trace"]),
+    ];
+    for (options, parts) in cases {
+        let args = ["serve", "--bind", "127.0.0.1:0"].iter().chain(options);
+        refused_in_a_line(&Process::start(tinyhost(args)).end(), 2, parts);
     }
 }
 

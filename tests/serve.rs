@@ -5,6 +5,8 @@
 #[path = "serve/support.rs"]
 mod support;
 
+#[path = "serve/ahead.rs"]
+mod ahead;
 #[path = "serve/connections.rs"]
 mod connections;
 #[path = "serve/limits.rs"]

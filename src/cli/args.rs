@@ -128,6 +128,9 @@ pub struct Serve {
     /// serving | event loops (as many as processors)
     #[argh(option, arg_name = "count")]
     pub workers: Option<String>,
+    /// serving | guests of a loop that wait for their lines (0)
+    #[argh(option, arg_name = "count")]
+    pub ahead: Option<String>,
     /// serving | load the program anew when its file changes
     #[argh(switch)]
     pub watch: bool,

@@ -80,7 +80,8 @@ fn watch_guests(
                 watchers.push(Box::new(Last::default()));
             }
             if let Some(sink) = &sink {
-                watchers.push(Box::new(Tracer::new(sink, &client.to_string())));
+                let client = client.map_or_else(|| "ahead".into(), |client| client.to_string());
+                watchers.push(Box::new(Tracer::new(sink, &client)));
             }
             cx.trace(Tee(watchers))
         }));
@@ -123,13 +124,7 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
     let policy = rules(&allowed.net, &allowed.net_listen)?;
     let env = environment(&allowed.env)?;
     let mounts = mounts::parse(&allowed.dir, &allowed.mount)?;
-    let unit = match args.per.as_deref() {
-        None | Some("line") => Unit::Line,
-        Some("connection") => Unit::Connection,
-        Some(other) => {
-            return Err(Failure::usage(format!("--per '{other}': write line or connection")));
-        }
-    };
+    let unit = unit(&args)?;
     let metrics = args.metrics.as_deref().map(|text| address("--metrics", text)).transpose()?;
     let workers = match &args.workers {
         Some(text) => usize::try_from(units::count("--workers", text)?).unwrap_or(usize::MAX),
@@ -138,6 +133,7 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
     if !(1..=WORKERS_MAX).contains(&workers) {
         return Err(Failure::usage(format!("--workers: write a number from 1 to {WORKERS_MAX}")));
     }
+    let ahead = ahead(&args, unit)?;
     let binds = args.bind.iter().map(|t| address("--bind", t)).collect::<Outcome<Vec<_>>>()?;
 
     let compile = Compile::default();
@@ -172,6 +168,7 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
         opened.namespace(dev).expect("it could be made before")
     });
     (config.unit, config.keep_open, config.workers) = (unit, args.keep_open, workers);
+    config.ahead = ahead;
     (config.limits, config.metrics) = (limits, metrics);
     config.watch = path.as_ref().filter(|_| args.watch).map(PathBuf::from);
     config.reload = path.map(|path| {
@@ -209,6 +206,35 @@ fn allowed(args: &Serve) -> Outcome<Allowed> {
 
 /// More threads than any machine this runs on has processors.
 const WORKERS_MAX: usize = 1024;
+
+/// More guests than this would only take memory.
+const AHEAD_MAX: usize = 1024;
+
+/// What a guest serves.
+fn unit(args: &Serve) -> Outcome<Unit> {
+    match args.per.as_deref() {
+        None | Some("line") => Ok(Unit::Line),
+        Some("connection") => Ok(Unit::Connection),
+        Some(other) => Err(Failure::usage(format!("--per '{other}': write line or connection"))),
+    }
+}
+
+/// Guests run ahead by each worker.
+fn ahead(args: &Serve, unit: Unit) -> Outcome<usize> {
+    let Some(text) = &args.ahead else { return Ok(0) };
+    let count = usize::try_from(units::count("--ahead", text)?).unwrap_or(usize::MAX);
+    let wrong = if count > AHEAD_MAX {
+        format!("write a number up to {AHEAD_MAX}")
+    } else if unit == Unit::Connection {
+        "a guest of a connection does not wait for a line: leave it out".to_owned()
+    } else if args.trace.is_some() {
+        "calls are traced by client, whom such a guest does not know yet: leave out --trace"
+            .to_owned()
+    } else {
+        return Ok(count);
+    };
+    Err(Failure::usage(format!("--ahead: {wrong}")))
+}
 
 fn limits(args: &Serve) -> Outcome<Limits> {
     let mut limits = Limits::default();

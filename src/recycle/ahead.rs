@@ -1,24 +1,40 @@
 //! Guests that wait for their input before it is there.
 
+use std::any::Any;
 use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::Pool;
 use crate::guest::{Guest, Step};
-use crate::wasi::WasiCtx;
+use crate::wasi::{Outcome, Seen, Trace, WasiCtx};
 
-/// Fuel to come to the first read of standard input. A program that computes longer gains
-/// little by waiting there.
-const FUEL: u64 = 10_000_000;
+/// Fuel to come to the first read of standard input. That is a good part of a second; more,
+/// for each guest and again after its time to live, would be no gain.
+const FUEL_MAX: u64 = 100_000_000;
+
+/// What a guest may call on the way: what is answered the same to all guests of a program
+/// and at any time, and random bytes, which are nobody else's.
+const ALLOWED: [&str; 7] = [
+    "args_get",
+    "args_sizes_get",
+    "fd_fdstat_get",
+    "fd_prestat_dir_name",
+    "fd_prestat_get",
+    "fd_read",
+    "random_get",
+];
 
 /// Guests of one pool that have run up to their first read of standard input, each with
 /// what its maker needs to feed it.
 ///
-/// What a guest did on the way there it did before its input came: it has seen an earlier
-/// time, and what it printed is printed. A program that ends, computes for long or waits for
-/// something else on the way there is not run ahead any more.
+/// Nobody can tell one from a guest that was made when its input was there: a program that
+/// looks at its environment, at a clock or at a file on the way there, that says something,
+/// ends, computes for long or waits for something else is not run ahead any more.
 pub struct Ahead<T> {
     waiting: VecDeque<Waiting<T>>,
+    /// One that is still on its way.
+    starting: Option<(Guest, T, Called)>,
     count: usize,
     ttl: Duration,
     suited: bool,
@@ -33,12 +49,18 @@ struct Waiting<T> {
 impl<T> Ahead<T> {
     /// Room for `count` guests, each of which is dropped when it has waited for `ttl`.
     pub fn new(count: usize, ttl: Duration) -> Ahead<T> {
-        Ahead { waiting: VecDeque::new(), count, ttl, suited: true }
+        Ahead { waiting: VecDeque::new(), starting: None, count, ttl, suited: true }
     }
 
     /// Guests that wait.
     pub fn len(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Those guests, the one that has waited longest first, and one on its way.
+    pub fn guests(&self) -> impl Iterator<Item = &Guest> {
+        let starting = self.starting.iter().map(|(guest, ..)| guest);
+        self.waiting.iter().map(|waiting| &waiting.guest).chain(starting)
     }
 
     /// Whether none waits.
@@ -56,29 +78,51 @@ impl<T> Ahead<T> {
         self.waiting.pop_front().map(|waiting| (waiting.guest, waiting.with))
     }
 
-    /// Runs one more guest up to its first read of standard input, if there is
-    /// [room](Ahead::wants). `make` gives its context, whose standard input must answer
-    /// Again until it is fed. `false` if the program turned out not to be suited.
+    /// Goes on with one more guest, for this much fuel at the most, on its way to its first
+    /// read of standard input; if there is none on the way and [room](Ahead::wants) for it,
+    /// with one that `make` gives the context of. Its standard input must answer Again until
+    /// it is fed; its environment can be set until then.
+    ///
+    /// # Errors
+    ///
+    /// Why the program turned out not to be suited, once.
     pub fn run(
         &mut self,
         pool: &mut Pool,
         now: Instant,
+        fuel: u64,
         make: impl FnOnce() -> (WasiCtx, T),
-    ) -> bool {
+    ) -> Result<(), String> {
         if !self.wants() {
-            return self.suited;
+            return Ok(());
         }
-        let (cx, with) = make();
-        let mut guest = pool.spawn(cx);
-        self.suited = guest.step(FUEL) == Step::Parked && guest.waits_for_stdin();
-        if self.suited {
-            // A time too far to be told is never.
-            let until = now.checked_add(self.ttl).unwrap_or(now + Duration::from_secs(1 << 30));
-            self.waiting.push_back(Waiting { guest, with, until });
-        } else {
-            pool.recycle(guest);
-        }
-        self.suited
+        let (mut guest, with, called) = self.starting.take().unwrap_or_else(|| {
+            let ((mut cx, with), called) = (make(), Called::default());
+            cx.trace = Some(Box::new(Watch { called: called.clone(), before: cx.trace.take() }));
+            (pool.spawn(cx), with, called)
+        });
+        let step = guest.step(fuel);
+        let why = match (called.get(), step) {
+            (Some(name), _) => format!("it calls {name} before it reads its input"),
+            (None, Step::Parked) if guest.waits_for_stdin() => {
+                let cx = guest.store.data_mut();
+                cx.trace = cx.trace.take().and_then(unwatched);
+                // A time too far to be told is never.
+                let until = now.checked_add(self.ttl).unwrap_or(now + Duration::from_secs(1 << 30));
+                self.waiting.push_back(Waiting { guest, with, until });
+                return Ok(());
+            }
+            (None, Step::Yielded) if guest.fuel_used() < FUEL_MAX => {
+                self.starting = Some((guest, with, called));
+                return Ok(());
+            }
+            (None, Step::Parked) => "it waits for something else than its input".to_owned(),
+            (None, Step::Yielded) => "it computes for long before it reads its input".to_owned(),
+            (None, _) => "it ends before it reads its input".to_owned(),
+        };
+        self.suited = false;
+        pool.recycle(guest);
+        Err(why)
     }
 
     /// Takes out the guests whose time to live is over.
@@ -96,8 +140,40 @@ impl<T> Ahead<T> {
     /// Drops all of them, as when the program is loaded anew.
     pub fn clear(&mut self) {
         self.waiting.clear();
+        self.starting = None;
         self.suited = true;
     }
+}
+
+/// The first call a guest made that is not allowed.
+type Called = Arc<OnceLock<&'static str>>;
+
+/// Notes that call.
+struct Watch {
+    called: Called,
+    /// Who is told of the guest's calls besides.
+    before: Option<Box<dyn Trace>>,
+}
+
+impl Trace for Watch {
+    fn begin(&mut self, call: &Seen<'_>) {
+        let name = call.row.name;
+        let reads_other = name == "fd_read" && call.arg_u32("fd") != Some(0);
+        if reads_other || !ALLOWED.contains(&name) {
+            self.called.get_or_init(|| name);
+        }
+        self.before.iter_mut().for_each(|before| before.begin(call));
+    }
+
+    fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
+        self.before.iter_mut().for_each(|before| before.call(call, outcome));
+    }
+}
+
+/// Who was told before a [`Watch`] was.
+fn unwatched(trace: Box<dyn Trace>) -> Option<Box<dyn Trace>> {
+    let any: Box<dyn Any> = trace;
+    any.downcast::<Watch>().ok()?.before
 }
 
 impl<T> std::fmt::Debug for Ahead<T> {

@@ -13,11 +13,10 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap_anonymous, mremap, munmap};
+use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap_anonymous, mremap, mremap_fixed, munmap};
 
-/// Memories are multiples of a page of WebAssembly, and seldom smaller than this.
+/// Memories are multiples of a page of WebAssembly.
 const PAGE: usize = 64 << 10;
-const SMALLEST: usize = 4 * PAGE;
 
 /// What every page of the systems we run on is a divisor of.
 const ALIGN_MAX: usize = 4096;
@@ -34,13 +33,16 @@ pub struct GuestAllocator;
 /// Whether this process allocates here.
 static IN_USE: AtomicBool = AtomicBool::new(false);
 
+/// Whether the kernel has refused to take pages from under a memory.
+static REFUSED: AtomicBool = AtomicBool::new(false);
+
 /// Mappings nobody uses, whose pages are there: address and length. What they hold is
 /// whatever their last user left.
 static KEPT_MAPPINGS: Mutex<[(usize, usize); KEPT]> = Mutex::new([(0, 0); KEPT]);
 
 fn is_memory(layout: Layout) -> bool {
     let (size, align) = (layout.size(), layout.align());
-    size >= SMALLEST && size.is_multiple_of(PAGE) && align <= ALIGN_MAX
+    size >= PAGE && size.is_multiple_of(PAGE) && align <= ALIGN_MAX
 }
 
 fn take(len: usize) -> Option<usize> {
@@ -80,21 +82,58 @@ fn map(len: usize, flags: MapFlags) -> *mut u8 {
 /// it reads as zeros from then on. `false` if nothing was done.
 pub(super) fn take_pages(memory: &mut [u8]) -> bool {
     let len = memory.len();
-    let like_ours = len >= SMALLEST && len.is_multiple_of(PAGE);
-    if !IN_USE.load(Ordering::Relaxed) || !like_ours || !has_room(len) {
+    let like_ours = len >= PAGE && len.is_multiple_of(PAGE);
+    let possible = IN_USE.load(Ordering::Relaxed) && !REFUSED.load(Ordering::Relaxed);
+    if !possible || !like_ours || !has_room(len) {
+        return false;
+    }
+    let target = map(len, MapFlags::PRIVATE);
+    if target.is_null() {
         return false;
     }
     let at: *mut c_void = memory.as_mut_ptr().cast();
     let flags = MremapFlags::MAYMOVE | MremapFlags::DONTUNMAP;
+    // With DONTUNMAP the kernel looks at the new address even if it is to choose one itself,
+    // and `mremap` hands it none: whatever is in that register. So it is told.
     // SAFETY: `memory` is borrowed exclusively. Its address range stays mapped and reads as
-    // zeros, as anonymous memory does that was not written to; its pages get an address range
-    // where nothing was. Linux before 5.7 and mappings of other kinds refuse, and stay.
-    let Ok(moved) = (unsafe { mremap(at, len, len, flags) }) else { return false };
+    // zeros, as anonymous memory does that was not written to; its pages go where a mapping
+    // was made for them just now. Linux before 5.7 and mappings of other kinds refuse.
+    let Ok(moved) = (unsafe { mremap_fixed(at, len, len, flags, target.cast()) }) else {
+        // Whether the target is mapped still is not known, so it can't be unmapped: it is
+        // left behind, this once, without a page in it.
+        REFUSED.store(true, Ordering::Relaxed);
+        return false;
+    };
     if !keep(moved.expose_provenance(), len) {
         // SAFETY: it was mapped just now and nobody knows of it.
         let _ = unsafe { munmap(moved, len) };
     }
     true
+}
+
+/// Gives back to the kernel what is kept here for the next guest, and whole pages that the
+/// system's allocator has free: it gives back those at the end of its heap by itself, and
+/// what many guests leave behind lies before what is in use. Takes milliseconds if it is
+/// much, for which other threads may have to wait.
+pub(super) fn give_back() {
+    if !IN_USE.load(Ordering::Relaxed) {
+        return;
+    }
+    let mut kept = KEPT_MAPPINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    for (address, len) in std::mem::take(&mut *kept).into_iter().filter(|(_, len)| *len > 0) {
+        let at = ptr::with_exposed_provenance_mut(address);
+        // SAFETY: a mapping of this size, of which nobody knows any more.
+        let _ = unsafe { munmap(at, len) };
+    }
+    drop(kept);
+    #[cfg(target_env = "gnu")]
+    {
+        unsafe extern "C" {
+            /// glibc's: any thread may call it any time (malloc_trim(3)).
+            safe fn malloc_trim(pad: usize) -> std::ffi::c_int;
+        }
+        malloc_trim(0);
+    }
 }
 
 // SAFETY: what `is_memory` says of a layout never changes, so each block goes back to where

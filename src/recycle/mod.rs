@@ -37,7 +37,10 @@ const IDLE_MAX: usize = 256;
 /// they are over.
 pub struct Pool {
     program: Program,
+    /// The one used last is the next.
     idle: Vec<Instance>,
+    /// The fewest that were idle at once since they were last [trimmed](Pool::trim).
+    spare: usize,
     /// `None` if nothing can be recycled.
     pages: Option<Pages>,
 }
@@ -52,7 +55,7 @@ impl Pool {
     pub fn new(program: &Program) -> Pool {
         let recipe = program.shared.recipe.as_ref();
         let pages = recipe.and_then(|_| Pages::open());
-        Pool { program: program.clone(), idle: Vec::new(), pages }
+        Pool { program: program.clone(), idle: Vec::new(), spare: 0, pages }
     }
 
     /// The program.
@@ -71,10 +74,12 @@ impl Pool {
         let Some(pages) = &self.pages else { return Guest::new(&self.program, cx) };
         // A guest that may not have that much memory must fail as it does elsewhere.
         let fits = |instance: &mut Instance| instance.memory_used() <= cx.memory_max();
-        match self.idle.pop_if(fits) {
+        let guest = match self.idle.pop_if(fits) {
             Some(instance) => instance.into_guest(cx),
             None => instance::fresh(&self.program, cx, pages),
-        }
+        };
+        self.spare = self.spare.min(self.idle.len());
+        guest
     }
 
     /// Takes a guest back, in whatever state it is, and closes all it held. One that can't
@@ -87,6 +92,27 @@ impl Pool {
         {
             self.idle.push(instance);
         }
+    }
+
+    /// Instances kept for the next guests.
+    pub fn idle(&self) -> usize {
+        self.idle.len()
+    }
+
+    /// Drops the instances that were not needed since this was last called, but for one:
+    /// called now and then, it leaves as many as are in use at once.
+    pub fn trim(&mut self) {
+        self.idle.drain(..self.spare.saturating_sub(1).min(self.idle.len()));
+        self.idle.shrink_to(self.idle.len() * 2);
+        self.spare = self.idle.len();
+    }
+
+    /// Gives memory that nobody needs any more back to the system, of the whole process. It
+    /// costs milliseconds where there is much of it. Without [`GuestAllocator`] it does
+    /// nothing.
+    pub fn give_back() {
+        #[cfg(all(target_os = "linux", feature = "recycle"))]
+        allocator::give_back();
     }
 }
 

@@ -299,7 +299,7 @@ fn a_guest_run_ahead_waits_and_is_fed() {
     let mut ahead = Ahead::new(2, Duration::from_secs(10));
     let now = Instant::now();
     for _ in 0..3 {
-        assert!(ahead.run(&mut pool, now, || (context(&[], false).0, ())));
+        assert_eq!(ahead.run(&mut pool, now, 1000, || (context(&[], false).0, ())), Ok(()));
     }
     assert_eq!((ahead.len(), ahead.wants()), (2, false));
     assert_eq!(ahead.next_expiry(), Some(now + Duration::from_secs(10)));
@@ -312,8 +312,79 @@ fn a_guest_run_ahead_waits_and_is_fed() {
     assert_eq!(pool.idle.len(), usize::from(pool.recycles()));
 
     // One that ends before it reads is no good, and is not tried again until a reload.
-    assert!(!ahead.run(&mut pool, now, || (context(&[], true).0, ())));
-    assert!(!ahead.run(&mut pool, now, || unreachable!("it is known")));
+    assert!(
+        ahead
+            .run(&mut pool, now, 1000, || (context(&[], true).0, ()))
+            .unwrap_err()
+            .contains("ends")
+    );
+    assert_eq!(ahead.run(&mut pool, now, 1000, || (context(&[], false).0, ())), Ok(()));
+    assert!(ahead.is_empty() && !ahead.wants(), "it is known");
     ahead.clear();
-    assert!(ahead.run(&mut pool, now, || (context(&[], false).0, ())));
+    assert_eq!(ahead.run(&mut pool, now, 1000, || (context(&[], false).0, ())), Ok(()));
+    assert_eq!(ahead.len(), 1);
+}
+
+/// Counts the calls it sees.
+struct Count(Arc<Mutex<usize>>);
+
+impl crate::wasi::Trace for Count {
+    fn call(&mut self, _: &crate::wasi::Seen<'_>, _: crate::wasi::Outcome) {
+        *self.0.lock().unwrap() += 1;
+    }
+}
+
+#[test]
+fn one_that_looks_around_first_is_not_run_ahead() {
+    let calls = [
+        ("environ_sizes_get", "i32 i32", "(i32.const 0) (i32.const 8)"),
+        ("clock_time_get", "i32 i64 i32", "(i32.const 0) (i64.const 0) (i32.const 8)"),
+        ("fd_write", "i32 i32 i32 i32", "(i32.const 1) (i32.const 16) (i32.const 0) (i32.const 8)"),
+        ("fd_read", "i32 i32 i32 i32", "(i32.const 3) (i32.const 16) (i32.const 0) (i32.const 8)"),
+        ("args_sizes_get", "i32 i32", "(i32.const 0) (i32.const 8)"),
+        ("random_get", "i32 i32", "(i32.const 64) (i32.const 8)"),
+    ];
+    let tried = calls.map(|(name, params, args)| {
+        let wat = format!(
+            r#"(module (import "wasi_snapshot_preview1" "{name}" (func $first (param {params}) (result i32)))
+                 {IMPORTS} (memory (export "memory") 1) (func (export "_start") (drop (call $first {args}))
+                 (i32.store (i32.const 4) (i32.const 1))
+                 (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))))"#
+        );
+        let program = Program::new(wat::parse_str(wat).unwrap()).unwrap();
+        let (mut pool, count) = (Pool::new(&program), Arc::new(Mutex::new(0)));
+        let mut ahead = Ahead::new(1, Duration::from_secs(10));
+        let (mut cx, _) = context(&[], false);
+        cx.trace = Some(Box::new(Count(count.clone())));
+        let why = ahead.run(&mut pool, Instant::now(), 1000, || (cx, ()));
+        if let Some((mut guest, ())) = ahead.take() {
+            let seen = *count.lock().unwrap();
+            assert_eq!(guest.step(1000), Step::Parked);
+            assert_eq!(*count.lock().unwrap(), seen + 1, "who was told before is told on");
+        }
+        (name, why.is_ok())
+    });
+    let suited = tried.iter().filter(|(_, suited)| *suited).map(|(name, _)| *name);
+    assert_eq!(suited.collect::<Vec<_>>(), ["args_sizes_get", "random_get"]);
+}
+
+#[test]
+fn instances_nobody_needed_are_dropped() {
+    let program = program(&mut Random(5));
+    let mut pool = Pool::new(&program);
+    if !pool.recycles() {
+        return;
+    }
+    let all: Vec<Guest> = (0..10).map(|_| pool.spawn(WasiCtx::blank())).collect();
+    all.into_iter().for_each(|guest| pool.recycle(guest));
+    pool.trim();
+    assert_eq!(pool.idle(), 10, "they were in use since the last time");
+    let some: Vec<Guest> = (0..4).map(|_| pool.spawn(WasiCtx::blank())).collect();
+    some.into_iter().for_each(|guest| pool.recycle(guest));
+    pool.trim();
+    assert_eq!(pool.idle(), 5, "as many as were, and one");
+    pool.trim();
+    assert_eq!(pool.idle(), 1);
+    pool.trim();
+    assert_eq!(pool.idle(), 1, "the next line need not wait for a new one");
 }

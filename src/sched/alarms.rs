@@ -48,6 +48,12 @@ impl Alarms {
             self.kept = self.heap.len();
         }
     }
+
+    /// Gives back memory that a longer list of them needed.
+    pub fn shrink(&mut self) {
+        self.heap.shrink_to_fit();
+        self.kept = self.kept.min(self.heap.len());
+    }
 }
 
 #[cfg(test)]

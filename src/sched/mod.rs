@@ -7,6 +7,7 @@
 
 mod alarms;
 mod mailbox;
+mod table;
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,6 +19,7 @@ use mio::{Events, Poll, Registry, Token};
 
 use alarms::{Alarm, Alarms};
 use mailbox::{Mailbox, NO_SLOT};
+pub(crate) use table::cut;
 
 use crate::guest::{Guest, Step, Trap};
 use crate::wasi;
@@ -100,11 +102,15 @@ struct Slot {
     running: Option<Running>,
 }
 
-impl Slot {
-    /// Whether its guest still is in that park.
-    fn is_in(&self, park: u64) -> bool {
-        self.running.as_ref().is_some_and(|running| running.park == park)
-    }
+/// Whether a slot's guest still is in that park.
+fn is_in(slots: &[Slot], slot: usize, park: u64) -> bool {
+    let running = slots.get(slot).and_then(|slot| slot.running.as_ref());
+    running.is_some_and(|running| running.park == park)
+}
+
+/// Whether it still is that guest's.
+fn is_of(slots: &[Slot], slot: usize, generation: u64) -> bool {
+    slots.get(slot).is_some_and(|slot| slot.generation == generation && slot.running.is_some())
 }
 
 struct Running {
@@ -211,6 +217,14 @@ impl Scheduler {
         self.alarms.set(when, Alarm::Foreign(key));
     }
 
+    /// Gives back memory of tables that were longer once.
+    pub fn shrink(&mut self) {
+        cut(&mut self.slots, &mut self.free);
+        self.woken.shrink_to_fit();
+        self.computing.shrink_to_fit();
+        self.alarms.shrink();
+    }
+
     fn next_serial(&mut self) -> u64 {
         self.serial += 1;
         self.serial
@@ -299,10 +313,8 @@ impl Scheduler {
         let slots = &self.slots;
         self.alarms.tidy(|alarm| match alarm {
             Alarm::Foreign(_) => true,
-            Alarm::Park { slot, park } => slots[slot].is_in(park),
-            Alarm::End { slot, generation } => {
-                slots[slot].generation == generation && slots[slot].running.is_some()
-            }
+            Alarm::Park { slot, park } => is_in(slots, slot, park),
+            Alarm::End { slot, generation } => is_of(slots, slot, generation),
         });
         if self.alarms.next().is_none() {
             return;
@@ -312,12 +324,12 @@ impl Scheduler {
             match alarm {
                 Alarm::Foreign(key) => happened.push(Happened::Time(key)),
                 Alarm::Park { slot, park } => {
-                    if self.slots[slot].is_in(park) {
+                    if is_in(&self.slots, slot, park) {
                         self.wake(slot);
                     }
                 }
                 Alarm::End { slot, generation } => {
-                    if self.slots[slot].generation == generation {
+                    if is_of(&self.slots, slot, generation) {
                         self.end(slot, End::TimedOut, happened);
                     }
                 }
@@ -334,7 +346,7 @@ impl Scheduler {
 
     /// Runs one guest for a slice.
     fn run(&mut self, slot: usize, happened: &mut Vec<Happened>) {
-        let Some(running) = self.slots[slot].running.as_mut() else { return };
+        let Some(Slot { running: Some(running), .. }) = self.slots.get_mut(slot) else { return };
         running.queued = false;
         running.park = 0;
         running.watched.disarm(self.poll.registry());

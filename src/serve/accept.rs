@@ -2,23 +2,28 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
+use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
 use super::Unit;
-use super::conn::{Conn, LISTENER};
+use super::conn::{Conn, Fate, LISTENER, Phase, Watched};
 use super::limits::Ticket;
 use super::link::Link;
 use super::log::{Bucket, TARGET};
 use super::metrics::{Refusal, add};
 use super::worker::{ACCEPT_AGAIN, Worker};
 
-/// Connections accepted before those that are there are looked after.
-const ACCEPTS_PER_TURN: usize = 64;
+/// Connections accepted before those that are there are looked after. Clients that come
+/// faster than they are taken fill the system's queue, and whoever then finds it full waits
+/// a second for the next try: so this is done in big pieces, and making guests is not part
+/// of it.
+const ACCEPTS_PER_TURN: usize = 256;
 
 /// How long nothing is accepted after the system had no descriptors left.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -58,6 +63,9 @@ impl Listeners {
             let listener = listener.try_clone()?;
             listener.set_nonblocking(true)?;
             let addr = listener.local_addr()?;
+            // Replies are written in whole turns; waiting for more would only delay them.
+            #[cfg(target_os = "linux")]
+            let _ = rustix::net::sockopt::set_tcp_nodelay(&listener, true);
             let mut socket = TcpListener::from_std(listener);
             registry.register(&mut socket, Token(LISTENER | index), Interest::READABLE)?;
             // What waits there already makes no event on every system.
@@ -139,7 +147,8 @@ impl Worker {
         // A listener on all addresses does not know which of them the client came to.
         let local =
             if local.ip().is_unspecified() { stream.local_addr().unwrap_or(local) } else { local };
-        // Replies are written in whole turns; waiting for more would only delay them.
+        // Linux takes it over from the listener.
+        #[cfg(not(target_os = "linux"))]
         let _ = stream.set_nodelay(true);
         let arrival = Arrival { stream, peer, local, ticket };
         let seat = self.seat_for();
@@ -183,28 +192,66 @@ impl Worker {
         mail.into_iter().for_each(|arrival| self.open(arrival));
     }
 
-    /// Begins to serve a connection.
+    /// Takes a connection in, to be begun in its turn.
     fn open(&mut self, arrival: Arrival) {
-        let Arrival { mut stream, peer, local, ticket } = arrival;
-        let key = self.conns.reserve();
-        let registered =
-            self.sched.registry().register(&mut stream, Token(key), Interest::READABLE);
-        if let Err(error) = registered.and(if self.draining { Err(stopping()) } else { Ok(()) }) {
-            self.conns.release(key);
+        let Arrival { stream, peer, local, ticket } = arrival;
+        if self.draining {
             self.shared.seats[self.index].live.fetch_sub(1, Relaxed);
-            log::debug!(target: TARGET, client:% = peer, error:% = error; "connection dropped");
             return;
         }
         add(&self.counters().conns, 1);
+        let key = self.conns.reserve();
         let link = Link::new(stream, peer, key, self.dirty.clone());
         let mut conn = Box::new(Conn::new(key, link, local, self.now, ticket));
-        if self.shared.config.unit == Unit::Connection {
-            let guest = self.new_guest(&mut conn);
-            let id = self.sched.spawn(guest, None);
-            self.employ(&mut conn, id);
-        }
+        self.queue(&mut conn);
+        self.tidy.stirred = true;
         self.look_in(&mut conn, self.now + self.shared.config.limits.idle);
         self.conns.put(conn);
+    }
+
+    /// Begins to serve a connection.
+    pub(super) fn begin(&mut self, conn: &mut Conn) -> Fate {
+        conn.phase = Phase::Open;
+        match self.shared.config.unit {
+            _ if self.draining => return Fate::Close,
+            // Its line has often come by now. One that is answered at once never gets into
+            // the poll.
+            Unit::Line => conn.link.io().readable = true,
+            Unit::Connection => {
+                conn.started = self.now;
+                let guest = self.new_guest(conn);
+                let id = self.sched.spawn(guest, None);
+                self.employ(conn, id);
+            }
+        }
+        if self.pump(conn) == Fate::Close {
+            return Fate::Close;
+        }
+        // Whatever has come in the meantime makes an event at once.
+        let wanted = if conn.watched == Watched::Both { Watched::Both } else { Watched::Reads };
+        match self.watch(conn, wanted) {
+            Ok(()) => Fate::Keep,
+            Err(error) => {
+                log::debug!(target: TARGET, client:% = conn.link.peer, error:% = error; "connection dropped");
+                Fate::Close
+            }
+        }
+    }
+
+    /// Has the poll tell of a connection what is wanted.
+    pub(super) fn watch(&mut self, conn: &mut Conn, wanted: Watched) -> io::Result<()> {
+        let before = std::mem::replace(&mut conn.watched, wanted);
+        let (registry, token) = (self.sched.registry(), Token(conn.key));
+        let fd = conn.link.stream.as_raw_fd();
+        let interest = match wanted {
+            Watched::Both => Interest::READABLE | Interest::WRITABLE,
+            Watched::Reads | Watched::Not => Interest::READABLE,
+        };
+        match before {
+            Watched::Not => registry.register(&mut SourceFd(&fd), token, interest),
+            before if before != wanted => registry.reregister(&mut SourceFd(&fd), token, interest),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -224,8 +271,4 @@ fn is_the_clients(error: &io::Error) -> bool {
             | NetworkUnreachable
             | TimedOut
     )
-}
-
-fn stopping() -> io::Error {
-    io::Error::other("the server is stopping")
 }

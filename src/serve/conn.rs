@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::frame::Frame;
 use super::limits::Ticket;
 use super::link::Link;
-use crate::sched::{FOREIGN, GuestId};
+use crate::sched::{FOREIGN, GuestId, cut};
 use crate::wasi::Strings;
 
 /// A client.
@@ -30,8 +30,7 @@ pub(super) struct Conn {
     pub deadline: Option<Instant>,
     /// It is in the worker's list of those to be gone on with.
     pub queued: bool,
-    /// The poll also watches for room to write.
-    pub watches_room: bool,
+    pub watched: Watched,
     /// The client was told that nothing more comes.
     pub shut: bool,
     /// Its place among all connections.
@@ -40,6 +39,8 @@ pub(super) struct Conn {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
+    /// Not yet begun.
+    Fresh,
     /// Serving.
     Open,
     /// Nothing more is run; what was written is still sent.
@@ -47,6 +48,17 @@ pub(super) enum Phase {
     /// All is sent and the client told so; what it still sends is thrown away, for closing
     /// a socket with something unread resets it, and the reply may be lost with it.
     Lingering,
+}
+
+/// What the poll tells of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watched {
+    /// Nothing yet: many are over before there was anything to wait for.
+    Not,
+    /// That something can be read.
+    Reads,
+    /// That there is room to write, too.
+    Both,
 }
 
 /// What to do with a connection that was looked at.
@@ -65,13 +77,13 @@ impl Conn {
             env: None,
             frame: Frame::default(),
             guest: None,
-            phase: Phase::Open,
+            phase: Phase::Fresh,
             started: now,
             line_began: None,
             active: now,
             deadline: None,
             queued: false,
-            watches_room: false,
+            watched: Watched::Not,
             shut: false,
             _ticket: ticket,
         }
@@ -79,8 +91,8 @@ impl Conn {
 }
 
 /// A key is a token of the poll. From the top: a bit that keeps it from the guests' tokens,
-/// a bit for listeners, how often the slot was used, so that an event for a connection that
-/// is closed does not reach the next one in its place, and the slot.
+/// a bit for listeners, the number of the connection, so that an event for one that is closed
+/// does not reach the next one in its place, and the slot.
 const CONN: usize = 1 << (usize::BITS - 1);
 const SLOT_BITS: u32 = usize::BITS / 2;
 const GENERATION_BITS: u32 = usize::BITS - 2 - SLOT_BITS;
@@ -94,6 +106,8 @@ pub(super) const LISTENER: usize = CONN | CONN >> 1;
 pub(super) struct Conns {
     slots: Vec<Slot>,
     free: Vec<usize>,
+    /// Counts connections.
+    generation: usize,
 }
 
 struct Slot {
@@ -123,9 +137,9 @@ impl Conns {
             self.slots.push(Slot { generation: 0, conn: None, alarm: None });
             self.slots.len() - 1
         });
-        let generation = &mut self.slots[slot].generation;
-        *generation = (*generation + 1) % (1 << GENERATION_BITS);
-        CONN | *generation << SLOT_BITS | slot
+        self.generation = (self.generation + 1) % (1 << GENERATION_BITS);
+        self.slots[slot].generation = self.generation;
+        CONN | self.generation << SLOT_BITS | slot
     }
 
     /// Gives a key back.
@@ -142,6 +156,11 @@ impl Conns {
     pub fn put(&mut self, conn: Box<Conn>) {
         let slot = slot_of(conn.key);
         self.slots[slot].conn = Some(conn);
+    }
+
+    /// Gives back memory that a longer table needed.
+    pub fn shrink(&mut self) {
+        cut(&mut self.slots, &mut self.free);
     }
 
     /// All keys in use.

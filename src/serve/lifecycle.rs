@@ -4,7 +4,7 @@ use std::io::{self, IoSliceMut};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use super::conn::{Conn, Fate, Phase};
+use super::conn::{Conn, Fate, Phase, Watched};
 use super::lines::begin_closing;
 use super::link::wake;
 use super::log::TARGET;
@@ -71,12 +71,14 @@ impl Worker {
     pub(super) fn part(&mut self, conn: &mut Conn) -> Fate {
         let more = {
             let io = conn.link.io();
-            !io.eof && (io.readable || conn.frame.len() > 0 || conn.watches_room)
+            let behind = conn.frame.len() > 0 || conn.watched == Watched::Both;
+            !io.eof && (io.readable || behind)
         };
+        // Sends what was kept back. Closing would do so too, unless something has come since.
+        conn.shut();
         if !more || self.draining {
             return Fate::Close;
         }
-        conn.shut();
         conn.phase = Phase::Lingering;
         self.look_in(conn, self.now + LINGER);
         self.linger(conn)
@@ -106,7 +108,7 @@ impl Worker {
             return Fate::Keep;
         }
         match (conn.phase, self.shared.config.unit) {
-            (Phase::Lingering, _) => Fate::Close,
+            (Phase::Fresh | Phase::Lingering, _) => Fate::Close,
             (Phase::Closing, _) => {
                 self.idle(conn, "the client did not fetch its reply");
                 Fate::Close
@@ -148,6 +150,7 @@ impl Worker {
     /// The server is to end: what is idle is dropped, what runs may finish.
     pub(super) fn drain(&mut self) {
         self.draining = true;
+        self.ahead.clear();
         self.listeners.close();
         self.sched.alarm(self.now + DRAIN_MAX, DRAINED);
         for key in self.conns.keys() {
@@ -182,7 +185,9 @@ impl Worker {
             });
         }
         let counters = self.counters();
-        for gauge in [&counters.open, &counters.guests, &counters.parked, &counters.memory] {
+        let (guests, conns) =
+            ([&counters.guests, &counters.parked, &counters.ahead], &counters.open);
+        for gauge in guests.into_iter().chain([conns, &counters.memory]) {
             gauge.store(0, std::sync::atomic::Ordering::Relaxed);
         }
     }

@@ -4,10 +4,8 @@ use std::borrow::Cow;
 use std::io::{self, IoSliceMut};
 use std::time::{Duration, Instant};
 
-use mio::{Interest, Token};
-
 use super::Unit;
-use super::conn::{Conn, Fate, Phase};
+use super::conn::{Conn, Fate, Phase, Watched};
 use super::frame::Front;
 use super::link::{OUTPUT_MAX, wake};
 use super::log::{Report, TARGET};
@@ -255,7 +253,8 @@ impl Worker {
     pub(super) fn send(&mut self, conn: &mut Conn) -> Fate {
         let link = conn.link.clone();
         let mut io = link.io();
-        match link.flush(&mut io) {
+        let last = conn.phase == Phase::Closing && conn.guest.is_none();
+        match link.flush(&mut io, last) {
             Ok(true) => conn.active = self.now,
             Ok(false) => {}
             Err(_) => {
@@ -282,13 +281,8 @@ impl Worker {
 
     /// The client has not taken all yet.
     fn await_room(&mut self, conn: &mut Conn) -> Fate {
-        if !std::mem::replace(&mut conn.watches_room, true) {
-            let both = Interest::READABLE | Interest::WRITABLE;
-            let fd = std::os::fd::AsRawFd::as_raw_fd(&conn.link.stream);
-            let mut source = mio::unix::SourceFd(&fd);
-            if self.sched.registry().reregister(&mut source, Token(conn.key), both).is_err() {
-                return Fate::Close;
-            }
+        if self.watch(conn, Watched::Both).is_err() {
+            return Fate::Close;
         }
         if conn.phase == Phase::Closing && conn.deadline.is_none() {
             self.look_in(conn, self.now + self.shared.config.limits.timeout);

@@ -109,10 +109,12 @@ pub(super) struct Counters {
     pub fuel: AtomicU64,
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
+    pub ahead_taken: AtomicU64,
     /// Those from here on are states, not counts.
     pub open: AtomicU64,
     pub guests: AtomicU64,
     pub parked: AtomicU64,
+    pub ahead: AtomicU64,
     pub memory: AtomicU64,
 }
 
@@ -150,10 +152,14 @@ pub struct Metrics {
     pub conns_by_worker: Vec<u64>,
     /// Connections closed because nothing came for too long.
     pub conns_idle: u64,
-    /// Guests alive now that did not end in their first slice.
+    /// Guests alive now that did not end in their first slice, and those run ahead.
     pub guests: u64,
     /// Those of them that wait for something.
     pub guests_parked: u64,
+    /// Those of them that were run ahead and wait for their line.
+    pub guests_ahead: u64,
+    /// Lines given to such a one.
+    pub ahead_taken: u64,
     /// Bytes of memory of those guests, brought up to date every second.
     pub memory: u64,
     /// Fuel used by guests that have ended.
@@ -182,6 +188,8 @@ impl Metrics {
             sum.conns_idle += worker.conns_idle.load(Relaxed);
             sum.guests += worker.guests.load(Relaxed);
             sum.guests_parked += worker.parked.load(Relaxed);
+            sum.guests_ahead += worker.ahead.load(Relaxed);
+            sum.ahead_taken += worker.ahead_taken.load(Relaxed);
             sum.memory += worker.memory.load(Relaxed);
             sum.fuel += worker.fuel.load(Relaxed);
             sum.bytes_in += worker.bytes_in.load(Relaxed);
@@ -217,6 +225,8 @@ impl Metrics {
         );
         one("guests_live", "gauge", "Guests alive beyond their first slice.", self.guests);
         one("guests_parked", "gauge", "Guests that wait for something.", self.guests_parked);
+        one("guests_ahead", "gauge", "Guests that wait for a line to come.", self.guests_ahead);
+        one("ahead_lines_total", "counter", "Lines a guest had waited for.", self.ahead_taken);
         one("guest_memory_bytes", "gauge", "Memory of the live guests.", self.memory);
         one("fuel_total", "counter", "Fuel used by guests that have ended.", self.fuel);
         one("received_bytes_total", "counter", "Bytes guests got from clients.", self.bytes_in);

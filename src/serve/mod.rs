@@ -19,6 +19,7 @@
 mod accept;
 mod conn;
 mod frame;
+mod guests;
 mod http;
 mod lifecycle;
 mod limits;
@@ -28,6 +29,7 @@ pub mod log;
 mod metrics;
 mod reload;
 mod stream;
+mod tidy;
 mod worker;
 
 use std::fmt;
@@ -70,8 +72,9 @@ pub type MakeNamespace = Arc<dyn Fn() -> Namespace + Send + Sync>;
 pub type Load = Arc<dyn Fn() -> Result<Program, String> + Send + Sync>;
 
 /// Adds to the context of each guest, which serves the client of that address, before the
-/// guest is made: who is told of its calls, clocks, randomness.
-pub type Prepare = Arc<dyn Fn(SocketAddr, Builder) -> Builder + Send + Sync>;
+/// guest is made: who is told of its calls, clocks, randomness. A guest that is run ahead of
+/// its line has no client yet.
+pub type Prepare = Arc<dyn Fn(Option<SocketAddr>, Builder) -> Builder + Send + Sync>;
 
 /// Looks at a guest that trapped or was ended by the host: why, its time, and itself.
 pub type PostMortem = Arc<dyn Fn(&str, Duration, &Guest) + Send + Sync>;
@@ -99,6 +102,11 @@ pub struct Config {
     /// With [`Unit::Line`]: answer line after line until the client closes, rather than
     /// close after the first reply.
     pub keep_open: bool,
+    /// With [`Unit::Line`]: guests of each worker that are run up to their first read
+    /// before their line comes, if the program is [suited](crate::Ahead).
+    pub ahead: usize,
+    /// How long such a guest may wait before another is made in its place.
+    pub ahead_ttl: Duration,
     /// Threads; at least 1.
     pub workers: usize,
     /// What clients and guests may use.
@@ -129,6 +137,8 @@ impl Config {
             listeners: Vec::new(),
             unit: Unit::Line,
             keep_open: false,
+            ahead: 0,
+            ahead_ttl: Duration::from_secs(30),
             workers: 1,
             limits: Limits::default(),
             reload: None,
@@ -184,6 +194,12 @@ impl Shared {
     fn replace(&self, program: Program) {
         *self.program.lock().unwrap_or_else(PoisonError::into_inner) = program;
         self.generation.fetch_add(1, Ordering::Release);
+        // What they hold of the old one goes at once.
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
+        self.seats.iter().for_each(|seat| seat.waker.wake_by_ref());
     }
 }
 
@@ -286,7 +302,7 @@ impl Handle {
     /// find their stdin at its end.
     pub fn shutdown(&self) {
         self.shared.stopping.store(true, Ordering::Release);
-        self.shared.seats.iter().for_each(|seat| seat.waker.wake_by_ref());
+        self.shared.wake_all();
     }
 
     /// Loads the program anew, on a thread of its own: lines under way finish on the old

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
+use super::guests::Later;
 use super::link::Link;
 use super::log::{Bucket, Reporter, STDERR_PER_SECOND_PER_GUEST};
 use crate::vfs::{Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
@@ -12,8 +13,25 @@ use crate::vfs::{Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
 /// Bytes of a line of stderr in one log record; the rest goes into the next.
 pub const LOG_LINE_MAX: usize = 4096;
 
+/// Whom a guest serves.
+#[derive(Clone)]
+pub(super) enum Client {
+    Here(Arc<Link>),
+    /// Nobody yet: reads and writes have to wait.
+    Later(Later),
+}
+
+impl Client {
+    fn link(&self) -> Result<&Arc<Link>> {
+        match self {
+            Client::Here(link) => Ok(link),
+            Client::Later(later) => later.get().ok_or(Errno::Again),
+        }
+    }
+}
+
 /// Standard input of a guest that serves one line: that line, then the end.
-pub(super) struct LineInput(pub Arc<Link>);
+pub(super) struct LineInput(pub Client);
 
 impl File for LineInput {
     fn stat(&mut self) -> Result<Stat> {
@@ -21,16 +39,16 @@ impl File for LineInput {
     }
 
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
-        Ok(self.0.read_line(bufs))
+        Ok(self.0.link()?.read_line(bufs))
     }
 
     fn ready(&mut self, _want: Interest) -> Result<Ready> {
-        Ok(Ready { nbytes: self.0.line_left() as u64, hangup: true })
+        Ok(Ready { nbytes: self.0.link()?.line_left() as u64, hangup: true })
     }
 }
 
 /// Standard input of a guest that serves a connection: the socket itself.
-pub(super) struct SocketInput(pub Arc<Link>);
+pub(super) struct SocketInput(pub Client);
 
 impl File for SocketInput {
     fn stat(&mut self) -> Result<Stat> {
@@ -41,11 +59,11 @@ impl File for SocketInput {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Ok(0);
         }
-        self.0.read_socket(bufs)
+        self.0.link()?.read_socket(bufs)
     }
 
     fn ready(&mut self, want: Interest) -> Result<Ready> {
-        let io = self.0.io();
+        let io = self.0.link()?.io();
         if want.read && !(io.readable || io.eof || io.gone) {
             return Err(Errno::Again);
         }
@@ -53,13 +71,16 @@ impl File for SocketInput {
     }
 
     fn wait(&mut self, _want: Interest, waker: &Waker) -> Wait<'_> {
-        if self.0.await_input(waker) { Wait::Waker } else { Wait::Now }
+        match self.0.link() {
+            Ok(link) if !link.await_input(waker) => Wait::Now,
+            _ => Wait::Waker,
+        }
     }
 }
 
 /// Standard output: the client. Kept in memory until the end of the guest's slice, so that
 /// what it writes in small pieces is sent in one.
-pub(super) struct Output(pub Arc<Link>);
+pub(super) struct Output(pub Client);
 
 impl File for Output {
     fn stat(&mut self) -> Result<Stat> {
@@ -67,32 +88,38 @@ impl File for Output {
     }
 
     fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
-        self.0.write(bufs)
+        self.0.link()?.write(bufs)
     }
 
     fn append(&mut self, bufs: &[IoSlice<'_>]) -> Result<(usize, u64)> {
-        Ok((self.0.write(bufs)?, 0))
+        Ok((self.0.link()?.write(bufs)?, 0))
     }
 
     fn ready(&mut self, _want: Interest) -> Result<Ready> {
-        let room = self.0.room()?;
-        Ok(Ready { nbytes: room as u64, hangup: self.0.io().gone })
+        let link = self.0.link()?;
+        let room = link.room()?;
+        Ok(Ready { nbytes: room as u64, hangup: link.io().gone })
     }
 
     fn wait(&mut self, _want: Interest, waker: &Waker) -> Wait<'_> {
-        if self.0.await_room(waker) { Wait::Waker } else { Wait::Now }
+        match self.0.link() {
+            Ok(link) if !link.await_room(waker) => Wait::Now,
+            _ => Wait::Waker,
+        }
     }
 }
 
 impl Drop for Output {
     fn drop(&mut self) {
-        self.0.close_output();
+        if let Ok(link) = self.0.link() {
+            link.close_output();
+        }
     }
 }
 
 /// Standard error: each line of it a record in the log.
 pub(super) struct Errors {
-    link: Arc<Link>,
+    client: Client,
     reporter: Arc<Reporter>,
     /// Made with its first line: most guests write none.
     bucket: Option<Bucket>,
@@ -100,8 +127,8 @@ pub(super) struct Errors {
 }
 
 impl Errors {
-    pub fn new(link: Arc<Link>, reporter: Arc<Reporter>) -> Errors {
-        Errors { link, reporter, bucket: None, line: Vec::new() }
+    pub fn new(client: Client, reporter: Arc<Reporter>) -> Errors {
+        Errors { client, reporter, bucket: None, line: Vec::new() }
     }
 
     fn take(&mut self, mut bytes: &[u8]) {
@@ -127,12 +154,13 @@ impl Errors {
     }
 
     fn report(&mut self) {
+        let Ok(link) = self.client.link() else { return };
         let bucket = self.bucket.get_or_insert_with(|| Bucket::new(STDERR_PER_SECOND_PER_GUEST));
         if bucket.take(Instant::now()) {
             if let Some(missed) = bucket.missed() {
-                self.reporter.missed(self.link.peer, missed);
+                self.reporter.missed(link.peer, missed);
             }
-            self.reporter.stderr(self.link.peer, &self.line);
+            self.reporter.stderr(link.peer, &self.line);
         }
         self.line.clear();
     }
@@ -144,6 +172,7 @@ impl File for Errors {
     }
 
     fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
+        self.client.link()?;
         bufs.iter().for_each(|buf| self.take(buf));
         Ok(bufs.iter().fold(0, |sum, buf| sum + buf.len()))
     }
@@ -158,8 +187,9 @@ impl Drop for Errors {
         if !self.line.is_empty() {
             self.report();
         }
-        if let Some(missed) = self.bucket.as_mut().and_then(Bucket::missed) {
-            self.reporter.missed(self.link.peer, missed);
+        let missed = self.bucket.as_mut().and_then(Bucket::missed);
+        if let (Some(missed), Ok(link)) = (missed, self.client.link()) {
+            self.reporter.missed(link.peer, missed);
         }
     }
 }

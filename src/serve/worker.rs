@@ -3,28 +3,29 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::TcpListener;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use mio::Token;
 
+use super::Shared;
 use super::accept::Listeners;
-use super::conn::{Conn, Conns, Fate, LISTENER};
+use super::conn::{Conn, Conns, Fate, LISTENER, Phase};
+use super::guests::Later;
 use super::link::Dirty;
 use super::log::Reporter;
 use super::metrics::Counters;
-use super::stream::{Errors, LineInput, Output, SocketInput};
-use super::{Shared, Unit};
-use crate::recycle::Pool;
+use super::tidy::Tidy;
+use crate::recycle::{Ahead, Pool};
 use crate::sched::{GuestId, Happened, Scheduler};
-use crate::wasi::Strings;
-use crate::{Guest, WasiCtx};
 
 /// Alarms that are not a connection's.
 pub(super) const ACCEPT_AGAIN: u64 = u64::MAX;
 pub(super) const DRAINED: u64 = u64::MAX - 1;
 const GAUGES: u64 = u64::MAX - 2;
+pub(super) const TIDY: u64 = u64::MAX - 3;
+pub(super) const EXPIRY: u64 = u64::MAX - 4;
 
 /// How often the memory of live guests is added up, if anybody may ask.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
@@ -46,11 +47,17 @@ pub(super) struct Worker {
     /// Connections to be gone on with.
     pub ready: VecDeque<usize>,
     pub dirty: Arc<Dirty>,
-    dirty_keys: Vec<usize>,
+    pub dirty_keys: Vec<usize>,
     pub scratch: Box<[u8]>,
     /// Where guests come from, and go to.
     pub pool: Pool,
-    generation: u64,
+    /// Those that wait for their lines.
+    pub ahead: Ahead<Later>,
+    /// An alarm is set for those.
+    pub expiry_set: bool,
+    /// Number of the program that pool and guests are of.
+    pub generation: u64,
+    pub tidy: Tidy,
     pub reporter: Arc<Reporter>,
     /// When this turn began.
     pub now: Instant,
@@ -94,6 +101,9 @@ impl Worker {
             listeners: Listeners::new(listeners, sched.registry())?,
             reporter: Arc::new(Reporter::new(&shared.config.name)),
             pool: Pool::new(&shared.config.program),
+            ahead: Worker::ahead(&shared.config),
+            expiry_set: false,
+            tidy: Tidy::default(),
             shared,
             index,
             sched,
@@ -137,8 +147,11 @@ impl Worker {
 
     fn turn(&mut self, happened: &mut Vec<Happened>) -> io::Result<()> {
         let busy = !self.ready.is_empty() || self.listeners.pending();
-        self.sched.turn(busy.then_some(Duration::ZERO), happened)?;
+        let at_once = busy || self.wants_ahead();
+        self.sched.turn(at_once.then_some(Duration::ZERO), happened)?;
         self.now = Instant::now();
+        let quiet = happened.is_empty() && !busy;
+        self.renew_program();
         if self.shared.stopping() && !self.draining {
             self.drain();
         }
@@ -148,11 +161,21 @@ impl Worker {
         self.go_on();
         // Last, for what guests wrote in this turn goes out in one piece.
         self.tend_dirty();
-        let (counters, sched) = (self.counters(), &self.sched);
-        counters.open.store(self.conns.len() as u64, Relaxed);
-        counters.guests.store(sched.len() as u64, Relaxed);
-        counters.parked.store(sched.parked() as u64, Relaxed);
+        if quiet && self.wants_ahead() {
+            self.run_ahead();
+        }
+        self.watch_height();
+        self.tell();
         Ok(())
+    }
+
+    /// Brings the gauges up to date.
+    fn tell(&self) {
+        let (counters, sched, ahead) = (self.counters(), &self.sched, self.ahead.len());
+        counters.open.store(self.conns.len() as u64, Relaxed);
+        counters.guests.store((sched.len() + ahead) as u64, Relaxed);
+        counters.parked.store((sched.parked() + ahead) as u64, Relaxed);
+        counters.ahead.store(ahead as u64, Relaxed);
     }
 
     fn handle(&mut self, event: Happened) {
@@ -181,6 +204,8 @@ impl Worker {
             Happened::Time(ACCEPT_AGAIN) => self.listeners.resume(),
             Happened::Time(DRAINED) => self.over = true,
             Happened::Time(GAUGES) => self.weigh(),
+            Happened::Time(TIDY) => self.tidy_up(),
+            Happened::Time(EXPIRY) => self.expire_ahead(),
             Happened::Time(slot) => {
                 if let Some(conn) = self.conns.rang(slot, self.now) {
                     self.attend(conn, Self::rang);
@@ -204,6 +229,7 @@ impl Worker {
     }
 
     fn close(&mut self, mut conn: Box<Conn>) {
+        self.tidy.stirred = true;
         // Nobody is told of its end: whoever decided to close has counted it.
         if let Some(id) = conn.guest.take() {
             self.guests.remove(&id);
@@ -228,7 +254,7 @@ impl Worker {
             let Some(key) = self.ready.pop_front() else { break };
             self.visit(key, |worker, conn| {
                 conn.queued = false;
-                worker.pump(conn)
+                if conn.phase == Phase::Fresh { worker.begin(conn) } else { worker.pump(conn) }
             });
             if started.elapsed() >= LINES_PER_TURN {
                 break;
@@ -252,48 +278,10 @@ impl Worker {
     /// Adds up the memory of live guests.
     fn weigh(&mut self) {
         let guests = self.guests.keys().filter_map(|id| self.sched.guest(*id));
+        let guests = guests.chain(self.ahead.guests());
         let memory: usize = guests.map(|guest| guest.context().limits.used).sum();
         self.counters().memory.store(memory as u64, Relaxed);
         self.sched.alarm(self.now + GAUGES_EVERY, GAUGES);
-    }
-
-    /// The one place where guests are made.
-    pub fn new_guest(&mut self, conn: &mut Conn) -> Guest {
-        self.renew_program();
-        let config = &self.shared.config;
-        let link = &conn.link;
-        let builder = WasiCtx::builder()
-            .args(self.shared.args.clone())
-            .namespace((config.namespace)())
-            .memory_max(config.limits.memory)
-            .fds_max(config.limits.max_fds)
-            .stdout(Output(link.clone()))
-            .stderr(Errors::new(link.clone(), self.reporter.clone()));
-        let env =
-            conn.env.get_or_insert_with(|| environment(&self.shared.env, conn.local, link.peer));
-        let builder = match config.unit {
-            Unit::Line => builder.envs(env.clone()).stdin(LineInput(link.clone())),
-            Unit::Connection => builder.envs(std::mem::take(env)).stdin(SocketInput(link.clone())),
-        };
-        let builder = match &config.prepare {
-            Some(prepare) => prepare(link.peer, builder),
-            None => builder,
-        };
-        let mut guest = self.pool.spawn(builder.build());
-        if let Some(fuel) = config.limits.fuel {
-            guest.limit_fuel(fuel);
-        }
-        guest
-    }
-
-    /// Takes over a new program, if there is one.
-    fn renew_program(&mut self) {
-        let generation = self.shared.generation.load(Acquire);
-        if generation != self.generation {
-            let program = self.shared.program.lock().unwrap_or_else(PoisonError::into_inner);
-            self.pool = Pool::new(&program);
-            self.generation = generation;
-        }
     }
 
     /// Sets a guest of the scheduler to a connection.
@@ -301,18 +289,4 @@ impl Worker {
         conn.guest = Some(id);
         self.guests.insert(id, conn.key);
     }
-}
-
-/// What a guest is told of its connection, as by tcpserver (its manual page's names).
-fn environment(base: &Strings, local: std::net::SocketAddr, peer: std::net::SocketAddr) -> Strings {
-    let mut env = base.clone();
-    let mut push = |key: &str, value: &str| {
-        env.push(&[key.as_bytes(), b"=", value.as_bytes()]).expect("an address has no NUL");
-    };
-    push("PROTO", "TCP");
-    push("TCPREMOTEIP", &peer.ip().to_canonical().to_string());
-    push("TCPREMOTEPORT", &peer.port().to_string());
-    push("TCPLOCALIP", &local.ip().to_canonical().to_string());
-    push("TCPLOCALPORT", &local.port().to_string());
-    env
 }

@@ -79,6 +79,15 @@ impl Strings {
     }
 }
 
+#[cfg(all(unix, feature = "cli"))]
+impl Strings {
+    /// Adds others, which together fit a guest's memory.
+    pub(crate) fn append(&mut self, others: &Strings) {
+        self.bytes.extend_from_slice(&others.bytes);
+        self.count += others.count;
+    }
+}
+
 /// An argument or variable that can't be handed to a guest: it contains a NUL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadString(pub String);
