@@ -62,7 +62,12 @@ fn drop_parked<T>(make: impl Fn() -> (Guest, T)) {
     for _ in 1..GUESTS / AT_A_TIME {
         round();
     }
-    assert_eq!(settled(descriptors, descriptors_before), descriptors_before);
+    // Fewer is no leak: a look-up of the test before may have been counted first.
+    let descriptors_now = settled(descriptors, descriptors_before);
+    assert!(
+        descriptors_now <= descriptors_before,
+        "{descriptors_now}, {descriptors_before} before"
+    );
     // Each of them took about 1 MiB. The allocator keeps some rounds' worth, not all.
     let grown = resident_kib().saturating_sub(kib_before);
     assert!(grown < 150 << 10, "{grown} KiB more than after the first {AT_A_TIME}");
@@ -72,7 +77,7 @@ fn drop_parked<T>(make: impl Fn() -> (Guest, T)) {
 fn settled(count: impl Fn() -> usize, expected: usize) -> usize {
     for _ in 0..100 {
         let now = count();
-        if now == expected {
+        if now <= expected {
             return now;
         }
         std::thread::sleep(Duration::from_millis(if expected == 0 { 1 } else { 10 }));
