@@ -9,21 +9,8 @@ use std::sync::{Arc, Mutex};
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::pipe::Capture;
 use tinyhost::vfs::{self, Namespace};
-use tinyhost::wasi::{Outcome, Seen, Trace};
+use tinyhost::wasi::{Outcome, Seen, Trace, seeded};
 use tinyhost::{Armed, Clock, Guest, ManualClock, Program, Step, WasiCtx};
-
-/// Random enough for a guest's hash tables, and the same each time (SplitMix64).
-fn seeded(mut state: u64) -> impl FnMut(&mut [u8]) + Send {
-    move |bytes: &mut [u8]| {
-        for chunk in bytes.chunks_mut(8) {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut word = state;
-            word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            chunk.copy_from_slice(&(word ^ (word >> 31)).to_le_bytes()[..chunk.len()]);
-        }
-    }
-}
 
 /// One line for each call: name, arguments, how it ended; at the exit a sum over memory.
 struct Lines(Arc<Mutex<String>>);

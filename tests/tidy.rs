@@ -268,3 +268,23 @@ fn the_tree_of_crates_stays_small() {
     println!("{} crates:\n{}", crates.len(), crates.join("\n"));
     assert!((5..=CRATES_MAX).contains(&crates.len()), "{} crates", crates.len());
 }
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let pages = Command::new("git").args(["ls-files", "*.md"]).current_dir(root()).output();
+    let pages = String::from_utf8(pages.expect("git").stdout).unwrap();
+    let mut checked = 0;
+    for page in pages.lines() {
+        let (text, at) = (fs::read_to_string(root().join(page)).unwrap(), Path::new(page));
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')) {
+            let file = link.0.split('#').next().unwrap_or_default();
+            if file.is_empty() || file.contains("://") || file.contains(char::is_whitespace) {
+                continue;
+            }
+            let there = root().join(at.parent().expect("a file")).join(file);
+            assert!(there.exists(), "{page}: nothing at {file}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 20, "only {checked} links were found");
+}

@@ -7,7 +7,7 @@ use tinyhost::WasiCtx;
 use tinyhost::vfs::Node;
 use tinyhost::vfs::namespace::{Builder as Mounts, Namespace};
 use tinyhost::vfs::pipe::{Reader, Writer, pipe};
-use tinyhost::wasi::Builder as Cx;
+use tinyhost::wasi::{Builder as Cx, seeded};
 
 use crate::node::CNode;
 use crate::{Fail, OK, Status, USAGE, exclusive, free, object, put, shared, status, text, utf8};
@@ -109,13 +109,7 @@ pub extern "C" fn th_builder_stdout(
     capacity_bytes: usize,
     out: *mut *mut Reader,
 ) -> Status {
-    status(|| {
-        let builder = exclusive(builder)?;
-        let (reader, writer) = pipe(capacity_bytes);
-        hand_out(out, reader)?;
-        builder.change(|cx| cx.stdout(writer));
-        Ok(OK)
-    })
+    status(|| output(builder, capacity_bytes, out, |cx, writer| cx.stdout(writer)))
 }
 
 #[unsafe(no_mangle)]
@@ -124,13 +118,21 @@ pub extern "C" fn th_builder_stderr(
     capacity_bytes: usize,
     out: *mut *mut Reader,
 ) -> Status {
-    status(|| {
-        let builder = exclusive(builder)?;
-        let (reader, writer) = pipe(capacity_bytes);
-        hand_out(out, reader)?;
-        builder.change(|cx| cx.stderr(writer));
-        Ok(OK)
-    })
+    status(|| output(builder, capacity_bytes, out, |cx, writer| cx.stderr(writer)))
+}
+
+/// A pipe from the guest, which `give` takes the writing end of.
+fn output(
+    builder: *mut Builder,
+    capacity_bytes: usize,
+    out: *mut *mut Reader,
+    give: impl FnOnce(Cx, Writer) -> Cx,
+) -> Result<Status, Fail> {
+    let builder = exclusive(builder)?;
+    let (reader, writer) = pipe(capacity_bytes);
+    hand_out(out, reader)?;
+    builder.change(|cx| give(cx, writer));
+    Ok(OK)
 }
 
 fn hand_out<T>(place: *mut *mut T, end: T) -> Result<(), Fail> {
@@ -144,18 +146,6 @@ pub extern "C" fn th_builder_seed(builder: *mut Builder, seed: u64) -> Status {
         exclusive(builder)?.change(|cx| cx.random(seeded(seed)));
         Ok(OK)
     })
-}
-
-/// SplitMix64: as good as a guest's hash tables need.
-fn seeded(mut state: u64) -> impl FnMut(&mut [u8]) + Send {
-    move |bytes: &mut [u8]| {
-        for chunk in bytes.chunks_mut(8) {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let word = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            chunk.copy_from_slice(&(word ^ (word >> 31)).to_le_bytes()[..chunk.len()]);
-        }
-    }
 }
 
 #[unsafe(no_mangle)]

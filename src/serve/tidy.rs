@@ -26,9 +26,14 @@ impl Worker {
     /// At the end of a turn.
     pub(super) fn watch_height(&mut self) {
         self.tidy.height = self.tidy.height.max(self.size());
-        if self.tidy.stirred && !std::mem::replace(&mut self.tidy.set, true) {
-            self.sched.alarm(self.now + EVERY, TIDY);
+        if self.tidy.stirred && !self.tidy.set {
+            self.look_later();
         }
+    }
+
+    fn look_later(&mut self) {
+        self.tidy.set = true;
+        self.sched.alarm(self.now + EVERY, TIDY);
     }
 
     /// Guests and connections, counted as far as they take memory.
@@ -55,8 +60,7 @@ impl Worker {
         }
         // A last look follows the last stir.
         if stirred {
-            self.tidy.set = true;
-            self.sched.alarm(self.now + EVERY, TIDY);
+            self.look_later();
         }
     }
 }

@@ -119,6 +119,30 @@ pub trait Random: Send {
     fn fill(&mut self, bytes: &mut [u8]) -> std::io::Result<()>;
 }
 
+/// A source that gives the same bytes for the same seed each time (SplitMix64): random
+/// enough for a guest's hash tables, and for nothing secret.
+///
+/// ```
+/// use tinyhost::wasi::{Random, seeded};
+///
+/// let (mut one, mut same) = ([0; 16], [0; 16]);
+/// seeded(1997).fill(&mut one)?;
+/// seeded(1997).fill(&mut same)?;
+/// assert_eq!(one, same);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn seeded(seed: u64) -> impl Random + 'static {
+    let mut state = seed;
+    move |bytes: &mut [u8]| {
+        for chunk in bytes.chunks_mut(8) {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let word = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            chunk.copy_from_slice(&(word ^ (word >> 31)).to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
 impl<F: FnMut(&mut [u8]) + Send> Random for F {
     fn fill(&mut self, bytes: &mut [u8]) -> std::io::Result<()> {
         self(bytes);

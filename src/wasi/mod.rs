@@ -33,7 +33,7 @@ pub(crate) use block::remaining;
 #[cfg(feature = "os-random")]
 pub use clock::SystemRandom;
 pub(crate) use clock::default_random;
-pub use clock::{Clock, ManualClock, Random, SystemClock};
+pub use clock::{Clock, ManualClock, Random, SystemClock, seeded};
 pub use ctx::{BadString, Builder, FDS_DEFAULT, Mode, Strings, WasiCtx};
 use enter::enter;
 pub use fd::Descriptor;
