@@ -145,6 +145,13 @@ impl Guest {
         self.fuel_used
     }
 
+    /// Bytes of memory that are freed with it, as its instance can't be used again with them.
+    #[cfg(all(unix, feature = "cli"))]
+    pub(crate) fn memory_grown(&self) -> usize {
+        let recycled = self.parts.as_ref().map_or(0, |parts| parts.memory_used);
+        self.store.data().limits.used - recycled
+    }
+
     /// What the guest was given.
     pub fn context(&self) -> &WasiCtx {
         self.store.data()
@@ -215,10 +222,15 @@ impl Guest {
         self.over(step)
     }
 
+    /// Closes all it has open. If it has not ended it can't go on.
+    pub(crate) fn close(&mut self) {
+        self.store.data_mut().close();
+    }
+
     /// Its end closes all it had open, as that of a process does: who reads what it wrote
     /// comes to an end as well, whether the guest has been dropped yet or not.
     fn over(&mut self, step: Step) -> Step {
-        self.store.data_mut().close();
+        self.close();
         self.state = State::Over(step.clone());
         step
     }

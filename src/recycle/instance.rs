@@ -31,7 +31,7 @@ pub(crate) struct Parts {
     memory_bytes: usize,
     globals: Vec<(Global, Val)>,
     /// Memory and tables as its limits count them.
-    memory_used: usize,
+    pub(crate) memory_used: usize,
     /// Fuel its making took.
     pub(crate) fuel: u64,
     runs: u32,

@@ -1,15 +1,15 @@
 //! Many guests on one thread.
 //!
-//! Events and timers never run a guest: they only mark it runnable. The run queues run
+//! Events and timers never run a guest: they only mark it runnable. The run queue runs
 //! them, each for one slice of fuel. A guest that was woken goes before all that are only
 //! computing, and those get a bounded time a turn, so that one that spins costs the others
-//! no more than that.
+//! no more than that; among them those go first that have used little yet.
 
 mod alarms;
 mod mailbox;
+mod queue;
 mod table;
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::task::Waker;
@@ -19,17 +19,22 @@ use mio::{Events, Poll, Registry, Token};
 
 use alarms::{Alarm, Alarms};
 use mailbox::{Mailbox, NO_SLOT};
+use queue::{Queue, Record};
 pub(crate) use table::cut;
 
 use crate::guest::{Guest, Step, Trap};
 use crate::wasi;
 use crate::watch::Watched;
 
-/// Fuel of one slice; a few hundred microseconds of computing.
+/// Fuel of one slice at the most; some hundred microseconds of computing.
 pub const SLICE_FUEL: u64 = 100_000;
 
 /// How long guests that only compute may go on before everybody else is looked after.
 const COMPUTING_PER_TURN: Duration = Duration::from_millis(1);
+
+/// Fuel of the first slice of a guest of which nothing is known: the usual line is answered
+/// with a third of it.
+pub(crate) const FIRST_FUEL: u64 = 30_000;
 
 const EVENTS_PER_TURN: usize = 1024;
 
@@ -87,13 +92,11 @@ pub struct Scheduler {
     events: Events,
     slots: Vec<Slot>,
     free: Vec<usize>,
-    woken: VecDeque<usize>,
-    computing: VecDeque<usize>,
+    queue: Queue,
     alarms: Alarms,
     /// Counts parks and guests; never used twice.
     serial: u64,
     mailbox: Arc<Mailbox>,
-    slice_fuel: u64,
 }
 
 struct Slot {
@@ -117,6 +120,7 @@ struct Running {
     guest: Box<Guest>,
     watched: Watched,
     queued: bool,
+    record: Record,
     /// Number of the park it is in.
     park: u64,
 }
@@ -136,12 +140,10 @@ impl Scheduler {
             events: Events::with_capacity(EVENTS_PER_TURN),
             slots: Vec::new(),
             free: Vec::new(),
-            woken: VecDeque::new(),
-            computing: VecDeque::new(),
+            queue: Queue::default(),
             alarms: Alarms::default(),
             serial: 0,
             mailbox,
-            slice_fuel: SLICE_FUEL,
         })
     }
 
@@ -167,20 +169,27 @@ impl Scheduler {
 
     /// Guests that wait for something.
     pub fn parked(&self) -> usize {
-        self.len().saturating_sub(self.woken.len() + self.computing.len())
+        self.len().saturating_sub(self.queue.len())
     }
 
     /// Takes a guest that was stepped already and is computing still: it has no claim to go
     /// before the others that are.
     pub fn spawn_computing(&mut self, guest: Guest, until: Option<Instant>) -> GuestId {
-        let id = self.spawn(guest, until);
-        let slot = self.woken.pop_back().expect("spawn has put it there");
-        self.computing.push_back(slot);
+        let record = Record::new(guest.fuel_used());
+        let id = self.take_in(guest, record, until);
+        self.queue.go_on(id.slot, &record);
         id
     }
 
     /// Takes a guest, to be run in the next turn, and ended if it still runs at `until`.
     pub fn spawn(&mut self, guest: Guest, until: Option<Instant>) -> GuestId {
+        let record = Record::new(guest.fuel_used());
+        let id = self.take_in(guest, record, until);
+        self.queue.begin(id.slot);
+        id
+    }
+
+    fn take_in(&mut self, guest: Guest, record: Record, until: Option<Instant>) -> GuestId {
         let slot = self.free.pop().unwrap_or_else(|| {
             let slot = self.slots.len();
             let waker = self.mailbox.waker(slot);
@@ -189,10 +198,9 @@ impl Scheduler {
         });
         let generation = self.next_serial();
         let watched = Watched::default();
-        let running = Running { guest: Box::new(guest), watched, queued: true, park: 0 };
+        let running = Running { guest: Box::new(guest), watched, queued: true, record, park: 0 };
         self.slots[slot].generation = generation;
         self.slots[slot].running = Some(running);
-        self.woken.push_back(slot);
         if let Some(until) = until {
             self.alarms.set(until, Alarm::End { slot, generation });
         }
@@ -220,8 +228,7 @@ impl Scheduler {
     /// Gives back memory of tables that were longer once.
     pub fn shrink(&mut self) {
         cut(&mut self.slots, &mut self.free);
-        self.woken.shrink_to_fit();
-        self.computing.shrink_to_fit();
+        self.queue.shrink();
         self.alarms.shrink();
     }
 
@@ -242,7 +249,7 @@ impl Scheduler {
         let running = self.slots.get_mut(slot).and_then(|slot| slot.running.as_mut());
         let Some(running) = running.filter(|running| !running.queued) else { return };
         running.queued = true;
-        self.woken.push_back(slot);
+        self.queue.wake(slot, &running.record);
     }
 
     /// Waits until something happens, at most for `idle`, and runs every guest that is
@@ -270,15 +277,16 @@ impl Scheduler {
         }
         slots.into_iter().for_each(|slot| self.wake(slot));
         self.ring(happened);
-        for _ in 0..self.woken.len() {
-            let Some(slot) = self.woken.pop_front() else { break };
-            self.run(slot, happened);
+        let mut clock = Instant::now();
+        for _ in 0..self.queue.woken() {
+            let Some(slot) = self.queue.next_woken() else { break };
+            clock = self.run(slot, clock, happened);
         }
-        let started = Instant::now();
-        for _ in 0..self.computing.len() {
-            let Some(slot) = self.computing.pop_front() else { break };
-            self.run(slot, happened);
-            if started.elapsed() >= COMPUTING_PER_TURN {
+        let until = clock + COMPUTING_PER_TURN;
+        for nth in 0..self.queue.computing() {
+            let Some(slot) = self.queue.next_computing(nth) else { break };
+            clock = self.run(slot, clock, happened);
+            if clock >= until {
                 break;
             }
         }
@@ -294,7 +302,7 @@ impl Scheduler {
         };
         // From here on a waker rings; what came before is in the mailbox already.
         let mail = self.mailbox.sleep();
-        if mail || !self.woken.is_empty() || !self.computing.is_empty() {
+        if mail || self.queue.len() > 0 {
             timeout = Some(Duration::ZERO);
         }
         let result = self.poll.poll(&mut self.events, timeout);
@@ -344,21 +352,27 @@ impl Scheduler {
         }
     }
 
-    /// Runs one guest for a slice.
-    fn run(&mut self, slot: usize, happened: &mut Vec<Happened>) {
-        let Some(Slot { running: Some(running), .. }) = self.slots.get_mut(slot) else { return };
+    /// Runs one guest for a slice, which begins `now`; the time after it.
+    fn run(&mut self, slot: usize, now: Instant, happened: &mut Vec<Happened>) -> Instant {
+        let Some(Slot { running: Some(running), .. }) = self.slots.get_mut(slot) else {
+            return now;
+        };
         running.queued = false;
         running.park = 0;
         running.watched.disarm(self.poll.registry());
-        match running.guest.step(self.slice_fuel) {
+        let step = running.guest.step(running.record.slice);
+        let after = Instant::now();
+        running.record.ran(running.guest.fuel_used(), after.saturating_duration_since(now));
+        match step {
             Step::Exited(code) => self.end(slot, End::Exited(code), happened),
             Step::Trapped(trap) => self.end(slot, End::Trapped(trap), happened),
             Step::Yielded => {
                 running.queued = true;
-                self.computing.push_back(slot);
+                self.queue.go_on(slot, &running.record);
             }
             Step::Parked => self.park(slot, happened),
         }
+        after
     }
 
     /// Arms what a guest waits for.
@@ -377,7 +391,7 @@ impl Scheduler {
             }
             Ok(false) => {
                 running.queued = true;
-                self.computing.push_back(slot);
+                self.queue.go_on(slot, &running.record);
             }
             Err(error) => self.end(slot, End::Failed(error), happened),
         }

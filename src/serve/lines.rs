@@ -12,7 +12,7 @@ use super::log::{Report, TARGET};
 use super::metrics::{Outcome, Refusal, add};
 use super::worker::Worker;
 use crate::guest::{Cause, Guest, Step};
-use crate::sched::{End, SLICE_FUEL};
+use crate::sched::{End, FIRST_FUEL};
 
 /// Lines of one connection in one go, before others have theirs.
 const LINES_AT_ONCE: usize = 64;
@@ -125,7 +125,7 @@ impl Worker {
     fn run_line(&mut self, conn: &mut Conn, now: Instant) -> Instant {
         conn.started = now;
         let mut guest = self.new_guest(conn);
-        let end = match guest.step(SLICE_FUEL) {
+        let end = match guest.step(FIRST_FUEL) {
             Step::Exited(code) => End::Exited(code),
             Step::Trapped(trap) => End::Trapped(trap),
             step => {
@@ -192,7 +192,7 @@ impl Worker {
             look(&format!("{}: {why}", outcome.name()), conn.started.elapsed(), &guest);
         }
         // It says its last words to the log before its end is told there.
-        self.pool.recycle(guest);
+        self.let_go(guest);
         let now = Instant::now();
         let (bytes_in, bytes_out) = {
             let io = conn.link.io();

@@ -1,9 +1,20 @@
-//! What a busy time needed, given back in a quiet one.
+//! Memory that is not needed any more: of guests that are over, bit by bit; of a busy time,
+//! in a quiet one.
 
-use std::time::Duration;
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use super::worker::{TIDY, Worker};
+use crate::guest::Guest;
 use crate::recycle::Pool;
+
+/// A guest whose memory has grown to this, in bytes, is not freed at once: the kernel takes
+/// some 30 µs for each MiB, and many such guests can end in one turn.
+const LARGE: usize = 4 << 20;
+
+/// How long such guests are freed in one turn. To fill their memory took ten times as long,
+/// so they do not pile up.
+const FREEING_PER_TURN: Duration = Duration::from_millis(1);
 
 /// How often it is looked at what is not needed any more.
 const EVERY: Duration = Duration::from_secs(2);
@@ -20,9 +31,36 @@ pub(super) struct Tidy {
     set: bool,
     /// The most guests and connections there were at once.
     height: usize,
+    /// Guests that are over and hold nothing but memory.
+    large: VecDeque<Guest>,
+}
+
+impl Tidy {
+    /// Whether there is something to be freed in the next turn.
+    pub fn owes(&self) -> bool {
+        !self.large.is_empty()
+    }
 }
 
 impl Worker {
+    /// A guest is over, whether it has ended or not: all it held is closed.
+    pub(super) fn let_go(&mut self, mut guest: Guest) {
+        if guest.memory_grown() < LARGE {
+            return self.pool.recycle(guest);
+        }
+        guest.close();
+        self.tidy.large.push_back(guest);
+    }
+
+    /// Frees memory of guests that are over, for a while.
+    pub(super) fn free_some(&mut self) {
+        if !self.tidy.owes() {
+            return;
+        }
+        let until = Instant::now() + FREEING_PER_TURN;
+        while self.tidy.large.pop_front().is_some() && Instant::now() < until {}
+    }
+
     /// At the end of a turn.
     pub(super) fn watch_height(&mut self) {
         self.tidy.height = self.tidy.height.max(self.size());

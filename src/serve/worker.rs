@@ -147,7 +147,7 @@ impl Worker {
 
     fn turn(&mut self, happened: &mut Vec<Happened>) -> io::Result<()> {
         let busy = !self.ready.is_empty() || self.listeners.pending();
-        let at_once = busy || self.wants_ahead();
+        let at_once = busy || self.wants_ahead() || self.tidy.owes();
         self.sched.turn(at_once.then_some(Duration::ZERO), happened)?;
         self.now = Instant::now();
         let quiet = happened.is_empty() && !busy;
@@ -164,6 +164,7 @@ impl Worker {
         if quiet && self.wants_ahead() {
             self.run_ahead();
         }
+        self.free_some();
         self.watch_height();
         self.tell();
         Ok(())
@@ -233,7 +234,7 @@ impl Worker {
         // Nobody is told of its end: whoever decided to close has counted it.
         if let Some(id) = conn.guest.take() {
             self.guests.remove(&id);
-            drop(self.sched.cancel(id));
+            self.sched.cancel(id).into_iter().for_each(|guest| self.let_go(*guest));
         }
         self.conns.release(conn.key);
         self.shared.seats[self.index].live.fetch_sub(1, Relaxed);

@@ -1,0 +1,172 @@
+//! Who is run next, and for how long.
+//!
+//! Slices are counted in fuel, which can be metered; what a unit of it takes depends on what a
+//! guest does (one that touches memory for the first time takes twenty times as long as one
+//! that adds numbers, for each page is a fault). So a guest whose slices take too long is
+//! given shorter ones.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{FIRST_FUEL, SLICE_FUEL};
+
+/// What a slice may take before the next one is made shorter.
+const SLICE_TIME: Duration = Duration::from_micros(250);
+
+/// The shortest slice.
+const FUEL_MIN: u64 = SLICE_FUEL / 64;
+
+/// Fuel after which a guest goes behind those that have used less: who has an answer soon
+/// need not wait for those that will not have one for long.
+const YOUNG_FUEL: u64 = 16 * SLICE_FUEL;
+
+/// What is known of a guest's running so far.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record {
+    /// Fuel of its next slice.
+    pub slice: u64,
+    /// Fuel used in all, and in the last slice.
+    used: u64,
+    last: u64,
+}
+
+impl Record {
+    /// Of a guest that has used this much before.
+    pub fn new(used: u64) -> Record {
+        Record { slice: FIRST_FUEL, used, last: 0 }
+    }
+
+    /// A slice is over, which took this long; `used` is what the guest has used in all.
+    pub fn ran(&mut self, used: u64, took: Duration) {
+        self.last = used.saturating_sub(self.used);
+        self.used = used;
+        if took > SLICE_TIME {
+            // A slice can be long by chance, for something else had the processor: so it is
+            // not made short all at once.
+            let fuel = u128::from(self.slice) * SLICE_TIME.as_nanos() / took.as_nanos();
+            let fuel = u64::try_from(fuel).unwrap_or(FUEL_MIN);
+            self.slice = fuel.max(self.slice / 8).max(FUEL_MIN);
+        } else if took < SLICE_TIME / 2 {
+            self.slice = (self.slice * 2).min(SLICE_FUEL);
+        }
+    }
+
+    /// Whether it computes more than it waits: then being woken gives it no precedence.
+    fn is_busy(&self) -> bool {
+        self.last >= self.slice / 2
+    }
+
+    fn is_young(&self) -> bool {
+        self.used < YOUNG_FUEL
+    }
+}
+
+/// Slots of guests that can be run.
+#[derive(Default)]
+pub(super) struct Queue {
+    /// Those that something has happened for.
+    woken: VecDeque<usize>,
+    /// Those that only compute, by what they have used.
+    young: VecDeque<usize>,
+    old: VecDeque<usize>,
+}
+
+impl Queue {
+    pub fn len(&self) -> usize {
+        self.woken.len() + self.computing()
+    }
+
+    pub fn woken(&self) -> usize {
+        self.woken.len()
+    }
+
+    pub fn computing(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    /// A guest that is new.
+    pub fn begin(&mut self, slot: usize) {
+        self.woken.push_back(slot);
+    }
+
+    /// A guest that was parked.
+    pub fn wake(&mut self, slot: usize, record: &Record) {
+        if record.is_busy() { self.go_on(slot, record) } else { self.woken.push_back(slot) }
+    }
+
+    /// A guest that is computing.
+    pub fn go_on(&mut self, slot: usize, record: &Record) {
+        if record.is_young() { self.young.push_back(slot) } else { self.old.push_back(slot) }
+    }
+
+    pub fn next_woken(&mut self) -> Option<usize> {
+        self.woken.pop_front()
+    }
+
+    /// The `nth` of a turn: an old one first, so that all of them come on, then young ones.
+    pub fn next_computing(&mut self, nth: usize) -> Option<usize> {
+        let first = if nth == 0 { self.old.pop_front() } else { None };
+        first.or_else(|| self.young.pop_front()).or_else(|| self.old.pop_front())
+    }
+
+    /// Gives back memory that longer queues needed.
+    pub fn shrink(&mut self) {
+        for queue in [&mut self.woken, &mut self.young, &mut self.old] {
+            queue.shrink_to_fit();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_micros(50);
+
+    /// A guest that has used `used` and uses its slices up.
+    fn computing(used: u64) -> Record {
+        let mut record = Record::new(0);
+        (0..10).for_each(|_| record.ran(0, SHORT));
+        record.ran(used, SHORT);
+        record
+    }
+
+    #[test]
+    fn slices_that_take_long_become_shorter_and_longer_again() {
+        let mut record = Record::new(0);
+        (0..10).for_each(|_| record.ran(0, SHORT));
+        assert_eq!(record.slice, SLICE_FUEL);
+        record.ran(100_000, SLICE_TIME * 2);
+        assert_eq!(record.slice, SLICE_FUEL / 2, "as much as fits");
+        record.ran(200_000, Duration::from_secs(1));
+        assert_eq!(record.slice, SLICE_FUEL / 16, "not all at once");
+        (0..20).for_each(|_| record.ran(200_000, Duration::from_secs(1)));
+        assert_eq!(record.slice, FUEL_MIN, "and not to nothing");
+        record.ran(200_000, SLICE_TIME * 3 / 4);
+        assert_eq!(record.slice, FUEL_MIN, "good as it is");
+        (0..20).for_each(|_| record.ran(200_000, SHORT));
+        assert_eq!(record.slice, SLICE_FUEL);
+    }
+
+    #[test]
+    fn who_computes_has_no_precedence_when_it_is_woken() {
+        let mut queue = Queue::default();
+        queue.wake(1, &computing(SLICE_FUEL));
+        queue.wake(2, &computing(SLICE_FUEL / 10));
+        assert_eq!((queue.next_woken(), queue.next_woken()), (Some(2), None));
+        assert_eq!(queue.next_computing(0), Some(1));
+    }
+
+    #[test]
+    fn the_young_go_before_the_old_but_for_one_a_turn() {
+        let mut queue = Queue::default();
+        for (slot, used) in [(1, YOUNG_FUEL), (2, YOUNG_FUEL), (3, 0), (4, YOUNG_FUEL - 1)] {
+            queue.go_on(slot, &computing(used));
+        }
+        let turn: Vec<_> = (0..5).map(|nth| queue.next_computing(nth)).collect();
+        assert_eq!(turn, [Some(1), Some(3), Some(4), Some(2), None]);
+        queue.go_on(5, &computing(0));
+        assert_eq!(queue.next_computing(0), Some(5), "if there is no old one");
+        assert_eq!(queue.len(), 0);
+    }
+}
