@@ -135,7 +135,7 @@ impl std::error::Error for Errno {}
 /// The one place where a host error becomes an errno.
 impl From<std::io::Error> for Errno {
     fn from(error: std::io::Error) -> Errno {
-        #[cfg(all(unix, any(feature = "host-fs", feature = "net")))]
+        #[cfg(all(any(unix, target_os = "wasi"), any(feature = "host-fs", feature = "net")))]
         if let Some(errno) = rustix::io::Errno::from_io_error(&error) {
             return Errno::from(errno);
         }
@@ -197,7 +197,7 @@ fn from_kind(kind: std::io::ErrorKind) -> Errno {
 }
 
 /// Name by name: numbers differ between systems, names do not.
-#[cfg(all(unix, any(feature = "host-fs", feature = "net")))]
+#[cfg(all(any(unix, target_os = "wasi"), any(feature = "host-fs", feature = "net")))]
 impl From<rustix::io::Errno> for Errno {
     fn from(errno: rustix::io::Errno) -> Errno {
         use rustix::io::Errno as Os;

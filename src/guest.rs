@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::task::Waker;
-use std::time::Duration;
+use std::time::Instant;
 
 use wasmi::{
     AsContextMut, Error, Extern, Func, Instance, ResumableCall, ResumableCallHostTrap,
@@ -13,7 +13,7 @@ use wasmi::{
 
 use crate::program::{Program, is_out_of_memory};
 use crate::recycle::Parts;
-pub use crate::step::{Cause, Step, Trap};
+pub use crate::step::{Armed, Cause, End, Step, Trap};
 use crate::step::{fuel_trap, trap_text};
 use crate::vfs::{Fd, Interest};
 use crate::wasi::frame::On;
@@ -22,8 +22,8 @@ use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
 /// Fuel for a start section, which can't be interrupted. About a tenth of a second.
 const START_SECTION_FUEL: u64 = 50_000_000;
 
-/// Fuel of a step of [`Guest::run`].
-const RUN_SLICE: u64 = 10_000_000;
+/// Fuel of a step of [`Guest::run`]. Between two of them it is seen whether time is up.
+const RUN_SLICE: u64 = 1_000_000;
 
 /// A running program: its memory, its descriptors, and where it is.
 ///
@@ -146,7 +146,7 @@ impl Guest {
     }
 
     /// Bytes of memory that are freed with it, as its instance can't be used again with them.
-    #[cfg(all(unix, feature = "cli"))]
+    #[cfg(all(unix, feature = "serve"))]
     pub(crate) fn memory_grown(&self) -> usize {
         let recycled = self.parts.as_ref().map_or(0, |parts| parts.memory_used);
         self.store.data().limits.used - recycled
@@ -331,33 +331,59 @@ impl Guest {
     ///
     /// If the host can't wait (no descriptors left for a poll).
     pub fn run(&mut self) -> std::io::Result<Step> {
+        match self.run_until(None) {
+            End::Exited(status) => Ok(Step::Exited(status)),
+            End::Trapped(trap) => Ok(Step::Trapped(trap)),
+            End::Failed(error) => Err(error),
+            End::TimedOut => unreachable!("there is no time at which it would be up"),
+        }
+    }
+
+    /// The same, at most until a certain time, whatever it is doing then. A guest whose time
+    /// was up can be gone on with.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use tinyhost::{End, Guest, Program, WasiCtx};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let spin = Program::new(std::fs::read("fixtures/spin.wasm")?)?;
+    /// let mut guest = Guest::new(&spin, WasiCtx::builder().build());
+    /// let end = guest.run_until(Some(Instant::now() + Duration::from_millis(20)));
+    /// assert!(matches!(end, End::TimedOut));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn run_until(&mut self, until: Option<Instant>) -> End {
         let mut waiter = None;
         loop {
             match self.step(RUN_SLICE) {
+                Step::Exited(status) => return End::Exited(status),
+                Step::Trapped(trap) => return End::Trapped(trap),
+                Step::Yielded | Step::Parked if until.is_some_and(|end| Instant::now() >= end) => {
+                    return End::TimedOut;
+                }
                 Step::Yielded => {}
                 Step::Parked => {
-                    let waiter = match &mut waiter {
-                        Some(waiter) => waiter,
-                        none => none.insert(wasi::Waiter::new()?),
-                    };
-                    waiter.wait(self.store.data_mut())?;
+                    if let Err(error) = self.wait_with(&mut waiter, until) {
+                        return End::Failed(error);
+                    }
                 }
-                end => return Ok(end),
             }
         }
     }
-}
 
-/// What [`Guest::arm`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Armed {
-    /// Nothing to wait for: step it.
-    Now,
-    /// Step it when woken, or after this time if there is one.
-    ///
-    /// The time is one of the guest's own clock, if it sleeps; a clock that stands still
-    /// until it is moved (a [`ManualClock`](crate::ManualClock)) is to be moved by as much.
-    Until(Option<Duration>),
+    fn wait_with(
+        &mut self,
+        waiter: &mut Option<wasi::Waiter>,
+        until: Option<Instant>,
+    ) -> std::io::Result<()> {
+        let waiter = match waiter {
+            Some(waiter) => waiter,
+            none => none.insert(wasi::Waiter::new()?),
+        };
+        waiter.wait(self.store.data_mut(), until)
+    }
 }
 
 impl fmt::Debug for Guest {

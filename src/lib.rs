@@ -35,7 +35,7 @@
 //! | load a program, and start guests of it | [`Program`], [`Guest::new`] |
 //! | give a guest arguments, streams, files, clocks, limits | [`WasiCtx::builder`] |
 //! | run it a bit | [`Guest::step`], [`Guest::limit_fuel`] |
-//! | run it to its end, blocking | [`Guest::run`] |
+//! | run it to its end, blocking | [`Guest::run`], [`Guest::run_until`] |
 //! | run several from a loop of one's own | [`Group`] |
 //! | run thousands, with sockets and timers | [`sched::Scheduler`] |
 //! | start one in microseconds | [`Pool`] |
@@ -58,11 +58,13 @@
 //! | `simd` | the SIMD proposals in the interpreter |
 //! | `os-random` | the operating system's random bytes; without it, bring your own |
 //! | `recycle` | instances used again, several times faster than new ones (Linux 6.7 and later) |
-//! | `cli` | the `tinyhost` program, and all it needs |
+//! | `serve` | the line server (Unix) |
+//! | `cli` | the `tinyhost` program, which serves if `serve` is there, too |
 //!
 //! All are on unless told otherwise. A library wants `default-features = false`. With no feature at all the crate needs no
-//! operating system: it builds for wasm32-wasip1 and wasm32-unknown-unknown, where
-//! [`SystemClock`] stands still and [`Guest::run`] must not be used.
+//! operating system: it builds for wasm32-wasip1, and for wasm32-unknown-unknown, where
+//! [`SystemClock`] stands still and [`Guest::run`] must not be used. With `cli` alone the program
+//! builds for wasm32-wasip1.
 #![cfg_attr(not(feature = "net"), doc = "\n[`sched::Scheduler`]: self\n[`vfs::net`]: self")]
 #![cfg_attr(not(feature = "host-fs"), doc = "\n[`vfs::host`]: self")]
 #![cfg_attr(not(feature = "tar"), doc = "\n[`vfs::tar`]: self")]
@@ -75,7 +77,7 @@ mod program;
 mod recycle;
 #[cfg(all(unix, feature = "net"))]
 pub mod sched;
-#[cfg(all(unix, feature = "cli"))]
+#[cfg(all(unix, feature = "serve"))]
 pub mod serve;
 mod step;
 pub mod trace;
@@ -86,7 +88,7 @@ mod watch;
 
 pub use errno::Errno;
 pub use group::{Group, Member, Turn};
-pub use guest::{Armed, Cause, Guest, Step, Trap};
+pub use guest::{Armed, Cause, End, Guest, Step, Trap};
 pub use program::{Config, Program, ProgramError};
 #[cfg(all(target_os = "linux", feature = "recycle"))]
 pub use recycle::GuestAllocator;

@@ -12,7 +12,7 @@ use cli::words::{Asked, understand};
 use cli::{Failure, Outcome, complete, style};
 
 /// What makes guests that arrive together cheap.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", feature = "recycle"))]
 #[global_allocator]
 static ALLOCATOR: tinyhost::GuestAllocator = tinyhost::GuestAllocator;
 
@@ -47,6 +47,7 @@ fn command() -> Outcome<u8> {
     })?;
     match args.command {
         Command::Run(args) => cli::run(args),
+        #[cfg(feature = "serve")]
         Command::Serve(args) => cli::serve(args),
         Command::Completions(args) => answer(&complete::completions(&args.shell)?),
         Command::Man(_) => answer(&complete::man()),

@@ -1,6 +1,7 @@
-//! What a step of a guest comes to.
+//! What a step of a guest comes to, and what its end is.
 
 use std::fmt;
+use std::time::Duration;
 
 use wasmi::TrapCode;
 
@@ -23,6 +24,31 @@ impl Step {
     pub fn is_end(&self) -> bool {
         matches!(self, Step::Exited(_) | Step::Trapped(_))
     }
+}
+
+/// What [`Guest::arm`](crate::Guest::arm) found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Armed {
+    /// Nothing to wait for: step it.
+    Now,
+    /// Step it when woken, or after this time if there is one.
+    ///
+    /// The time is one of the guest's own clock, if it sleeps; a clock that stands still
+    /// until it is moved (a [`ManualClock`](crate::ManualClock)) is to be moved by as much.
+    Until(Option<Duration>),
+}
+
+/// How a guest came to its end.
+#[derive(Debug)]
+pub enum End {
+    /// By itself, with this status.
+    Exited(u32),
+    /// By the host, with this reason.
+    Trapped(Trap),
+    /// Its time was up.
+    TimedOut,
+    /// The host could not wait for what it waits for.
+    Failed(std::io::Error),
 }
 
 /// Why a guest was ended.

@@ -1,4 +1,5 @@
-//! Every guest in `fixtures/` does what its expectations say, through the real binary.
+//! Every guest in `fixtures/` does what its expectations say, through the real binary, and
+//! through one that runs in another.
 
 mod util;
 
@@ -15,6 +16,43 @@ const WORKERS: usize = 3;
 
 #[test]
 fn every_case_of_every_fixture() {
+    check_all(&Place::Here);
+}
+
+/// The program itself, built for wasm32-wasip1, does inside what it does outside: its files,
+/// streams, times and randomness are then another tinyhost's.
+#[test]
+fn every_case_in_a_tinyhost_in_a_tinyhost() {
+    let Some(inner) = inner() else { return };
+    check_all(&Place::Inside(&inner));
+}
+
+/// The program for wasm32-wasip1, if it was built; `.ci/run` does.
+fn inner() -> Option<PathBuf> {
+    let exe = std::env::current_exe().expect("a test has a file");
+    // target/PROFILE/deps/fixtures-HASH
+    let target = exe.ancestors().nth(3).expect("it is below target");
+    let path = ["release", "debug"]
+        .map(|profile| target.join("wasm32-wasip1").join(profile).join("tinyhost.wasm"))
+        .into_iter()
+        .find(|path| path.exists());
+    if path.is_none() {
+        assert!(std::env::var_os("CI").is_none(), "CI builds the inner tinyhost first");
+        eprintln!("SKIPPED: no inner tinyhost: cargo build {INNER}");
+    }
+    path
+}
+
+const INNER: &str = "--no-default-features --features cli --target wasm32-wasip1";
+
+/// Where a case is run.
+enum Place<'p> {
+    Here,
+    /// In this tinyhost, which is run by the usual one.
+    Inside(&'p Path),
+}
+
+fn check_all(place: &Place<'_>) {
     let mut jobs = Vec::new();
     for name in names() {
         let told = expectations(&name);
@@ -29,7 +67,7 @@ fn every_case_of_every_fixture() {
                 // The lock is not held while the case runs.
                 let next = || jobs.lock().unwrap().pop();
                 while let Some((name, case)) = next() {
-                    failures.lock().unwrap().extend(check(&name, &case));
+                    failures.lock().unwrap().extend(check(place, &name, &case));
                 }
             });
         }
@@ -92,21 +130,32 @@ fn expectations(name: &str) -> Json {
 }
 
 /// What was wrong with a case.
-fn check(name: &str, case: &Json) -> Option<String> {
+fn check(place: &Place<'_>, name: &str, case: &Json) -> Option<String> {
     let field = |key: &str| case.field(key).unwrap_or_else(|| panic!("{name}: no {key}"));
     let text = |key: &str| field(key).text().unwrap_or_else(|| panic!("{name}: {key}"));
+    let dir = field("dir").text().map(|dir| TempDir::copy_of(&root().join("fixtures").join(dir)));
     // Hints are the host's, and what is expected here is the guest's.
     let mut command = tinyhost(["run", "--quiet"]);
+    if let Place::Inside(inner) = place {
+        command.args(["--dir", "fixtures::/fixtures::ro"]);
+        command.args(dir.iter().flat_map(|dir| ["--dir".to_owned(), dir.mounted_at("/dir")]));
+        command.arg(inner).args(["run", "--quiet"]);
+    }
     let Json::Map(env) = field("env") else { panic!("{name}: env") };
     for (key, value) in env {
         command.arg("--env").arg(format!("{key}={}", value.text().expect("a text")));
     }
-    let dir = field("dir").text().map(|dir| {
-        let copy = TempDir::copy_of(&root().join("fixtures").join(dir));
-        command.arg("--dir").arg(copy.mounted_at("/"));
-        copy
+    if let Some(dir) = &dir {
+        let host = match place {
+            Place::Here => dir.mounted_at("/"),
+            Place::Inside(_) => "/dir::/".to_owned(),
+        };
+        command.arg("--dir").arg(host);
+    }
+    command.arg(match place {
+        Place::Here => fixture(name),
+        Place::Inside(_) => format!("/{}", fixture(name)),
     });
-    command.arg(fixture(name));
     command.args(field("args").list().expect("args").iter().map(|arg| arg.text().expect("text")));
     let ended = Process::start(command).input(text("stdin").as_bytes()).end();
     drop(dir);

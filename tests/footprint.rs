@@ -1,7 +1,7 @@
 //! What many guests leave of the memory they took: nothing. With the real binary, whose
 //! allocator has a part in it.
 
-#![cfg(all(target_os = "linux", feature = "cli"))]
+#![cfg(all(target_os = "linux", feature = "serve"))]
 
 mod util;
 

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use net_util::*;
-use tinyhost::sched::{End, GuestId, Happened, Scheduler};
+use tinyhost::sched::{GuestId, Happened, Scheduler};
 use tinyhost::vfs::Namespace;
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::net::Listener;
-use tinyhost::{Guest, Program, WasiCtx};
+use tinyhost::{End, Guest, Program, WasiCtx};
 
 /// A guest in a world of its own, driven as far as it gets.
 struct Driven {

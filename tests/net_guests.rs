@@ -1,6 +1,6 @@
 //! The network as stock programs in four languages see it, through `tinyhost run`.
 
-#![cfg(all(unix, feature = "cli"))]
+#![cfg(all(unix, feature = "serve"))]
 
 mod net_util;
 mod util;

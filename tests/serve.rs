@@ -1,6 +1,6 @@
 //! The line server in this process, with real guests and real sockets.
 
-#![cfg(all(unix, feature = "cli"))]
+#![cfg(all(unix, feature = "serve"))]
 
 #[path = "serve/support.rs"]
 mod support;

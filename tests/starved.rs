@@ -1,7 +1,7 @@
 //! A server whose process has no descriptors left. A process of its own, for the limit is
 //! the process's.
 
-#![cfg(all(unix, feature = "cli"))]
+#![cfg(all(unix, feature = "serve"))]
 
 #[path = "serve/support.rs"]
 #[allow(dead_code)]

@@ -3,12 +3,12 @@
  * A program is loaded once; guests of it are built, stepped with a budget of fuel, and freed.
  * Every object belongs to whoever made it until a call says that it takes it. A guest, a
  * pipe's end or a builder may be used from one thread at a time, and may be moved to another.
+ * Freeing NULL does nothing.
  *
  * Calls that can fail answer a th_status; th_last_error() then tells what happened in words.
  * A NULL where an object is expected is TH_USAGE. No call throws, unwinds or exits.
  *
- * tests/header.rs holds this file to the Rust code it describes.
- */
+ * This file is made from the Rust sources (capi/tests/header.rs). */
 #ifndef TINYHOST_H
 #define TINYHOST_H
 
@@ -21,47 +21,54 @@ extern "C" {
 #endif
 
 typedef int32_t th_status;
-#define TH_OK 0        /* done */
-#define TH_AGAIN (-1)  /* nothing there now, or no room: nothing has changed */
-#define TH_USAGE (-2)  /* an argument is wrong */
+#define TH_OK 0 /* done */
+#define TH_AGAIN (-1) /* nothing there now, or no room: nothing has changed */
+#define TH_USAGE (-2) /* an argument is wrong */
 #define TH_FAILED (-3) /* see th_last_error */
 #define TH_CLOSED (-4) /* the other end is gone */
-#define TH_PANIC (-5)  /* a bug of tinyhost; the object must only be freed */
+#define TH_PANIC (-5) /* a bug of tinyhost; the object must only be freed */
 
 /* What a step came to. */
-#define TH_EXITED 1  /* by itself; th_guest_status tells with what */
+#define TH_EXITED 1 /* by itself; th_guest_status tells with what */
 #define TH_TRAPPED 2 /* by the host; th_guest_trap tells why */
 #define TH_YIELDED 3 /* its fuel is used up: step it again */
-#define TH_PARKED 4  /* it waits: step it later */
+#define TH_PARKED 4 /* it waits: step it later */
 
-typedef struct th_program th_program;
-typedef struct th_builder th_builder;
-typedef struct th_guest th_guest;
+typedef struct th_program th_program; /* a module, checked and compiled */
+typedef struct th_builder th_builder; /* a guest to be */
+typedef struct th_guest th_guest; /* a running program */
 typedef struct th_reader th_reader; /* the end of a pipe that bytes come out of */
 typedef struct th_writer th_writer; /* the end of a pipe that bytes go into */
-typedef struct th_node th_node;     /* something that can be mounted; shared by its mounts */
+typedef struct th_node th_node; /* something that can be mounted; shared by its mounts */
 
 /* What went wrong in this thread's last call that failed. Valid until the next one fails. */
 const char *th_last_error(void);
-
 /* Checks and compiles a module; NULL if it is no WASI command. The bytes are not kept. */
 th_program *th_program_new(const uint8_t *wasm, size_t len);
+/* Frees a program. Its guests go on without it. */
 void th_program_free(th_program *program);
 
 /* A guest to be. Whatever it is given is copied or shared. */
 th_builder *th_builder_new(void);
+/* Frees a builder that no guest was made of. */
 void th_builder_free(th_builder *builder);
+/* Adds an argument; the first one is the program's name. */
 th_status th_builder_arg(th_builder *builder, const char *arg);
+/* Adds a variable to the environment. */
 th_status th_builder_env(th_builder *builder, const char *name, const char *value);
-/* At most this much memory, in bytes; this much fuel in all; this many descriptors. */
+/* Sets the most memory it may have, in bytes. */
 th_status th_builder_memory(th_builder *builder, size_t bytes_max);
+/* Sets the most fuel it may use in all, about one per instruction. */
 th_status th_builder_fuel(th_builder *builder, uint64_t fuel_max);
+/* Sets the most descriptors it may have open. */
 th_status th_builder_fds(th_builder *builder, size_t count_max);
-/* A standard stream (0, 1, 2) as a pipe. The other end is handed out. */
+/* Makes standard input a pipe with room for so many bytes, whose other end is handed out. */
 th_status th_builder_stdin(th_builder *builder, size_t capacity_bytes, th_writer **feed);
+/* Makes standard output a pipe with room for so many bytes, whose other end is handed out. */
 th_status th_builder_stdout(th_builder *builder, size_t capacity_bytes, th_reader **out);
+/* Makes standard error a pipe with room for so many bytes, whose other end is handed out. */
 th_status th_builder_stderr(th_builder *builder, size_t capacity_bytes, th_reader **out);
-/* Random bytes that are the same for the same seed; not for secrets. */
+/* Has its random bytes be the same for the same seed; not for secrets. */
 th_status th_builder_seed(th_builder *builder, uint64_t seed);
 /* Mounts a node at a path. The node stays the caller's. */
 th_status th_builder_mount(th_builder *builder, const char *path, const th_node *node);
@@ -79,27 +86,22 @@ th_status th_guest_wait(th_guest *guest);
  * for ever; 0: step it now). `wake` may call nothing of this library; `data` must live until
  * the guest is stepped or freed and every call of `wake` has returned. */
 th_status th_guest_arm(th_guest *guest, void (*wake)(void *data), void *data, uint64_t *after_ns);
+/* The status with which it has exited; 0 before. */
 uint32_t th_guest_status(const th_guest *guest);
+/* Fuel it has used so far. */
 uint64_t th_guest_fuel_used(const th_guest *guest);
 /* Why it was trapped, or NULL. Lives as long as the guest. */
 const char *th_guest_trap(const th_guest *guest);
 
 /* Writes up to `len` bytes and tells how many were taken: TH_AGAIN if it is full,
- * TH_CLOSED if nobody will read. Freeing the end is the guest's end of input. */
-th_status th_writer_write(th_writer *writer, const uint8_t *bytes, size_t len, size_t *written);
+ * TH_CLOSED if nobody will read. */
+th_status th_writer_write(th_writer *writer, const uint8_t *start, size_t len, size_t *written);
+/* Closes it, which is the guest's end of input. */
 void th_writer_free(th_writer *writer);
 /* Reads up to `len` bytes: TH_AGAIN if there is nothing yet, TH_CLOSED at the end. */
-th_status th_reader_read(th_reader *reader, uint8_t *bytes, size_t len, size_t *got);
+th_status th_reader_read(th_reader *reader, uint8_t *start, size_t len, size_t *got);
+/* Closes it: what the guest still writes fails with EPIPE. */
 void th_reader_free(th_reader *reader);
-
-/* A tree in memory; `quota_bytes` 0 is no quota. */
-th_node *th_node_memory(uint64_t quota_bytes);
-/* A directory of the host, or NULL (also where the library was built without them). */
-th_node *th_node_host(const char *path, bool read_only);
-/* /dev with null, zero, random, stdin and so on. */
-th_node *th_node_devices(void);
-/* Writes a whole file in a tree, and the directories on the way. */
-th_status th_node_put(const th_node *node, const char *path, const uint8_t *bytes, size_t len);
 
 /* A file of one's own. A callback answers 0 or a WASI errno (6 is EAGAIN: the guest waits
  * until th_node_wake). `offset` is what was read, or written, through this opening before.
@@ -111,9 +113,20 @@ typedef struct th_file_ops {
     uint16_t (*write)(void *data, uint64_t offset, const uint8_t *bytes, size_t len, size_t *put);
     void (*release)(void *data);
 } th_file_ops;
+
+/* A tree in memory; `quota_bytes` 0 is no quota. */
+th_node *th_node_memory(uint64_t quota_bytes);
+/* A directory of the host, or NULL (also where the library was built without them). */
+th_node *th_node_host(const char *path, bool read_only);
+/* /dev with null, zero, random, stdin and so on. */
+th_node *th_node_devices(void);
+/* Writes a whole file in a tree, and the directories on the way. */
+th_status th_node_put(const th_node *node, const char *path, const uint8_t *start, size_t len);
+/* A file of one's own. The callbacks are copied. */
 th_node *th_node_file(const th_file_ops *ops, void *data);
 /* Has every guest that waits for this file ask again. From any thread. */
 th_status th_node_wake(const th_node *node);
+/* Frees it; where it is mounted it stays. */
 void th_node_free(th_node *node);
 
 #ifdef __cplusplus

@@ -31,16 +31,19 @@ impl Builder {
     }
 }
 
+/// A guest to be. Whatever it is given is copied or shared.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_new() -> *mut Builder {
     object(|| Ok(Builder { cx: None, mounts: None, fuel_max: None }))
 }
 
+/// Frees a builder that no guest was made of.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_free(builder: *mut Builder) {
     free(builder);
 }
 
+/// Adds an argument; the first one is the program's name.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_arg(builder: *mut Builder, arg: *const c_char) -> Status {
     status(|| {
@@ -50,6 +53,7 @@ pub extern "C" fn th_builder_arg(builder: *mut Builder, arg: *const c_char) -> S
     })
 }
 
+/// Adds a variable to the environment.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_env(
     builder: *mut Builder,
@@ -64,6 +68,7 @@ pub extern "C" fn th_builder_env(
     })
 }
 
+/// Sets the most memory it may have, in bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_memory(builder: *mut Builder, bytes_max: usize) -> Status {
     status(|| {
@@ -72,6 +77,7 @@ pub extern "C" fn th_builder_memory(builder: *mut Builder, bytes_max: usize) -> 
     })
 }
 
+/// Sets the most fuel it may use in all, about one per instruction.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_fuel(builder: *mut Builder, fuel_max: u64) -> Status {
     status(|| {
@@ -80,6 +86,7 @@ pub extern "C" fn th_builder_fuel(builder: *mut Builder, fuel_max: u64) -> Statu
     })
 }
 
+/// Sets the most descriptors it may have open.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_fds(builder: *mut Builder, count_max: usize) -> Status {
     status(|| {
@@ -88,6 +95,7 @@ pub extern "C" fn th_builder_fds(builder: *mut Builder, count_max: usize) -> Sta
     })
 }
 
+/// Makes standard input a pipe with room for so many bytes, whose other end is handed out.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_stdin(
     builder: *mut Builder,
@@ -103,6 +111,7 @@ pub extern "C" fn th_builder_stdin(
     })
 }
 
+/// Makes standard output a pipe with room for so many bytes, whose other end is handed out.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_stdout(
     builder: *mut Builder,
@@ -112,6 +121,7 @@ pub extern "C" fn th_builder_stdout(
     status(|| output(builder, capacity_bytes, out, |cx, writer| cx.stdout(writer)))
 }
 
+/// Makes standard error a pipe with room for so many bytes, whose other end is handed out.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_stderr(
     builder: *mut Builder,
@@ -140,6 +150,7 @@ fn hand_out<T>(place: *mut *mut T, end: T) -> Result<(), Fail> {
     put(place, Box::into_raw(Box::new(end)))
 }
 
+/// Has its random bytes be the same for the same seed; not for secrets.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_seed(builder: *mut Builder, seed: u64) -> Status {
     status(|| {
@@ -148,6 +159,7 @@ pub extern "C" fn th_builder_seed(builder: *mut Builder, seed: u64) -> Status {
     })
 }
 
+/// Mounts a node at a path. The node stays the caller's.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_mount(
     builder: *mut Builder,

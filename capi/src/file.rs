@@ -7,16 +7,33 @@ use std::task::Waker;
 
 use tinyhost::vfs::{Errno, File, Filetype, Interest, Node, Open, Result, Stat, Wait};
 
-type Read = extern "C" fn(*mut c_void, u64, *mut u8, usize, *mut usize) -> u16;
-type Write = extern "C" fn(*mut c_void, u64, *const u8, usize, *mut usize) -> u16;
-
-/// `th_file_ops`
+/// A file of one's own. A callback answers 0 or a WASI errno (6 is EAGAIN: the guest waits
+/// until th_node_wake). `offset` is what was read, or written, through this opening before.
+/// A callback that is NULL is an ability the file does not have. They may be called from any
+/// thread that steps a guest which has the node, and must not unwind. `release` is called
+/// once, when the node and every open file of it are gone.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Ops {
-    read: Option<Read>,
-    write: Option<Write>,
-    release: Option<extern "C" fn(*mut c_void)>,
+    read: Option<
+        extern "C" fn(
+            data: *mut c_void,
+            offset: u64,
+            bytes: *mut u8,
+            len: usize,
+            got: *mut usize,
+        ) -> u16,
+    >,
+    write: Option<
+        extern "C" fn(
+            data: *mut c_void,
+            offset: u64,
+            bytes: *const u8,
+            len: usize,
+            put: *mut usize,
+        ) -> u16,
+    >,
+    release: Option<extern "C" fn(data: *mut c_void)>,
 }
 
 /// The node. Open files hold on to it, so `release` comes last.

@@ -9,9 +9,13 @@ use tinyhost::{Armed, Guest, Program, Step};
 use crate::builder::Builder;
 use crate::{FAILED, Fail, OK, Status, exclusive, free, guard, object, put, shared, status, take};
 
+/// by itself; th_guest_status tells with what
 const EXITED: Status = 1;
+/// by the host; th_guest_trap tells why
 const TRAPPED: Status = 2;
+/// its fuel is used up: step it again
 const YIELDED: Status = 3;
+/// it waits: step it later
 const PARKED: Status = 4;
 
 /// A guest, and what is left of it when it has ended.
@@ -21,6 +25,7 @@ pub struct CGuest {
     trap: Option<CString>,
 }
 
+/// Makes the guest, and takes the builder, whatever comes of it.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_new(program: *const Program, builder: *mut Builder) -> *mut CGuest {
     object(|| {
@@ -34,11 +39,13 @@ pub extern "C" fn th_guest_new(program: *const Program, builder: *mut Builder) -
     })
 }
 
+/// Frees it wherever it is: parked, running, ended. This is how a guest is cancelled.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_free(guest: *mut CGuest) {
     free(guest);
 }
 
+/// Runs it until it ends, waits, or has used `fuel` (about one per instruction).
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_step(guest: *mut CGuest, fuel: u64) -> Status {
     status(|| {
@@ -58,6 +65,7 @@ pub extern "C" fn th_guest_step(guest: *mut CGuest, fuel: u64) -> Status {
     })
 }
 
+/// Blocks until the parked guest may be worth a step. Every wake may be false.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_wait(guest: *mut CGuest) -> Status {
     status(|| {
@@ -83,10 +91,14 @@ impl Wake for Callback {
     }
 }
 
+/// Has `wake` called, once and from any thread, when the parked guest can go on by what
+/// happened in this process. `after_ns` is the longest it should be left alone (UINT64_MAX:
+/// for ever; 0: step it now). `wake` may call nothing of this library; `data` must live until
+/// the guest is stepped or freed and every call of `wake` has returned.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_arm(
     guest: *mut CGuest,
-    wake: Option<extern "C" fn(*mut c_void)>,
+    wake: Option<extern "C" fn(data: *mut c_void)>,
     data: *mut c_void,
     after_ns: *mut u64,
 ) -> Status {
@@ -107,16 +119,19 @@ pub extern "C" fn th_guest_arm(
     })
 }
 
+/// The status with which it has exited; 0 before.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_status(guest: *const CGuest) -> u32 {
     guard(|_| 0, || Ok(shared(guest)?.exit_status))
 }
 
+/// Fuel it has used so far.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_fuel_used(guest: *const CGuest) -> u64 {
     guard(|_| 0, || Ok(shared(guest)?.guest.fuel_used()))
 }
 
+/// Why it was trapped, or NULL. Lives as long as the guest.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_trap(guest: *const CGuest) -> *const c_char {
     let null = |_| std::ptr::null();

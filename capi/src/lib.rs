@@ -1,10 +1,22 @@
-//! The C interface, as `include/tinyhost.h` describes it.
+//! tinyhost: run WASI programs inside a C program, without a JIT and without blocking.
 //!
-//! Each function checks its pointers, runs in [`guard`], where a panic ends, and answers a
-//! status. This is the only crate with `unsafe` in it; what every block relies on is the
-//! contract in the header: a pointer is NULL or came from the function that makes such
-//! objects and has not been freed, is not used by two threads at once, and a buffer is as
-//! long as it is said to be.
+//! A program is loaded once; guests of it are built, stepped with a budget of fuel, and freed.
+//! Every object belongs to whoever made it until a call says that it takes it. A guest, a
+//! pipe's end or a builder may be used from one thread at a time, and may be moved to another.
+//! Freeing NULL does nothing.
+//!
+//! Calls that can fail answer a th_status; th_last_error() then tells what happened in words.
+//! A NULL where an object is expected is TH_USAGE. No call throws, unwinds or exits.
+//!
+//! This file is made from the Rust sources (capi/tests/header.rs).
+//!
+//! ---
+//!
+//! The header ends here. Each function checks its pointers, runs in [`guard`], where a panic
+//! ends, and answers a status. This is the only crate with `unsafe` in it but for two modules of
+//! the library; what every block relies on is the contract above: a pointer is NULL or came
+//! from the function that makes such objects and has not been freed, is not used by two threads
+//! at once, and a buffer is as long as it is said to be.
 
 mod builder;
 mod file;
@@ -19,19 +31,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tinyhost::{Errno, Program};
 
-/// See the header; the names are the same without `TH_`.
+/// How a call went: one of the constants below, or what a step came to.
 pub type Status = i32;
-/// `TH_OK`
+/// done
 pub const OK: Status = 0;
-/// `TH_AGAIN`
+/// nothing there now, or no room: nothing has changed
 pub const AGAIN: Status = -1;
-/// `TH_USAGE`
+/// an argument is wrong
 pub const USAGE: Status = -2;
-/// `TH_FAILED`
+/// see th_last_error
 pub const FAILED: Status = -3;
-/// `TH_CLOSED`
+/// the other end is gone
 pub const CLOSED: Status = -4;
-/// `TH_PANIC`
+/// a bug of tinyhost; the object must only be freed
 pub const PANIC: Status = -5;
 
 thread_local! {
@@ -173,16 +185,19 @@ pub(crate) fn put<T>(place: *mut T, value: T) -> Result<(), Fail> {
     Ok(())
 }
 
+/// What went wrong in this thread's last call that failed. Valid until the next one fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_last_error() -> *const c_char {
     guard(|_| c"".as_ptr(), || Ok(LAST_ERROR.with(|last| last.borrow().as_ptr())))
 }
 
+/// Checks and compiles a module; NULL if it is no WASI command. The bytes are not kept.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_program_new(wasm: *const u8, len: usize) -> *mut Program {
     object(|| Program::new(bytes(wasm, len)?).map_err(|error| Fail::new(FAILED, error)))
 }
 
+/// Frees a program. Its guests go on without it.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_program_free(program: *mut Program) {
     free(program);

@@ -20,11 +20,13 @@ impl CNode {
     }
 }
 
+/// A tree in memory; `quota_bytes` 0 is no quota.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_node_memory(quota_bytes: u64) -> *mut CNode {
     object(|| Ok(CNode::of(mem::tree((quota_bytes > 0).then_some(quota_bytes)))))
 }
 
+/// A directory of the host, or NULL (also where the library was built without them).
 #[unsafe(no_mangle)]
 pub extern "C" fn th_node_host(path: *const c_char, read_only: bool) -> *mut CNode {
     object(|| {
@@ -43,11 +45,13 @@ fn host(_path: &str) -> Result<Arc<dyn Node>, Fail> {
     Err(Fail::new(FAILED, "the library was built without host directories (feature host-fs)"))
 }
 
+/// /dev with null, zero, random, stdin and so on.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_node_devices() -> *mut CNode {
     object(|| Ok(CNode::of(Arc::new(Dev::new()))))
 }
 
+/// Writes a whole file in a tree, and the directories on the way.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_node_put(
     node: *const CNode,
@@ -61,6 +65,7 @@ pub extern "C" fn th_node_put(
     })
 }
 
+/// A file of one's own. The callbacks are copied.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_node_file(ops: *const Ops, data: *mut c_void) -> *mut CNode {
     object(|| {
@@ -69,6 +74,7 @@ pub extern "C" fn th_node_file(ops: *const Ops, data: *mut c_void) -> *mut CNode
     })
 }
 
+/// Has every guest that waits for this file ask again. From any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_node_wake(node: *const CNode) -> Status {
     status(|| {
@@ -79,6 +85,7 @@ pub extern "C" fn th_node_wake(node: *const CNode) -> Status {
     })
 }
 
+/// Frees it; where it is mounted it stays.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_node_free(node: *mut CNode) {
     free(node);

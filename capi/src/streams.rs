@@ -4,6 +4,8 @@ use tinyhost::vfs::pipe::{Reader, Writer};
 
 use crate::{CLOSED, Fail, OK, Status, bytes, bytes_mut, exclusive, free, put, status};
 
+/// Writes up to `len` bytes and tells how many were taken: TH_AGAIN if it is full,
+/// TH_CLOSED if nobody will read.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_writer_write(
     writer: *mut Writer,
@@ -19,11 +21,13 @@ pub extern "C" fn th_writer_write(
     })
 }
 
+/// Closes it, which is the guest's end of input.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_writer_free(writer: *mut Writer) {
     free(writer);
 }
 
+/// Reads up to `len` bytes: TH_AGAIN if there is nothing yet, TH_CLOSED at the end.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_reader_read(
     reader: *mut Reader,
@@ -39,6 +43,7 @@ pub extern "C" fn th_reader_read(
     })
 }
 
+/// Closes it: what the guest still writes fails with EPIPE.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_reader_free(reader: *mut Reader) {
     free(reader);

@@ -21,6 +21,7 @@ pub enum Command {
     /// `tinyhost run`
     Run(Run),
     /// `tinyhost serve`
+    #[cfg(feature = "serve")]
     Serve(Serve),
     /// `tinyhost completions`
     Completions(Completions),
@@ -108,6 +109,7 @@ pub struct Run {
 }
 
 /// Answer lines on TCP port 1997: each is the input of a guest, and what it prints is the reply. Without a program it echoes.
+#[cfg(feature = "serve")]
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
     subcommand,

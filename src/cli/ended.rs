@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use tinyhost::sched::End;
 use tinyhost::trace::{Hints, Learn, Mounted, Stats, outside};
-use tinyhost::{Cause, Guest};
+use tinyhost::{Cause, End, Guest};
 
 use super::mounts::Mount;
 use super::observe::{self, Crashes};
@@ -117,8 +116,15 @@ impl Ended<'_> {
     }
 }
 
+/// WASI has no devices to tell apart.
+#[cfg(not(unix))]
+fn closed_stdin() -> Option<String> {
+    None
+}
+
 /// Rust's runtime opens `/dev/null` for reading and writing in place of a standard input
 /// that is closed; nobody else opens it so.
+#[cfg(unix)]
 fn closed_stdin() -> Option<String> {
     let stdin = std::io::stdin();
     let null = rustix::fs::stat("/dev/null").ok()?.st_rdev;

@@ -30,17 +30,26 @@ pub fn overview() -> String {
         let about = command.about.split(". ").next().unwrap_or_default();
         let _ = writeln!(out, "      {}", about.trim_end_matches('.'));
     }
-    out.push_str("\ntry it:\n  tinyhost serve &\n");
-    out.push_str("  printf 'hello\\n' | tinyhost run fixtures/echoclient.wasm\n");
+    out.push_str(TRY_IT);
     out.push_str("\ntinyhost COMMAND --help lists the options; --version, what is built in.\n");
     out
 }
+
+#[cfg(feature = "serve")]
+const TRY_IT: &str = "
+try it:
+  tinyhost serve &
+  printf 'hello\\n' | tinyhost run fixtures/echoclient.wasm
+";
+#[cfg(not(feature = "serve"))]
+const TRY_IT: &str = "\ntry it:\n  tinyhost run fixtures/hello.wasm\n";
 
 /// `tinyhost --version`
 pub fn version() -> String {
     let features = [
         ("host-fs", cfg!(feature = "host-fs")),
         ("net", cfg!(feature = "net")),
+        ("serve", cfg!(feature = "serve")),
         ("tar", cfg!(feature = "tar")),
         ("simd", cfg!(feature = "simd")),
         ("wat", cfg!(feature = "wat")),

@@ -3,42 +3,27 @@
 use std::io::Write;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use tinyhost::serve::log::{Format, print};
 
-/// How records look.
-enum Logger {
-    /// `tinyhost: text`
-    Plain,
-    /// With time, level and facts.
-    Full(Format),
-}
+/// `tinyhost: text`
+struct Plain;
 
-impl Log for Logger {
+impl Log for Plain {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        match self {
-            Logger::Plain => {
-                metadata.level() <= Level::Warn || metadata.target().starts_with("tinyhost")
-            }
-            Logger::Full(_) => true,
-        }
+        metadata.level() <= Level::Warn || metadata.target().starts_with("tinyhost")
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
-            return;
+        if self.enabled(record.metadata()) {
+            // A standard error that is gone is no reason to end a guest.
+            let _ = writeln!(std::io::stderr().lock(), "tinyhost: {}", record.args());
         }
-        let mut out = std::io::stderr().lock();
-        // A standard error that is gone is no reason to end a guest.
-        let _ = match self {
-            Logger::Plain => writeln!(out, "tinyhost: {}", record.args()),
-            Logger::Full(format) => print(&mut out, record, *format),
-        };
     }
 
     fn flush(&self) {}
 }
 
-fn install(logger: Logger, level: LevelFilter) {
+/// Has records written by `logger`, down to this level.
+pub fn install(logger: impl Log + 'static, level: LevelFilter) {
     // Only one is ever installed in a process.
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(level);
@@ -47,10 +32,5 @@ fn install(logger: Logger, level: LevelFilter) {
 
 /// For `run`: what the user should know, which is where the guest listens, too.
 pub fn plain() {
-    install(Logger::Plain, LevelFilter::Info);
-}
-
-/// For `serve`.
-pub fn full(format: Format, level: LevelFilter) {
-    install(Logger::Full(format), level);
+    install(Plain, LevelFilter::Info);
 }

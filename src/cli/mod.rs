@@ -7,12 +7,14 @@ pub mod args;
 pub mod complete;
 mod ended;
 mod help;
-mod inherited;
 mod logger;
 mod mounts;
+#[cfg_attr(not(feature = "net"), path = "no_network.rs")]
+mod network;
 mod observe;
 mod policy;
 mod run;
+#[cfg(feature = "serve")]
 mod serve;
 pub mod style;
 mod suggest;
@@ -23,10 +25,10 @@ pub mod words;
 use std::fmt;
 use std::path::Path;
 
-use tinyhost::vfs::net::{Policy, RuleError};
 use tinyhost::{Config, Program};
 
 pub use run::run;
+#[cfg(feature = "serve")]
 pub use serve::serve;
 
 /// Exit statuses made by the host.
@@ -126,19 +128,6 @@ fn plain(error: &std::io::Error) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(|first| first.to_lowercase().to_string());
     first.unwrap_or_default() + chars.as_str()
-}
-
-/// The policy that `--net` and `--net-listen` make.
-fn rules(net: &[String], net_listen: &[String]) -> Outcome<Policy> {
-    let texts = |list: &[String]| -> Vec<String> { list.to_vec() };
-    let (net, listen) = (texts(net), texts(net_listen));
-    Policy::from_rules(net.iter().map(String::as_str), listen.iter().map(String::as_str)).map_err(
-        |error: RuleError| Failure::usage(format!("{error}\n  {}", indent(&error.caret()))),
-    )
-}
-
-fn indent(text: &str) -> String {
-    text.replace('\n', "\n  ")
 }
 
 /// `K=V`, or `K` to pass the host's own on; a variable the host does not have is left out.

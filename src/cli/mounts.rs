@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tinyhost::trace::Mounted;
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::namespace::Builder;
-use tinyhost::vfs::net::{Net, UnixSocket};
 use tinyhost::vfs::{Namespace, Node, ReadOnly, host, mem, tar};
 
+use super::network::Network;
 use super::{Failure, Outcome, plain, units};
 
 /// One mount, as it was meant.
@@ -165,9 +165,9 @@ impl Opened {
     /// # Errors
     ///
     /// If one can't be, which is named.
-    pub fn new(mounts: &[Mount], net: &Net) -> Outcome<Opened> {
+    pub fn new(mounts: &[Mount], network: &Network) -> Outcome<Opened> {
         let open = |mount: &Mount| {
-            let mut node = node(mount, net)?;
+            let mut node = node(mount, network)?;
             if mount.read_only {
                 node = Arc::new(ReadOnly(node));
             }
@@ -195,7 +195,7 @@ impl Opened {
     }
 }
 
-fn node(mount: &Mount, net: &Net) -> Outcome<Arc<dyn Node>> {
+fn node(mount: &Mount, network: &Network) -> Outcome<Arc<dyn Node>> {
     let fail = |path: &Path, error: &std::io::Error| {
         let (typed, shown) = (&mount.typed, path.display());
         let hint = meant(mount, path)
@@ -222,10 +222,7 @@ fn node(mount: &Mount, net: &Net) -> Outcome<Arc<dyn Node>> {
             let bad = |error| Failure::not_started(format!("{}: {error}", mount.typed));
             tar::open(bytes).map_err(bad)
         }
-        Kind::Unix(path) => {
-            let socket = UnixSocket::new(path, net).map_err(|error| fail(path, &error))?;
-            Ok(Arc::new(socket))
-        }
+        Kind::Unix(path) => network.unix(path).map_err(|error| fail(path, &error)),
     }
 }
 

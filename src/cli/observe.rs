@@ -120,7 +120,8 @@ impl Crashes {
         };
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let stem = Path::new(&self.program).file_stem().unwrap_or_default().to_string_lossy();
-        let process = std::process::id();
+        // WASI has no processes, and the standard library panics if it is asked for one.
+        let process = if cfg!(target_family = "wasm") { 0 } else { std::process::id() };
         let path = self.dir.join(format!("crash-{stem}-{time}-{process}-{number}.txt"));
         let text = crash::report(&self.program, why, elapsed, guest);
         Some(match std::fs::write(&path, text) {

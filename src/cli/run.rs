@@ -1,14 +1,10 @@
 //! `tinyhost run`.
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tinyhost::sched::{End, Happened, Scheduler};
 use tinyhost::trace::{Hints, Last, Learn, Mounted, Sink, Stats, Tracer};
-use tinyhost::vfs::dev::Dev;
-use tinyhost::vfs::net::{Listener, Net};
 use tinyhost::vfs::stdio::{Closed, Stream};
 use tinyhost::wasi::{Builder, Tee, Trace};
 use tinyhost::{Config, Guest, Program, WasiCtx};
@@ -16,9 +12,10 @@ use tinyhost::{Config, Guest, Program, WasiCtx};
 use super::args::Run;
 use super::ended::Ended;
 use super::mounts::Mount;
+use super::network::Network;
 use super::observe::{self, Crashes};
 use super::policy::Allowed;
-use super::{Failure, Outcome, environment, load, logger, mounts, plain, rules, units};
+use super::{Failure, Outcome, environment, load, logger, mounts, units};
 
 /// Limits, each of them off unless asked for.
 pub struct Limits {
@@ -36,8 +33,7 @@ pub struct Plan {
     pub allowed: Allowed,
     pub env: Vec<(String, String)>,
     pub mounts: Vec<Mount>,
-    pub net: tinyhost::vfs::net::Config,
-    pub listen: Vec<SocketAddr>,
+    pub network: Network,
     pub limits: Limits,
     pub trace: Option<observe::Wanted>,
     pub stats: bool,
@@ -59,8 +55,9 @@ pub fn run(args: Run) -> Outcome<u8> {
     let crashes = plan.crash_dir.as_deref().map(|dir| Crashes::new(dir, &plan.program));
     let crashes = crashes.transpose()?;
     let began = Instant::now();
-    let guest = guest(&plan, &program, sink.as_ref())?;
-    let (end, guest) = drive(&plan, guest)?;
+    let mut guest = guest(&plan, &program, sink.as_ref())?;
+    let until = plan.limits.time.and_then(|time| Instant::now().checked_add(time));
+    let end = guest.run_until(until);
     let ended = Ended { plan: &plan, end: &end, guest: &guest, elapsed: began.elapsed() };
     let status = ended.told(crashes.as_ref());
     drop(guest);
@@ -86,8 +83,7 @@ fn plan(args: Run) -> Outcome<Plan> {
         listen: args.listen,
     };
     args.policy.as_deref().map_or(Ok(()), |path| allowed.add(path))?;
-    let policy = rules(&allowed.net, &allowed.net_listen)?;
-    let net = tinyhost::vfs::net::Config { policy, ..Default::default() };
+    let network = Network::new(&allowed)?;
     let size = |text: &Option<String>, option: &str| {
         text.as_deref().map(|text| units::size(option, text)).transpose()
     };
@@ -111,8 +107,7 @@ fn plan(args: Run) -> Outcome<Plan> {
         args: command.collect(),
         env: environment(&allowed.env)?,
         mounts: mounts::parse(&allowed.dir, &allowed.mount)?,
-        net,
-        listen: allowed.listen.iter().map(|text| address(text)).collect::<Outcome<_>>()?,
+        network,
         allowed,
         limits: Limits {
             time: args.timeout.as_deref().map(|t| units::time("--timeout", t)).transpose()?,
@@ -130,18 +125,9 @@ fn plan(args: Run) -> Outcome<Plan> {
     })
 }
 
-fn address(text: &str) -> Outcome<SocketAddr> {
-    text.parse().map_err(|_| {
-        Failure::usage(format!(
-            "--listen '{text}' is no address: write --listen 127.0.0.1:8080 or --listen [::1]:8080"
-        ))
-    })
-}
-
 fn guest(plan: &Plan, program: &Program, sink: Option<&Arc<Sink>>) -> Outcome<Guest> {
-    let net = Net::new(plan.net.clone());
-    let dev = (!plan.allowed.no_dev).then(|| Dev::with_net(net.clone()));
-    let namespace = mounts::Opened::new(&plan.mounts, &net)?.namespace(dev)?;
+    let dev = (!plan.allowed.no_dev).then(|| plan.network.dev());
+    let namespace = mounts::Opened::new(&plan.mounts, &plan.network)?.namespace(dev)?;
     // argv[0] is the name of the file, as elsewhere: a guest has no use for its path.
     let name = file_name(&plan.program);
     let mut cx = WasiCtx::builder().namespace(namespace).exit_on_broken_pipe();
@@ -152,17 +138,7 @@ fn guest(plan: &Plan, program: &Program, sink: Option<&Arc<Sink>>) -> Outcome<Gu
     for (key, value) in &plan.env {
         cx = cx.env(key, value).map_err(usage)?;
     }
-    for at in &plan.listen {
-        let failed = |error: std::io::Error| {
-            Failure::not_started(format!("can't listen on {at}: {}", plain(&error)))
-        };
-        let socket = TcpListener::bind(at).map_err(failed)?;
-        let listener = Listener::new(socket, &net).map_err(failed)?;
-        if at.port() == 0 {
-            eprintln!("tinyhost: listening on {}", listener.local_addr().map_err(failed)?);
-        }
-        cx = cx.socket(&at.to_string(), Box::new(listener));
-    }
+    cx = plan.network.listen(cx)?;
     cx = watched(standard_streams(cx), plan, sink);
     if let Some(memory) = plan.limits.memory {
         cx = cx.memory_max(memory);
@@ -220,23 +196,4 @@ fn watched(mut cx: Builder, plan: &Plan, sink: Option<&Arc<Sink>>) -> Builder {
         cx = cx.on_error(Hints::new(mounts.into(), Arc::new(|line| log::warn!("{line}"))));
     }
     cx
-}
-
-/// Runs the guest to its end.
-fn drive(plan: &Plan, guest: Guest) -> Outcome<(End, Box<Guest>)> {
-    let failed = |error: std::io::Error| {
-        Failure::not_started(format!("the host can't poll: {}", plain(&error)))
-    };
-    let until = plan.limits.time.and_then(|time| Instant::now().checked_add(time));
-    let mut scheduler = Scheduler::new().map_err(failed)?;
-    scheduler.spawn(guest, until);
-    let mut happened = Vec::new();
-    loop {
-        scheduler.turn(None, &mut happened).map_err(failed)?;
-        for event in happened.drain(..) {
-            if let Happened::Ended(_, end, guest) = event {
-                return Ok((end, guest));
-            }
-        }
-    }
 }

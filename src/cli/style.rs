@@ -1,7 +1,6 @@
 //! Colours and width, where there is a terminal to have them.
 
 use std::io::IsTerminal;
-use std::os::fd::AsFd;
 
 /// How a stream may be written to.
 #[derive(Clone, Copy)]
@@ -47,7 +46,17 @@ impl Style {
 pub fn width() -> usize {
     const USUAL: usize = 80;
     const READABLE: usize = 100;
-    let stdout = std::io::stdout();
-    let size = rustix::termios::tcgetwinsize(stdout.as_fd());
-    size.map_or(USUAL, |size| usize::from(size.ws_col).clamp(40, READABLE))
+    terminal_width().map_or(USUAL, |width| width.clamp(40, READABLE))
+}
+
+#[cfg(unix)]
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col))
+}
+
+/// WASI has no word for it.
+#[cfg(not(unix))]
+fn terminal_width() -> Option<usize> {
+    None
 }

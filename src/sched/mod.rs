@@ -22,7 +22,7 @@ use mailbox::{Mailbox, NO_SLOT};
 use queue::{Queue, Record};
 pub(crate) use table::cut;
 
-use crate::guest::{Guest, Step, Trap};
+use crate::guest::{End, Guest, Step};
 use crate::wasi;
 use crate::watch::Watched;
 
@@ -49,19 +49,6 @@ pub const FOREIGN: usize = 1 << (usize::BITS / 2);
 pub struct GuestId {
     slot: usize,
     generation: u64,
-}
-
-/// How a guest came to its end.
-#[derive(Debug)]
-pub enum End {
-    /// By itself, with this status.
-    Exited(u32),
-    /// By the host, with this reason.
-    Trapped(Trap),
-    /// Its time was up.
-    TimedOut,
-    /// The host could not wait for what it waits for.
-    Failed(io::Error),
 }
 
 /// What a turn brought.

@@ -11,8 +11,8 @@ use super::link::{OUTPUT_MAX, wake};
 use super::log::{Report, TARGET};
 use super::metrics::{Outcome, Refusal, add};
 use super::worker::Worker;
-use crate::guest::{Cause, Guest, Step};
-use crate::sched::{End, FIRST_FUEL};
+use crate::guest::{Cause, End, Guest, Step};
+use crate::sched::FIRST_FUEL;
 
 /// Lines of one connection in one go, before others have theirs.
 const LINES_AT_ONCE: usize = 64;

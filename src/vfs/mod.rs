@@ -33,6 +33,8 @@ mod readonly;
 mod ready;
 mod stat;
 pub mod stdio;
+#[cfg(all(any(unix, target_os = "wasi"), any(feature = "net", feature = "host-fs")))]
+mod system;
 #[cfg(feature = "tar")]
 pub mod tar;
 pub mod walk;

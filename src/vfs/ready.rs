@@ -31,11 +31,11 @@ pub struct Ready {
 }
 
 /// A descriptor of the operating system, lent for as long as it takes to watch it.
-#[cfg(unix)]
+#[cfg(any(unix, target_os = "wasi"))]
 pub type Fd<'a> = std::os::fd::BorrowedFd<'a>;
 
 /// There are no descriptors on this system, so there is no value of this type.
-#[cfg(not(unix))]
+#[cfg(not(any(unix, target_os = "wasi")))]
 #[derive(Debug)]
 pub struct Fd<'a>(std::convert::Infallible, std::marker::PhantomData<&'a ()>);
 

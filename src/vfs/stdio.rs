@@ -32,17 +32,23 @@ impl File for Closed {
     }
 }
 
-#[cfg(all(unix, any(feature = "net", feature = "host-fs")))]
+#[cfg(all(any(unix, target_os = "wasi"), any(feature = "net", feature = "host-fs")))]
 pub use host::Stream;
 
-#[cfg(all(unix, any(feature = "net", feature = "host-fs")))]
+#[cfg(all(any(unix, target_os = "wasi"), any(feature = "net", feature = "host-fs")))]
+#[cfg_attr(
+    target_os = "wasi",
+    allow(clippy::needless_borrows_for_generic_args, reason = "a stream is not owned there")
+)]
 mod host {
-    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+    use std::io::IsTerminal;
+    use std::os::fd::{AsFd, BorrowedFd};
     use std::task::Waker;
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::fs::FileType;
 
+    use super::super::system::{Standard, filetype, is_memory_device, standard, sync};
     use super::super::{Interest, Ready, Wait};
     use super::*;
 
@@ -56,7 +62,7 @@ mod host {
     /// shell would find its terminal changed. Instead it is asked with poll(2) before each
     /// read or write that could block.
     pub struct Stream {
-        fd: OwnedFd,
+        fd: Standard,
         filetype: FileType,
         terminal: bool,
         may_block: bool,
@@ -65,14 +71,15 @@ mod host {
     impl Stream {
         /// A stream on a copy of a descriptor, or `None` if it is closed.
         pub fn new(fd: impl AsFd) -> Option<Stream> {
-            let fd = rustix::io::fcntl_dupfd_cloexec(fd, 3).ok()?;
+            let fd = standard(fd)?;
             let stat = rustix::fs::fstat(&fd).ok()?;
             let filetype = FileType::from_raw_mode(stat.st_mode);
             let device = filetype == FileType::CharacterDevice;
-            let terminal = device && !is_memory(&stat) && rustix::termios::isatty(&fd);
+            let memory = device && is_memory_device(&stat);
+            let terminal = device && !memory && fd.as_fd().is_terminal();
             let may_block = match filetype {
                 FileType::RegularFile | FileType::Directory => false,
-                FileType::CharacterDevice => terminal || !is_memory(&stat),
+                FileType::CharacterDevice => !memory,
                 _ => true,
             };
             Some(Stream { fd, filetype, terminal, may_block })
@@ -95,22 +102,12 @@ mod host {
         }
     }
 
-    /// Whether it is `/dev/null` or one of its neighbours, which keep nobody waiting.
-    fn is_memory(stat: &rustix::fs::Stat) -> bool {
-        /// The major number of memory devices (devices.txt of the Linux kernel).
-        const MEMORY: u32 = 1;
-        cfg!(target_os = "linux") && rustix::fs::major(stat.st_rdev as _) == MEMORY
-    }
-
     impl File for Stream {
         fn stat(&mut self) -> Result<Stat> {
             // Only what the stream is: the host's inode numbers are nobody's business.
-            Ok(Stat::of(match self.filetype {
-                FileType::CharacterDevice => Filetype::CharacterDevice,
-                FileType::RegularFile => Filetype::RegularFile,
-                FileType::Socket => Filetype::SocketStream,
-                FileType::BlockDevice => Filetype::BlockDevice,
-                _ => Filetype::Unknown,
+            Ok(Stat::of(match filetype(self.filetype) {
+                Filetype::Directory | Filetype::SymbolicLink => Filetype::Unknown,
+                filetype => filetype,
             }))
         }
 
@@ -145,12 +142,7 @@ mod host {
         }
 
         fn sync(&mut self, data_only: bool) -> Result<()> {
-            if data_only {
-                rustix::fs::fdatasync(&self.fd)?;
-            } else {
-                rustix::fs::fsync(&self.fd)?;
-            }
-            Ok(())
+            Ok(sync(&self.fd, data_only)?)
         }
 
         fn ready(&mut self, want: Interest) -> Result<Ready> {

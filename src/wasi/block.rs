@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmi::{Memory, StoreContextMut};
 
@@ -27,7 +27,7 @@ pub(super) fn in_place<T>(
             Stop::Exit(code) => return Err(wasmi::Error::i32_exit(code.cast_signed())),
             Stop::Errno(errno) => return Ok(errno.code()),
             Stop::Yield => std::thread::yield_now(),
-            Stop::Park => waiter.wait(cx).map_err(host_error)?,
+            Stop::Park => waiter.wait(cx, None).map_err(host_error)?,
         }
         let (bytes, data) = memory.data_and_store_mut(&mut *store);
         let cx = get(data);
@@ -43,7 +43,7 @@ fn host_error(error: std::io::Error) -> wasmi::Error {
     wasmi::Error::new(format!("the host can't wait for the guest's files: {error}"))
 }
 
-/// Blocks a thread until what a context's frame waits for may have happened.
+/// Blocks a thread until what a context's frame waits for may have happened, or a time has come.
 pub(crate) struct Waiter {
     #[cfg(feature = "net")]
     poll: mio::Poll,
@@ -72,10 +72,11 @@ impl Waiter {
         Ok(Waiter { poll, events: mio::Events::with_capacity(8), waker })
     }
 
-    pub(crate) fn wait(&mut self, cx: &mut WasiCtx) -> std::io::Result<()> {
+    pub(crate) fn wait(&mut self, cx: &mut WasiCtx, until: Option<Instant>) -> std::io::Result<()> {
         let mut watched = crate::watch::Watched::default();
         let armed = watched.arm(cx, &self.waker, self.poll.registry(), mio::Token(0))?;
-        let result = if armed { self.poll.poll(&mut self.events, remaining(cx)) } else { Ok(()) };
+        let left = sooner(remaining(cx), until.map(left));
+        let result = if armed { self.poll.poll(&mut self.events, left) } else { Ok(()) };
         watched.disarm(self.poll.registry());
         match result {
             Err(error) if error.kind() != std::io::ErrorKind::Interrupted => Err(error),
@@ -103,20 +104,42 @@ impl Waiter {
 
     /// Without the network there is nothing to watch a descriptor with: such a one is
     /// simply asked again and again.
-    pub(crate) fn wait(&mut self, cx: &mut WasiCtx) -> std::io::Result<()> {
-        const ASK_AGAIN: Duration = Duration::from_millis(5);
+    pub(crate) fn wait(&mut self, cx: &mut WasiCtx, until: Option<Instant>) -> std::io::Result<()> {
         let mut watched = false;
         let armed = cx.frame.arm(&mut cx.fds, &self.waker, &mut |_, _| watched = true);
-        let mut timeout = remaining(cx);
-        if watched {
-            timeout = Some(timeout.map_or(ASK_AGAIN, |left| left.min(ASK_AGAIN)));
-        }
-        match timeout {
-            _ if !armed => {}
-            Some(timeout) => std::thread::park_timeout(timeout),
-            None => std::thread::park(),
+        let left = sooner(remaining(cx), until.map(left));
+        if armed {
+            pause(sooner(left, watched.then_some(ASK_AGAIN)));
         }
         Ok(())
+    }
+}
+
+#[cfg(not(feature = "net"))]
+const ASK_AGAIN: Duration = Duration::from_millis(5);
+
+#[cfg(all(not(feature = "net"), not(target_family = "wasm")))]
+fn pause(at_most: Option<Duration>) {
+    match at_most {
+        Some(time) => std::thread::park_timeout(time),
+        None => std::thread::park(),
+    }
+}
+
+/// Without threads nobody could unpark this one, and the standard library panics if it tries.
+#[cfg(all(not(feature = "net"), target_family = "wasm"))]
+fn pause(at_most: Option<Duration>) {
+    std::thread::sleep(at_most.unwrap_or(ASK_AGAIN));
+}
+
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
+}
+
+fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -79,7 +79,7 @@ impl Strings {
     }
 }
 
-#[cfg(all(unix, feature = "cli"))]
+#[cfg(all(unix, feature = "serve"))]
 impl Strings {
     /// Adds others, which together fit a guest's memory.
     pub(crate) fn append(&mut self, others: &Strings) {

@@ -96,7 +96,7 @@ impl WasiCtx {
     ///
     /// If the host can't wait (no descriptors left for a poll).
     pub fn wait(&mut self) -> std::io::Result<()> {
-        block::Waiter::new()?.wait(self)
+        block::Waiter::new()?.wait(self, None)
     }
 }
 

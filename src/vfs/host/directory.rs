@@ -6,8 +6,9 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::{Errno as Os, retry_on_intr};
 
+use super::super::system::{filetype, sync};
 use super::super::{Dirent, Emit, Errno, File, Filetype, Result, Stat, Times};
-use super::{filetype, stat, timestamps};
+use super::{stat, timestamps};
 
 /// An open directory. Its descriptor is its node's, good for naming things in it; one for
 /// reading is opened when it is first read.
@@ -63,7 +64,7 @@ impl File for Directory {
     }
 
     fn sync(&mut self, data_only: bool) -> Result<()> {
-        super::file::sync(&self.reopen()?, data_only)
+        Ok(sync(&self.reopen()?, data_only)?)
     }
 
     /// `.` and `..` are among the entries. The inode of `..` is always 0: what is above the

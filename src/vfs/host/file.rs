@@ -8,7 +8,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FileType;
 use rustix::io::{Errno as Os, retry_on_intr};
 
+use super::super::system::sync;
 use super::super::{Errno, File, Interest, Ready, Result, Stat, Times, Wait};
+use super::system::{allocate, append, is_fifo};
 use super::{stat, timestamps};
 
 /// An open file of the host: regular, a FIFO, a device. Its description is non-blocking and
@@ -58,7 +60,7 @@ impl File for HostFile {
         }
         let read = retry_on_intr(|| rustix::io::readv(&self.fd, bufs))?;
         let asked = bufs.iter().any(|buf| !buf.is_empty());
-        if read == 0 && asked && self.kind == FileType::Fifo && !self.fifo_is_at_end()? {
+        if read == 0 && asked && is_fifo(self.kind) && !self.fifo_is_at_end()? {
             return Err(Errno::Again);
         }
         Ok(read)
@@ -118,7 +120,7 @@ impl File for HostFile {
     }
 
     fn sync(&mut self, data_only: bool) -> Result<()> {
-        sync(&self.fd, data_only)
+        Ok(sync(&self.fd, data_only)?)
     }
 
     fn ready(&mut self, want: Interest) -> Result<Ready> {
@@ -145,41 +147,4 @@ impl File for HostFile {
     fn is_terminal(&self) -> bool {
         self.kind == FileType::CharacterDevice && self.fd.is_terminal()
     }
-}
-
-/// Appends in one step, whoever else does, and says where that ended: -1 has the call move
-/// the description's own position, which nothing else here does.
-#[cfg(target_os = "linux")]
-fn append(fd: &OwnedFd, bufs: &[IoSlice<'_>]) -> rustix::io::Result<(usize, u64)> {
-    use rustix::io::{ReadWriteFlags, pwritev2};
-    let written = retry_on_intr(|| pwritev2(fd, bufs, u64::MAX, ReadWriteFlags::APPEND))?;
-    Ok((written, rustix::fs::tell(fd)?))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn append(_fd: &OwnedFd, _bufs: &[IoSlice<'_>]) -> rustix::io::Result<(usize, u64)> {
-    Err(Os::NOSYS)
-}
-
-#[cfg(target_os = "linux")]
-fn allocate(fd: &OwnedFd, offset: u64, len: u64) -> rustix::io::Result<()> {
-    let mode = rustix::fs::FallocateFlags::empty();
-    retry_on_intr(|| rustix::fs::fallocate(fd, mode, offset, len))
-}
-
-/// macOS can only reserve room in a way that cuts a file which is longer.
-#[cfg(not(target_os = "linux"))]
-fn allocate(_fd: &OwnedFd, _offset: u64, _len: u64) -> rustix::io::Result<()> {
-    Err(Os::NOSYS)
-}
-
-/// fsync or, where there is one, fdatasync.
-pub(super) fn sync(fd: &OwnedFd, data_only: bool) -> Result<()> {
-    #[cfg(target_os = "linux")]
-    if data_only {
-        return Ok(retry_on_intr(|| rustix::fs::fdatasync(fd))?);
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = data_only;
-    Ok(retry_on_intr(|| rustix::fs::fsync(fd))?)
 }

@@ -13,6 +13,7 @@
 mod directory;
 mod file;
 mod node;
+mod system;
 #[cfg(test)]
 mod tests;
 
@@ -21,19 +22,14 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::{CWD, FileType, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
-use super::{Filetype, Node, SetTime, Stat, Times};
+use super::system::filetype;
+use super::{Node, SetTime, Stat, Times};
 use node::HostNode;
+use system::{WALK, times};
 
 const NANOS: u64 = 1_000_000_000;
-
-/// How a directory is opened for going through it. With O_PATH it need not be readable, and
-/// no filesystem is asked.
-#[cfg(target_os = "linux")]
-const WALK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
-#[cfg(not(target_os = "linux"))]
-const WALK: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// A directory of the host, to be mounted.
 ///
@@ -73,34 +69,23 @@ impl HostDir {
     }
 }
 
-fn filetype(filetype: FileType) -> Filetype {
-    match filetype {
-        FileType::RegularFile => Filetype::RegularFile,
-        FileType::Directory => Filetype::Directory,
-        FileType::Symlink => Filetype::SymbolicLink,
-        FileType::Socket => Filetype::SocketStream,
-        FileType::CharacterDevice => Filetype::CharacterDevice,
-        FileType::BlockDevice => Filetype::BlockDevice,
-        FileType::Fifo | FileType::Unknown => Filetype::Unknown,
-    }
-}
-
 #[allow(clippy::unnecessary_cast, reason = "the fields' types differ between systems")]
 fn stat(stat: &rustix::fs::Stat) -> Stat {
+    let [atim, mtim, ctim] = times(stat).map(nanos);
     Stat {
         dev: stat.st_dev as u64,
         ino: stat.st_ino as u64,
         filetype: filetype(FileType::from_raw_mode(stat.st_mode)),
         nlink: stat.st_nlink as u64,
         size: u64::try_from(stat.st_size).unwrap_or(0),
-        atim: nanos(stat.st_atime as i64, stat.st_atime_nsec as u64),
-        mtim: nanos(stat.st_mtime as i64, stat.st_mtime_nsec as u64),
-        ctim: nanos(stat.st_ctime as i64, stat.st_ctime_nsec as u64),
+        atim,
+        mtim,
+        ctim,
     }
 }
 
 /// Nanoseconds since 1970; what is before is 0, what is beyond 2554 the greatest number.
-fn nanos(secs: i64, nanos: u64) -> u64 {
+fn nanos((secs, nanos): (i64, u64)) -> u64 {
     match u64::try_from(secs) {
         Ok(secs) => secs.saturating_mul(NANOS).saturating_add(nanos),
         Err(_) => 0,

@@ -8,10 +8,12 @@ use std::sync::{Arc, OnceLock};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno as Os, retry_on_intr};
 
+use super::super::system::filetype;
 use super::super::{Errno, File, Filetype, Name, Node, Open, Result, Stat, Times};
 use super::directory::Directory;
 use super::file::HostFile;
-use super::{WALK, filetype, stat, timestamps};
+use super::system::{LOOK, WALK, open_beneath};
+use super::{stat, timestamps};
 
 /// Added to every open of what may not be a directory: never wait for the other end of a
 /// FIFO, never become a terminal's session, never follow a link.
@@ -95,7 +97,7 @@ impl HostNode {
             let open = || rustix::fs::openat(dir, name.as_str(), flags, Mode::empty());
             return retry_on_intr(open).ok();
         }
-        match retry_on_intr(|| open_beneath(dir, path, flags)) {
+        match open_beneath(dir, path, flags) {
             Ok(fd) => Some(fd),
             // EPERM is what filters of system calls answer to one they do not know.
             Err(Os::NOSYS | Os::PERM) => {
@@ -177,9 +179,7 @@ impl Node for HostNode {
             let dir = self.directory().ok()?;
             rustix::fs::statat(dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)
         } else {
-            // A link at the end is opened itself, as O_PATH and O_NOFOLLOW come together.
-            let fd = self.leap(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC)?;
-            rustix::fs::fstat(&fd)
+            rustix::fs::fstat(self.leap(path, LOOK)?)
         };
         let seen = stat(&seen.ok()?);
         (seen.filetype != Filetype::SymbolicLink).then_some(seen)
@@ -231,19 +231,6 @@ impl Node for HostNode {
 fn flags(how: Open) -> OFlags {
     let truncate = if how.truncate { OFlags::TRUNC } else { OFlags::empty() };
     access(how) | truncate | OPEN
-}
-
-/// Opens what is at `path` below `from`, if there is no link on the way.
-#[cfg(target_os = "linux")]
-fn open_beneath(from: &OwnedFd, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    use rustix::fs::ResolveFlags;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(from, path, flags, Mode::empty(), resolve)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn open_beneath(_from: &OwnedFd, _path: &str, _flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    Err(Os::NOSYS)
 }
 
 /// The access an open asks for. Truncating needs write access even if nothing is to be

@@ -177,9 +177,9 @@ fn times_are_of_the_thing_itself() {
 
 #[test]
 fn times_that_do_not_fit_are_the_nearest() {
-    assert_eq!(super::super::nanos(-1, 999), 0);
-    assert_eq!(super::super::nanos(1, 999), SECOND + 999);
-    assert_eq!(super::super::nanos(i64::MAX, 0), u64::MAX);
+    assert_eq!(super::super::nanos((-1, 999)), 0);
+    assert_eq!(super::super::nanos((1, 999)), SECOND + 999);
+    assert_eq!(super::super::nanos((i64::MAX, 0)), u64::MAX);
     let scratch = Scratch::with(&["file=x"]);
     let file = fs::File::options().write(true).open(scratch.path("file")).unwrap();
     file.set_modified(UNIX_EPOCH - Duration::from_secs(1)).unwrap();

@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-use super::{Failure, Outcome};
+use crate::cli::{Failure, Outcome};
 
 /// The first descriptor handed over.
 const FIRST: RawFd = 3;

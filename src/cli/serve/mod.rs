@@ -1,5 +1,8 @@
 //! `tinyhost serve`.
 
+mod inherited;
+mod logger;
+
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,20 +14,20 @@ use tinyhost::serve::log::Format;
 use tinyhost::serve::{Config, Handle, Limits, Prepare, Server, Unit};
 use tinyhost::trace::{Hints, Last, Sink, Tracer};
 use tinyhost::vfs::dev::Dev;
-use tinyhost::vfs::net::Net;
 use tinyhost::wasi::{Tee, Trace};
 use tinyhost::{Config as Compile, Program};
 
 use super::args::Serve;
+use super::network::Network;
 use super::observe::{self, Crashes};
 use super::policy::Allowed;
-use super::{Failure, Outcome, environment, inherited, load, logger, mounts, plain, rules, units};
+use super::{Failure, Outcome, environment, load, mounts, plain, units};
 
 /// The port the demo was given at; where `/dev/localhost:1997` leads.
 const PORT: u16 = 1997;
 
 /// What is run if no program is given.
-const ECHO: &[u8] = include_bytes!("../../fixtures/echo.wasm");
+const ECHO: &[u8] = include_bytes!("../../../fixtures/echo.wasm");
 
 /// Runs the server until it is told to stop.
 ///
@@ -34,7 +37,7 @@ const ECHO: &[u8] = include_bytes!("../../fixtures/echo.wasm");
 pub fn serve(args: Serve) -> Outcome<u8> {
     let handed_over = inherited::listeners()?;
     let (format, level) = logging(&args)?;
-    logger::full(format, level);
+    logger::install(format, level);
     let trace = observe::Typed {
         filter: args.trace.as_deref(),
         format: args.trace_format.as_deref(),
@@ -121,7 +124,7 @@ fn logging(args: &Serve) -> Outcome<(Format, LevelFilter)> {
 fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
     let limits = limits(&args)?;
     let allowed = allowed(&args)?;
-    let policy = rules(&allowed.net, &allowed.net_listen)?;
+    let network = Network::new(&allowed)?;
     let env = environment(&allowed.env)?;
     let mounts = mounts::parse(&allowed.dir, &allowed.mount)?;
     let unit = unit(&args)?;
@@ -152,21 +155,17 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
     if args.watch && path.is_none() {
         return Err(Failure::usage("--watch needs a program whose file can be watched"));
     }
-    let net = Net::new(tinyhost::vfs::net::Config { policy, ..Default::default() });
     // Mounts are opened once, so that a missing one is found now; what they hold is shared.
-    let opened = Arc::new(mounts::Opened::new(&mounts, &net)?);
-    let dev = !allowed.no_dev;
-    opened.namespace(dev.then(|| Dev::with_net(net.for_guest())))?;
+    let opened = Arc::new(mounts::Opened::new(&mounts, &network)?);
+    let dev = move || (!allowed.no_dev).then(|| Dev::with_net(network.net.for_guest()));
+    opened.namespace(dev())?;
 
     let mut config = Config::new(program, name);
     // Without a mount no call fails for want of one.
     config.prepare = (!mounts.is_empty()).then(|| hints(&mounts));
     config.args = command.collect();
     config.env = env;
-    config.namespace = Arc::new(move || {
-        let dev = dev.then(|| Dev::with_net(net.for_guest()));
-        opened.namespace(dev).expect("it could be made before")
-    });
+    config.namespace = Arc::new(move || opened.namespace(dev()).expect("it could be made before"));
     (config.unit, config.keep_open, config.workers) = (unit, args.keep_open, workers);
     config.ahead = ahead;
     (config.limits, config.metrics) = (limits, metrics);

@@ -1,0 +1,24 @@
+//! The server's words, with time, level and facts.
+
+use log::{LevelFilter, Log, Metadata, Record};
+use tinyhost::serve::log::{Format, print};
+
+struct Logger(Format);
+
+impl Log for Logger {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        // A standard error that is gone is no reason to end a guest.
+        let _ = print(&mut std::io::stderr().lock(), record, self.0);
+    }
+
+    fn flush(&self) {}
+}
+
+/// Has records written in this form, down to this level.
+pub fn install(format: Format, level: LevelFilter) {
+    crate::cli::logger::install(Logger(format), level);
+}
