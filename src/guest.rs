@@ -262,10 +262,7 @@ impl Guest {
             Some(TrapCode::OutOfSystemMemory | TrapCode::GrowthOperationLimited) => {
                 trap(Cause::Memory, "the host has no more memory for it".into())
             }
-            _ if limits.refused => trap(
-                Cause::Memory,
-                format!("it needed more than {} bytes of memory", limits.memory_max),
-            ),
+            _ if limits.refused.is_some() => trap(Cause::Memory, limits.refusal()),
             Some(code) => trap(Cause::Wasm, trap_text(code).into()),
             None if is_out_of_memory(&error) => trap(Cause::Memory, error.to_string()),
             None => trap(Cause::Host, error.to_string()),

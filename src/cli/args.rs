@@ -166,6 +166,9 @@ pub struct Serve {
     /// limits | memory of a guest (64M)
     #[argh(option, arg_name = "size")]
     pub memory: Option<String>,
+    /// limits | memory of all, beyond 4 MiB of each (2G)
+    #[argh(option, arg_name = "size")]
+    pub memory_total: Option<String>,
     /// limits | fuel of a guest (no limit but its time)
     #[argh(option, arg_name = "count")]
     pub fuel: Option<String>,

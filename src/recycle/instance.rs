@@ -73,6 +73,7 @@ fn parts(guest: &mut Guest, program: &Arc<Shared>, pages: &Pages) -> Option<Part
     recipe.image.write(bytes);
     let memory_bytes = bytes.len();
     released.ok()?;
+    store.data_mut().limits.assume(memory_used);
     let program = program.clone();
     Some(Parts { program, start, memory, memory_bytes, globals, memory_used, fuel, runs: 0 })
 }

@@ -122,6 +122,7 @@ fn context(
         .envs(env)
         .namespace((config.namespace)())
         .memory_max(config.limits.memory)
+        .memory_budget(shared.memory.clone())
         .fds_max(config.limits.max_fds)
         .stdout(Output(client.clone()))
         .stderr(Errors::new(client.clone(), reporter.clone()));

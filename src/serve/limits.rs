@@ -31,6 +31,8 @@ pub struct Limits {
     pub idle: Duration,
     /// Bytes of memory of a guest.
     pub memory: usize,
+    /// Bytes of memory of all guests together, beyond 4 MiB of each.
+    pub memory_total: usize,
     /// Fuel of a guest, about one an instruction.
     pub fuel: Option<u64>,
     /// Descriptors of a guest.
@@ -47,6 +49,7 @@ impl Default for Limits {
             timeout: Duration::from_secs(5),
             idle: Duration::from_secs(60),
             memory: 64 << 20,
+            memory_total: 2 << 30,
             fuel: None,
             max_fds: 64,
         }

@@ -13,6 +13,7 @@ use super::metrics::{Outcome, Refusal, add};
 use super::worker::Worker;
 use crate::guest::{Cause, End, Guest, Step};
 use crate::sched::FIRST_FUEL;
+use crate::wasi::Refused;
 
 /// Lines of one connection in one go, before others have theirs.
 const LINES_AT_ONCE: usize = 64;
@@ -145,7 +146,7 @@ impl Worker {
 
     /// A guest has come to its end.
     pub(super) fn ended(&mut self, conn: &mut Conn, end: End, guest: Guest) -> Instant {
-        let short_of_memory = guest.context().limits.refused;
+        let short_of_memory = guest.context().memory_refused();
         let (outcome, why) = match end {
             End::Exited(0) => (Outcome::Ok, Cow::Borrowed("")),
             End::Exited(code) if short_of_memory => {
@@ -204,7 +205,7 @@ impl Worker {
         add(&counters.fuel, fuel);
         add(&counters.bytes_in, bytes_in);
         add(&counters.bytes_out, bytes_out);
-        if refused != (false, false) {
+        if refused != (None, false) {
             self.refused(conn, refused.0, refused.1);
         }
         let client = conn.link.peer;
@@ -221,12 +222,14 @@ impl Worker {
     }
 
     #[cold]
-    fn refused(&self, conn: &Conn, memory: bool, fds: bool) {
-        for (refused, refusal) in [(memory, Refusal::Memory), (fds, Refusal::Fds)] {
-            if refused {
-                self.counters().refused(refusal);
-                log::info!(target: TARGET, client:% = conn.link.peer, limit = refusal.name(); "guest refused more");
-            }
+    fn refused(&self, conn: &Conn, memory: Option<Refused>, fds: bool) {
+        let memory = memory.map(|refused| match refused {
+            Refused::Own => Refusal::Memory,
+            Refused::Shared => Refusal::MemoryTotal,
+        });
+        for refusal in memory.into_iter().chain(fds.then_some(Refusal::Fds)) {
+            self.counters().refused(refusal);
+            log::info!(target: TARGET, client:% = conn.link.peer, limit = refusal.name(); "guest refused more");
         }
     }
 

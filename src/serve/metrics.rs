@@ -87,6 +87,8 @@ refusals! {
     Accept = "accept",
     /// Memory, to a guest; once for each guest.
     Memory = "memory",
+    /// The same, for all of them together had too much.
+    MemoryTotal = "memory_total",
     /// Descriptors, to a guest; once for each guest.
     Fds = "fds",
 }

@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use crate::sched::Scheduler;
 use crate::vfs::Namespace;
-use crate::wasi::{Builder, Strings};
+use crate::wasi::{Builder, MemoryBudget, Strings};
 use crate::{Guest, Program};
 pub use limits::Limits;
 pub use metrics::{Metrics, Outcome, Refusal};
@@ -162,6 +162,8 @@ struct Shared {
     args: Strings,
     env: Strings,
     admission: Arc<limits::Admission>,
+    /// What all guests have of memory, beyond a little each.
+    memory: Arc<MemoryBudget>,
     program: Mutex<Program>,
     /// Counts programs: a worker looks into `program` only when this has changed.
     generation: AtomicU64,
@@ -350,6 +352,7 @@ impl Shared {
             args,
             env,
             admission: Arc::new(limits::Admission::new(&config.limits)),
+            memory: Arc::new(MemoryBudget::new(config.limits.memory_total)),
             program: Mutex::new(config.program.clone()),
             generation: AtomicU64::new(0),
             stopping: AtomicBool::new(false),

@@ -9,7 +9,7 @@ use super::abi::{Fdflags, Rights};
 use super::clock::{Clock, Random, SystemClock, default_random};
 use super::fd::{Descriptor, Fds};
 use super::frame::Frame;
-use super::limits::Limits;
+use super::limits::{Limits, MemoryBudget};
 use super::trace::Trace;
 use crate::vfs::stdio::Empty;
 use crate::vfs::{File, Filetype, Namespace, Open};
@@ -157,7 +157,7 @@ impl WasiCtx {
 
     /// Whether the guest asked for more memory than it can have, and was refused.
     pub fn memory_refused(&self) -> bool {
-        self.limits.refused
+        self.limits.refused.is_some()
     }
 
     /// Whether it wanted more descriptors than it can have, and was refused.
@@ -299,6 +299,12 @@ impl Builder {
     /// Bytes of memory (tables included) it can have at the most.
     pub fn memory_max(mut self, bytes: usize) -> Builder {
         self.limits.memory_max = bytes;
+        self
+    }
+
+    /// What it takes its memory from, together with others.
+    pub fn memory_budget(mut self, budget: Arc<MemoryBudget>) -> Builder {
+        self.limits.share(budget);
         self
     }
 

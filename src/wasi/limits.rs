@@ -1,5 +1,8 @@
 //! What a guest may take of the host's memory.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use wasmi::errors::{MemoryError, TableError};
 use wasmi::{Caller, ResourceLimiter};
 // wasmi gives out the trait, but not the error in its signatures.
@@ -14,8 +17,87 @@ const BYTES_PER_FUEL: u64 = 16;
 /// Instances, tables and memories of one store; a guest needs one instance.
 const INSTANCES_MAX: usize = 1000;
 
+/// Bytes of a guest that no [`MemoryBudget`] counts: who needs little has it, however much the
+/// others take.
+const UNCOUNTED: usize = 4 << 20;
+
+/// Memory that many guests may have together, beyond 4 MiB of each, which are not counted.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tinyhost::{Guest, Program, WasiCtx, wasi::MemoryBudget};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hog = Program::new(std::fs::read("fixtures/hog.wasm")?)?;
+/// let budget = Arc::new(MemoryBudget::new(8 << 20));
+/// let cx = || WasiCtx::builder().memory_budget(budget.clone()).build();
+/// let (mut one, mut other) = (Guest::new(&hog, cx()), Guest::new(&hog, cx()));
+/// one.run()?; // takes all there is
+/// assert!(one.context().memory_peak() > 11 << 20);
+/// other.run()?; // has its own 4 MiB, and what was too little for the first
+/// assert!((3 << 20..5 << 20).contains(&other.context().memory_peak()));
+/// drop(one); // gives back
+/// assert!(budget.used() < 1 << 20);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct MemoryBudget {
+    max: usize,
+    used: AtomicUsize,
+}
+
+impl MemoryBudget {
+    /// A budget of so many bytes.
+    pub fn new(bytes: usize) -> MemoryBudget {
+        MemoryBudget { max: bytes, used: AtomicUsize::new(0) }
+    }
+
+    /// Bytes that are counted now.
+    pub fn used(&self) -> usize {
+        self.used.load(Relaxed)
+    }
+}
+
+/// What one guest has of a budget.
+#[derive(Debug)]
+struct Share {
+    budget: Arc<MemoryBudget>,
+    bytes: usize,
+}
+
+impl Share {
+    /// Has it be so many bytes, if there are as many left.
+    fn set(&mut self, bytes: usize) -> bool {
+        let MemoryBudget { max, used } = &*self.budget;
+        let changed = used.fetch_update(Relaxed, Relaxed, |used| {
+            let used = (used - self.bytes).saturating_add(bytes);
+            (used <= *max || bytes <= self.bytes).then_some(used)
+        });
+        if changed.is_ok() {
+            self.bytes = bytes;
+        }
+        changed.is_ok()
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+/// Why a guest did not get more memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// For its own limit.
+    Own,
+    /// For the budget of all.
+    Shared,
+}
+
 /// Counts and bounds memories and tables, all together.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Limits {
     /// Bytes at the most.
     pub memory_max: usize,
@@ -23,26 +105,60 @@ pub struct Limits {
     pub(crate) used: usize,
     /// The most there were.
     pub(crate) peak: usize,
-    /// The guest asked for more than the limit and was refused.
-    pub(crate) refused: bool,
+    /// The guest asked for more than it may have.
+    pub(crate) refused: Option<Refused>,
+    share: Option<Share>,
+    /// Bytes of it that its share does not count.
+    uncounted: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { memory_max: usize::MAX, used: 0, peak: 0, refused: false }
+        Limits {
+            memory_max: usize::MAX,
+            used: 0,
+            peak: 0,
+            refused: None,
+            share: None,
+            uncounted: UNCOUNTED,
+        }
     }
 }
 
 impl Limits {
-    /// Counts what an instance has that was made before.
+    /// Counts what an instance has that was made before. It is not resident.
     pub(crate) fn assume(&mut self, used: usize) {
         (self.used, self.peak) = (used, used);
+        self.uncounted = self.uncounted.max(used);
+        if let Some(share) = &mut self.share {
+            share.set(0);
+        }
+    }
+
+    /// Has it take its memory from what all have together.
+    pub(super) fn share(&mut self, budget: Arc<MemoryBudget>) {
+        self.share = Some(Share { budget, bytes: 0 });
+    }
+
+    /// Why it was refused memory, in words.
+    pub(crate) fn refusal(&self) -> String {
+        match &self.share {
+            Some(share) if self.refused == Some(Refused::Shared) => {
+                format!("all guests together needed more than {} bytes of memory", share.budget.max)
+            }
+            _ => format!("it needed more than {} bytes of memory", self.memory_max),
+        }
     }
 
     fn grow(&mut self, current: usize, desired: usize) -> bool {
         let used = self.used.saturating_add(desired.saturating_sub(current));
         if used > self.memory_max {
-            self.refused = true;
+            self.refused = Some(Refused::Own);
+            return false;
+        }
+        let counted = used.saturating_sub(self.uncounted);
+        if self.share.as_mut().is_some_and(|share| !share.set(counted)) {
+            self.refused = Some(Refused::Shared);
             return false;
         }
         self.used = used;

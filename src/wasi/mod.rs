@@ -39,7 +39,9 @@ use enter::enter;
 pub use fd::Descriptor;
 use frame::On;
 pub use frame::{ARGS_MAX, Args};
-pub use limits::Limits;
+#[cfg(all(unix, feature = "serve"))]
+pub(crate) use limits::Refused;
+pub use limits::{Limits, MemoryBudget};
 pub use mem::Mem;
 pub use poll::SUBSCRIPTIONS_MAX;
 pub use resume::{Retried, is_parked, retry};

@@ -171,6 +171,27 @@ fn memory_is_refused_beyond_the_limit() {
 }
 
 #[test]
+fn memory_of_all_guests_is_bounded_and_little_is_always_there() {
+    let server = serve(program("hog"), |config| {
+        config.limits.memory = 64 << 20;
+        config.limits.memory_total = 8 << 20;
+    });
+    // What one had comes back at its end, or the second would have less.
+    for round in 1..=2 {
+        assert_eq!(server.ask(b"go\n"), b"");
+        server.until("its end", |m| m.outcome(Outcome::Memory) == round);
+        assert_eq!(server.handle.metrics().refused(Refusal::MemoryTotal), round);
+        server.until("all to be gone", |m| m.guests == 0);
+    }
+    let ended = server.records("guest ended");
+    let peak = |record: &String| -> usize {
+        record.split("memory_peak=").nth(1).unwrap().trim().parse().unwrap()
+    };
+    assert!(ended.iter().all(|record| (11 << 20..=12 << 20).contains(&peak(record))), "{ended:?}");
+    assert_eq!(server.handle.metrics().refused(Refusal::Memory), 0);
+}
+
+#[test]
 fn fuel_runs_out() {
     let server = serve(program("spin"), |config| config.limits.fuel = Some(3_000_000));
     assert_eq!(server.ask(b"go\n"), b"");

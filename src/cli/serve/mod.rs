@@ -259,6 +259,7 @@ fn limits(args: &Serve) -> Outcome<Limits> {
     limits.timeout = time("--timeout", &args.timeout, limits.timeout)?;
     limits.idle = time("--idle", &args.idle, limits.idle)?;
     limits.memory = size("--memory", &args.memory, limits.memory)?;
+    limits.memory_total = size("--memory-total", &args.memory_total, limits.memory_total)?;
     limits.fuel = args.fuel.as_deref().map(|t| units::count("--fuel", t)).transpose()?;
     limits.max_fds = count("--max-fds", &args.max_fds, limits.max_fds)?;
     Ok(limits)
