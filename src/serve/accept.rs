@@ -23,7 +23,7 @@ use super::worker::{ACCEPT_AGAIN, Worker};
 /// faster than they are taken fill the system's queue, and whoever then finds it full waits
 /// a second for the next try: so this is done in big pieces, and making guests is not part
 /// of it.
-const ACCEPTS_PER_TURN: usize = 256;
+const ACCEPTS_PER_TURN: usize = 512;
 
 /// How long nothing is accepted after the system had no descriptors left.
 const PAUSE: Duration = Duration::from_millis(50);
