@@ -16,8 +16,8 @@ const SLICE_TIME: Duration = Duration::from_micros(250);
 /// The shortest slice.
 const FUEL_MIN: u64 = SLICE_FUEL / 64;
 
-/// Fuel after which a guest goes behind those that have used less: who has an answer soon
-/// need not wait for those that will not have one for long.
+/// Fuel after which a guest that computes goes behind those that have used less: who has an
+/// answer soon need not wait for those that will not have one for long.
 const YOUNG_FUEL: u64 = 16 * SLICE_FUEL;
 
 /// What is known of a guest's running so far.
@@ -25,22 +25,27 @@ const YOUNG_FUEL: u64 = 16 * SLICE_FUEL;
 pub(super) struct Record {
     /// Fuel of its next slice.
     pub slice: u64,
-    /// Fuel used in all, and in the last slice.
+    /// Fuel used in all.
     used: u64,
-    last: u64,
+    /// Fuel used since it last came to the end of a slice by itself.
+    spent: u64,
+    /// It used most of its last slice: it computes more than it waits.
+    busy: bool,
 }
 
 impl Record {
     /// Of a guest that has used this much before.
     pub fn new(used: u64) -> Record {
-        Record { slice: FIRST_FUEL, used, last: 0 }
+        Record { slice: FIRST_FUEL, used, spent: used, busy: false }
     }
 
     /// A slice is over, which took this long; `used` is what the guest has used in all.
     pub fn ran(&mut self, used: u64, took: Duration) {
-        self.last = used.saturating_sub(self.used);
+        let last = used.saturating_sub(self.used);
+        self.busy = last >= self.slice / 2;
+        self.spent = if self.busy { self.spent.saturating_add(last) } else { 0 };
         self.used = used;
-        if took > SLICE_TIME {
+        if self.busy && took > SLICE_TIME {
             // A slice can be long by chance, for something else had the processor: so it is
             // not made short all at once.
             let fuel = u128::from(self.slice) * SLICE_TIME.as_nanos() / took.as_nanos();
@@ -51,13 +56,8 @@ impl Record {
         }
     }
 
-    /// Whether it computes more than it waits: then being woken gives it no precedence.
-    fn is_busy(&self) -> bool {
-        self.last >= self.slice / 2
-    }
-
     fn is_young(&self) -> bool {
-        self.used < YOUNG_FUEL
+        self.spent < YOUNG_FUEL
     }
 }
 
@@ -89,9 +89,9 @@ impl Queue {
         self.woken.push_back(slot);
     }
 
-    /// A guest that was parked.
+    /// A guest that was parked. One that computes for the most part has no precedence for that.
     pub fn wake(&mut self, slot: usize, record: &Record) {
-        if record.is_busy() { self.go_on(slot, record) } else { self.woken.push_back(slot) }
+        if record.busy { self.go_on(slot, record) } else { self.woken.push_back(slot) }
     }
 
     /// A guest that is computing.
@@ -140,11 +140,13 @@ mod tests {
         assert_eq!(record.slice, SLICE_FUEL / 2, "as much as fits");
         record.ran(200_000, Duration::from_secs(1));
         assert_eq!(record.slice, SLICE_FUEL / 16, "not all at once");
-        (0..20).for_each(|_| record.ran(200_000, Duration::from_secs(1)));
+        record.ran(201_000, Duration::from_secs(1));
+        assert_eq!(record.slice, SLICE_FUEL / 16, "what ends early is not made to by a slice");
+        (3..20).for_each(|n| record.ran(n * 100_000, Duration::from_secs(1)));
         assert_eq!(record.slice, FUEL_MIN, "and not to nothing");
-        record.ran(200_000, SLICE_TIME * 3 / 4);
+        record.ran(2_000_000, SLICE_TIME * 3 / 4);
         assert_eq!(record.slice, FUEL_MIN, "good as it is");
-        (0..20).for_each(|_| record.ran(200_000, SHORT));
+        (0..20).for_each(|_| record.ran(2_000_000, SHORT));
         assert_eq!(record.slice, SLICE_FUEL);
     }
 
@@ -168,5 +170,8 @@ mod tests {
         queue.go_on(5, &computing(0));
         assert_eq!(queue.next_computing(0), Some(5), "if there is no old one");
         assert_eq!(queue.len(), 0);
+        let mut record = computing(YOUNG_FUEL);
+        record.ran(YOUNG_FUEL + 1, SHORT);
+        assert!(record.is_young(), "who waits now and then begins anew");
     }
 }
