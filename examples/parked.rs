@@ -1,26 +1,28 @@
 //! What a parked guest costs: starts `parked PROGRAM.wasm COUNT` guests that all wait for their
-//! standard input, and prints the resident memory of each.
+//! standard input, and prints the resident memory of each. With the feature `recycle` a pool
+//! gives back what a guest has not touched.
 
-use tinyhost::vfs::pipe::pipe;
-use tinyhost::{Guest, Program, Step, WasiCtx};
+use tinyhost::vfs::pipe::{Writer, pipe};
+use tinyhost::{Guest, Pool, Program, Step, WasiCtx};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [path, count] = &words[..] else { return Err("parked PROGRAM.wasm COUNT".into()) };
     let program = Program::new(std::fs::read(path)?)?;
+    let mut pool = Pool::new(&program);
     // The first one has the program translated, which all share.
-    let _first = park(&program)?;
+    let _first = park(&mut pool)?;
     let (before, count) = (resident_kib()?, count.parse::<u64>()?);
-    let parked = (0..count).map(|_| park(&program)).collect::<Result<Vec<_>, _>>()?;
+    let parked = (0..count).map(|_| park(&mut pool)).collect::<Result<Vec<_>, _>>()?;
     println!("{} KiB a parked guest", (resident_kib()? - before) / count);
     drop(parked);
     Ok(())
 }
 
 /// A guest that waits for the other end of its stdin.
-fn park(program: &Program) -> Result<(Guest, impl Sized), Box<dyn std::error::Error>> {
+fn park(pool: &mut Pool) -> Result<(Guest, Writer), Box<dyn std::error::Error>> {
     let (stdin, feed) = pipe(4096);
-    let mut guest = Guest::new(program, WasiCtx::builder().stdin(stdin).build());
+    let mut guest = pool.spawn(WasiCtx::builder().stdin(stdin).build());
     match guest.step(u64::MAX) {
         Step::Parked => Ok((guest, feed)),
         step => Err(format!("it does not wait, it is {step:?}").into()),
