@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::pipe::{Capture, pipe};
 use tinyhost::vfs::{Errno, Namespace};
-use tinyhost::wasi::{self, Mode, Retried};
+use tinyhost::wasi::{self, MemoryBudget, Mode, Retried};
 use tinyhost::wasmi::{Engine, Func, Linker, Module, ResumableCall, Store};
-use tinyhost::{Armed, Group, Guest, ManualClock, Program, Step, WasiCtx};
+use tinyhost::{Armed, Cause, Group, Guest, ManualClock, Pool, Program, Step, WasiCtx};
 
 const SLICE: u64 = 10_000_000;
 
@@ -224,4 +224,26 @@ fn pipes_are_std_streams() {
     assert_eq!(&bytes, b"a line\nm");
     let error = Read::read(&mut reader, &mut bytes).expect_err("there is nothing");
     assert_eq!((error.kind(), Errno::from(error)), (ErrorKind::WouldBlock, Errno::Again));
+}
+
+#[test]
+fn what_an_instance_has_from_the_start_is_counted_in_the_budget() {
+    let text = r#"(module (memory (export "memory") 256) (func (export "_start")))"#;
+    let program = Program::new(wat::parse_str(text).unwrap()).unwrap();
+    let mut pool = Pool::new(&program);
+    // 16 MiB each, of which 12 are counted.
+    let budget = Arc::new(MemoryBudget::new(30 << 20));
+    let cx = || WasiCtx::builder().memory_budget(budget.clone()).build();
+    let (one, two) = (pool.spawn(cx()), pool.spawn(cx()));
+    assert_eq!(budget.used(), 24 << 20);
+    let refused = |step| matches!(step, Step::Trapped(trap) if trap.cause == Cause::Memory);
+    assert!(refused(pool.spawn(cx()).step(1000)), "a fresh one");
+    pool.recycle(one);
+    let mut again = pool.spawn(cx());
+    assert_eq!(again.step(1000), Step::Exited(0));
+    pool.recycle(again);
+    let _other = Guest::new(&program, cx());
+    assert!(refused(pool.spawn(cx()).step(1000)), "a recycled one");
+    drop((two, _other));
+    assert_eq!(budget.used(), 0);
 }

@@ -73,7 +73,6 @@ fn parts(guest: &mut Guest, program: &Arc<Shared>, pages: &Pages) -> Option<Part
     recipe.image.write(bytes);
     let memory_bytes = bytes.len();
     released.ok()?;
-    store.data_mut().limits.assume(memory_used);
     let program = program.clone();
     Some(Parts { program, start, memory, memory_bytes, globals, memory_used, fuel, runs: 0 })
 }
@@ -115,10 +114,9 @@ impl Instance {
         self.parts.memory_used
     }
 
-    /// A guest in it, as a fresh one would be.
+    /// A guest in it, as a fresh one would be. Its limits know what it has.
     pub(super) fn into_guest(self, mut cx: WasiCtx) -> Guest {
         cx.memory = Some(self.parts.memory);
-        cx.limits.assume(self.parts.memory_used);
         Guest::in_instance(self.store, self.parts, cx)
     }
 }

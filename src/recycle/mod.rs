@@ -70,10 +70,10 @@ impl Pool {
 
     /// A guest, in every respect like one of [`Guest::new`], but sooner there, and with no
     /// more of its memory resident than what it touches.
-    pub fn spawn(&mut self, cx: WasiCtx) -> Guest {
+    pub fn spawn(&mut self, mut cx: WasiCtx) -> Guest {
         let Some(pages) = &self.pages else { return Guest::new(&self.program, cx) };
         // A guest that may not have that much memory must fail as it does elsewhere.
-        let fits = |instance: &mut Instance| instance.memory_used() <= cx.memory_max();
+        let fits = |instance: &mut Instance| cx.limits.assume(instance.memory_used());
         let guest = match self.idle.pop_if(fits) {
             Some(instance) => instance.into_guest(cx),
             None => instance::fresh(&self.program, cx, pages),

@@ -9,6 +9,8 @@ mod alarms;
 mod mailbox;
 mod queue;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
@@ -80,6 +82,8 @@ pub struct Scheduler {
     slots: Vec<Slot>,
     free: Vec<usize>,
     queue: Queue,
+    /// Guests that are in it. Entries of those that have ended may be there as well.
+    runnable: usize,
     alarms: Alarms,
     /// Counts parks and guests; never used twice.
     serial: u64,
@@ -128,6 +132,7 @@ impl Scheduler {
             slots: Vec::new(),
             free: Vec::new(),
             queue: Queue::default(),
+            runnable: 0,
             alarms: Alarms::default(),
             serial: 0,
             mailbox,
@@ -156,7 +161,7 @@ impl Scheduler {
 
     /// Guests that wait for something.
     pub fn parked(&self) -> usize {
-        self.len().saturating_sub(self.queue.len())
+        self.len() - self.runnable
     }
 
     /// Takes a guest that was stepped already and is computing still: it has no claim to go
@@ -164,7 +169,7 @@ impl Scheduler {
     pub fn spawn_computing(&mut self, guest: Guest, until: Option<Instant>) -> GuestId {
         let record = Record::new(guest.fuel_used());
         let id = self.take_in(guest, record, until);
-        self.queue.go_on(id.slot, &record);
+        self.queue.go_on(id, &record);
         id
     }
 
@@ -172,7 +177,7 @@ impl Scheduler {
     pub fn spawn(&mut self, guest: Guest, until: Option<Instant>) -> GuestId {
         let record = Record::new(guest.fuel_used());
         let id = self.take_in(guest, record, until);
-        self.queue.begin(id.slot);
+        self.queue.begin(id);
         id
     }
 
@@ -188,6 +193,7 @@ impl Scheduler {
         let running = Running { guest: Box::new(guest), watched, queued: true, record, park: 0 };
         self.slots[slot].generation = generation;
         self.slots[slot].running = Some(running);
+        self.runnable += 1;
         if let Some(until) = until {
             self.alarms.set(until, Alarm::End { slot, generation });
         }
@@ -227,16 +233,20 @@ impl Scheduler {
     fn take(&mut self, slot: usize) -> Option<Box<Guest>> {
         let mut running = self.slots[slot].running.take()?;
         running.watched.disarm(self.poll.registry());
+        self.runnable -= usize::from(running.queued);
         self.free.push(slot);
         Some(running.guest)
     }
 
     /// Marks a guest runnable.
     fn wake(&mut self, slot: usize) {
-        let running = self.slots.get_mut(slot).and_then(|slot| slot.running.as_mut());
-        let Some(running) = running.filter(|running| !running.queued) else { return };
-        running.queued = true;
-        self.queue.wake(slot, &running.record);
+        let Some(Slot { running: Some(running), generation, .. }) = self.slots.get_mut(slot) else {
+            return;
+        };
+        if !std::mem::replace(&mut running.queued, true) {
+            self.runnable += 1;
+            self.queue.wake(GuestId { slot, generation: *generation }, &running.record);
+        }
     }
 
     /// Waits until something happens, at most for `idle`, and runs every guest that is
@@ -266,13 +276,15 @@ impl Scheduler {
         self.ring(happened);
         let mut clock = Instant::now();
         for _ in 0..self.queue.woken() {
-            let Some(slot) = self.queue.next_woken() else { break };
-            clock = self.run(slot, clock, happened);
+            let Some(id) = self.queue.next_woken() else { break };
+            clock = self.run(id, happened, clock).unwrap_or(clock);
         }
-        let until = clock + COMPUTING_PER_TURN;
-        for nth in 0..self.queue.computing() {
-            let Some(slot) = self.queue.next_computing(nth) else { break };
-            clock = self.run(slot, clock, happened);
+        let (until, mut first) = (clock + COMPUTING_PER_TURN, true);
+        for _ in 0..self.queue.computing() {
+            let Some(id) = self.queue.next_computing(first) else { break };
+            if let Some(after) = self.run(id, happened, clock) {
+                (clock, first) = (after, false);
+            }
             if clock >= until {
                 break;
             }
@@ -281,12 +293,7 @@ impl Scheduler {
     }
 
     fn wait(&mut self, idle: Option<Duration>) -> io::Result<()> {
-        let left = |when: Instant| when.saturating_duration_since(Instant::now());
-        let next = self.alarms.next().map(left);
-        let mut timeout = match (next, idle) {
-            (Some(next), Some(idle)) => Some(next.min(idle)),
-            (next, idle) => next.or(idle),
-        };
+        let mut timeout = wasi::sooner(self.alarms.next().map(wasi::left), idle);
         // From here on a waker rings; what came before is in the mailbox already.
         let mail = self.mailbox.sleep();
         if mail || self.queue.len() > 0 {
@@ -339,12 +346,13 @@ impl Scheduler {
         }
     }
 
-    /// Runs one guest for a slice, which begins `now`; the time after it.
-    fn run(&mut self, slot: usize, now: Instant, happened: &mut Vec<Happened>) -> Instant {
-        let Some(Slot { running: Some(running), .. }) = self.slots.get_mut(slot) else {
-            return now;
-        };
-        running.queued = false;
+    /// Runs one guest for a slice, which begins `now`; the time after it. `None` if it has
+    /// ended since it was queued.
+    fn run(&mut self, id: GuestId, happened: &mut Vec<Happened>, now: Instant) -> Option<Instant> {
+        let slot = id.slot;
+        let place = self.slots.get_mut(slot).filter(|place| place.generation == id.generation);
+        let running = place?.running.as_mut()?;
+        self.runnable -= usize::from(std::mem::take(&mut running.queued));
         running.park = 0;
         running.watched.disarm(self.poll.registry());
         let step = running.guest.step(running.record.slice);
@@ -353,13 +361,18 @@ impl Scheduler {
         match step {
             Step::Exited(code) => self.end(slot, End::Exited(code), happened),
             Step::Trapped(trap) => self.end(slot, End::Trapped(trap), happened),
-            Step::Yielded => {
-                running.queued = true;
-                self.queue.go_on(slot, &running.record);
-            }
+            Step::Yielded => self.go_on(slot),
             Step::Parked => self.park(slot, happened),
         }
-        after
+        Some(after)
+    }
+
+    /// Has a guest run on, as it was not done.
+    fn go_on(&mut self, slot: usize) {
+        let Slot { running: Some(running), generation, .. } = &mut self.slots[slot] else { return };
+        running.queued = true;
+        self.runnable += 1;
+        self.queue.go_on(GuestId { slot, generation: *generation }, &running.record);
     }
 
     /// Arms what a guest waits for.
@@ -376,10 +389,7 @@ impl Scheduler {
                     self.alarms.set(when, Alarm::Park { slot, park });
                 }
             }
-            Ok(false) => {
-                running.queued = true;
-                self.queue.go_on(slot, &running.record);
-            }
+            Ok(false) => self.go_on(slot),
             Err(error) => self.end(slot, End::Failed(error), happened),
         }
     }

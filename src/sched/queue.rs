@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::{FIRST_FUEL, SLICE_FUEL};
+use super::{FIRST_FUEL, GuestId, SLICE_FUEL};
 
 /// What a slice may take before the next one is made shorter.
 const SLICE_TIME: Duration = Duration::from_micros(250);
@@ -61,14 +61,14 @@ impl Record {
     }
 }
 
-/// Slots of guests that can be run.
+/// Guests that can be run, and some that could.
 #[derive(Default)]
 pub(super) struct Queue {
     /// Those that something has happened for.
-    woken: VecDeque<usize>,
+    woken: VecDeque<GuestId>,
     /// Those that only compute, by what they have used.
-    young: VecDeque<usize>,
-    old: VecDeque<usize>,
+    young: VecDeque<GuestId>,
+    old: VecDeque<GuestId>,
 }
 
 impl Queue {
@@ -85,28 +85,35 @@ impl Queue {
     }
 
     /// A guest that is new.
-    pub fn begin(&mut self, slot: usize) {
-        self.woken.push_back(slot);
+    pub fn begin(&mut self, id: GuestId) {
+        self.woken.push_back(id);
     }
 
     /// A guest that was parked. One that computes for the most part has no precedence for that.
-    pub fn wake(&mut self, slot: usize, record: &Record) {
-        if record.busy { self.go_on(slot, record) } else { self.woken.push_back(slot) }
+    pub fn wake(&mut self, id: GuestId, record: &Record) {
+        if record.busy { self.go_on(id, record) } else { self.woken.push_back(id) }
     }
 
     /// A guest that is computing.
-    pub fn go_on(&mut self, slot: usize, record: &Record) {
-        if record.is_young() { self.young.push_back(slot) } else { self.old.push_back(slot) }
+    pub fn go_on(&mut self, id: GuestId, record: &Record) {
+        if record.is_young() { self.young.push_back(id) } else { self.old.push_back(id) }
     }
 
-    pub fn next_woken(&mut self) -> Option<usize> {
+    pub fn next_woken(&mut self) -> Option<GuestId> {
         self.woken.pop_front()
     }
 
-    /// The `nth` of a turn: an old one first, so that all of them come on, then young ones.
-    pub fn next_computing(&mut self, nth: usize) -> Option<usize> {
-        let first = if nth == 0 { self.old.pop_front() } else { None };
-        first.or_else(|| self.young.pop_front()).or_else(|| self.old.pop_front())
+    /// The next of a turn. The first is an old one, so that all of them come on, then come the
+    /// young.
+    pub fn next_computing(&mut self, first: bool) -> Option<GuestId> {
+        let old = if first { self.old.pop_front() } else { None };
+        old.or_else(|| self.young.pop_front()).or_else(|| self.old.pop_front())
+    }
+
+    /// All entries.
+    #[cfg(test)]
+    pub fn all(&self) -> impl Iterator<Item = &GuestId> {
+        self.woken.iter().chain(&self.young).chain(&self.old)
     }
 
     /// Gives back memory that longer queues needed.
@@ -122,6 +129,10 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_micros(50);
+
+    fn id(slot: usize) -> GuestId {
+        GuestId { slot, generation: 1 }
+    }
 
     /// A guest that has used `used` and uses its slices up.
     fn computing(used: u64) -> Record {
@@ -153,22 +164,22 @@ mod tests {
     #[test]
     fn who_computes_has_no_precedence_when_it_is_woken() {
         let mut queue = Queue::default();
-        queue.wake(1, &computing(SLICE_FUEL));
-        queue.wake(2, &computing(SLICE_FUEL / 10));
-        assert_eq!((queue.next_woken(), queue.next_woken()), (Some(2), None));
-        assert_eq!(queue.next_computing(0), Some(1));
+        queue.wake(id(1), &computing(SLICE_FUEL));
+        queue.wake(id(2), &computing(SLICE_FUEL / 10));
+        assert_eq!((queue.next_woken(), queue.next_woken()), (Some(id(2)), None));
+        assert_eq!(queue.next_computing(true), Some(id(1)));
     }
 
     #[test]
     fn the_young_go_before_the_old_but_for_one_a_turn() {
         let mut queue = Queue::default();
         for (slot, used) in [(1, YOUNG_FUEL), (2, YOUNG_FUEL), (3, 0), (4, YOUNG_FUEL - 1)] {
-            queue.go_on(slot, &computing(used));
+            queue.go_on(id(slot), &computing(used));
         }
-        let turn: Vec<_> = (0..5).map(|nth| queue.next_computing(nth)).collect();
-        assert_eq!(turn, [Some(1), Some(3), Some(4), Some(2), None]);
-        queue.go_on(5, &computing(0));
-        assert_eq!(queue.next_computing(0), Some(5), "if there is no old one");
+        let turn: Vec<_> = (0..5).map(|nth| queue.next_computing(nth == 0)).collect();
+        assert_eq!(turn, [1, 3, 4, 2, 0].map(|slot| (slot > 0).then(|| id(slot))));
+        queue.go_on(id(5), &computing(0));
+        assert_eq!(queue.next_computing(true), Some(id(5)), "if there is no old one");
         assert_eq!(queue.len(), 0);
         let mut record = computing(YOUNG_FUEL);
         record.ran(YOUNG_FUEL + 1, SHORT);

@@ -209,8 +209,8 @@ impl Worker {
         self.conns.put(conn);
     }
 
-    /// Begins to serve a connection.
-    pub(super) fn begin(&mut self, conn: &mut Conn) -> Fate {
+    /// Begins to serve a connection, in its turn.
+    pub(super) fn begin(&mut self, conn: &mut Conn, now: Instant, until: Instant) -> Fate {
         conn.phase = Phase::Open;
         match self.shared.config.unit {
             _ if self.draining => return Fate::Close,
@@ -224,7 +224,7 @@ impl Worker {
                 self.employ(conn, id);
             }
         }
-        if self.pump(conn) == Fate::Close {
+        if self.serve(conn, now, until) == Fate::Close {
             return Fate::Close;
         }
         // Whatever has come in the meantime makes an event at once.

@@ -26,6 +26,8 @@ pub(super) struct Conn {
     pub line_began: Option<Instant>,
     /// When anything last moved.
     pub active: Instant,
+    /// Bytes that had moved when it was last asked how idle it is.
+    pub moved: u64,
     /// When it must be looked at, whatever happens.
     pub deadline: Option<Instant>,
     /// It is in the worker's list of those to be gone on with.
@@ -81,6 +83,7 @@ impl Conn {
             started: now,
             line_began: None,
             active: now,
+            moved: 0,
             deadline: None,
             queued: false,
             watched: Watched::Not,

@@ -62,7 +62,7 @@ impl Worker {
             }
             _ => {
                 self.dismiss(conn, Outcome::ClientGone, "");
-                Fate::Close
+                closed_unless_busy(conn)
             }
         }
     }
@@ -130,15 +130,21 @@ impl Worker {
     fn rang_guest(&mut self, conn: &mut Conn) -> Fate {
         if conn.link.io().gone {
             self.dismiss(conn, Outcome::ClientGone, "it did not end when its client had gone");
-            return Fate::Close;
+            return closed_unless_busy(conn);
+        }
+        // What the guest has taken of what came before counts as well.
+        let moved = conn.link.io().moved();
+        if std::mem::replace(&mut conn.moved, moved) != moved {
+            conn.active = self.now;
         }
         let due = conn.active + self.shared.config.limits.idle;
         if due > self.now {
             self.look_in(conn, due);
             return Fate::Keep;
         }
-        add(&self.counters().conns_idle, 1);
-        self.dismiss(conn, Outcome::Idle, "");
+        if self.dismiss(conn, Outcome::Idle, "") {
+            add(&self.counters().conns_idle, 1);
+        }
         self.send(conn)
     }
 
@@ -191,4 +197,10 @@ impl Worker {
             gauge.store(0, std::sync::atomic::Ordering::Relaxed);
         }
     }
+}
+
+/// The end of a connection whose guest was dismissed; if that had ended by itself, its end is
+/// told after this, and closes it.
+fn closed_unless_busy(conn: &Conn) -> Fate {
+    if conn.guest.is_some() { Fate::Keep } else { Fate::Close }
 }

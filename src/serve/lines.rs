@@ -31,7 +31,7 @@ enum Next {
 }
 
 impl Worker {
-    /// Goes on with a connection as far as that is possible now.
+    /// Goes on with a connection as far as that is possible now. Lines are run in its turn.
     pub(super) fn pump(&mut self, conn: &mut Conn) -> Fate {
         if conn.phase == Phase::Lingering {
             return self.linger(conn);
@@ -39,24 +39,39 @@ impl Worker {
         if conn.guest.is_some() && conn.link.io().too_long {
             self.dismiss(conn, Outcome::ReplyTooLong, "");
         }
-        if conn.phase == Phase::Open
-            && self.shared.config.unit == Unit::Line
-            && self.lines(conn) == Fate::Close
-        {
-            return Fate::Close;
+        if self.wants_lines(conn) {
+            self.queue(conn);
         }
         self.send(conn)
     }
 
-    /// Runs lines until there is none, or one of them takes longer.
-    fn lines(&mut self, conn: &mut Conn) -> Fate {
-        let mut clock = Instant::now();
-        for _ in 0..LINES_AT_ONCE {
-            if conn.guest.is_some() || conn.phase != Phase::Open {
+    fn wants_lines(&self, conn: &Conn) -> bool {
+        self.shared.config.unit == Unit::Line && conn.guest.is_none() && conn.phase == Phase::Open
+    }
+
+    /// It is the connection's turn, which began at this time and lasts `until`.
+    pub(super) fn serve(&mut self, conn: &mut Conn, now: Instant, until: Instant) -> Fate {
+        if self.wants_lines(conn) && self.lines(conn, now, until) == Fate::Close {
+            return Fate::Close;
+        }
+        if conn.phase == Phase::Lingering { self.linger(conn) } else { self.send(conn) }
+    }
+
+    /// Runs lines until there is none, one of them takes longer, or others have their turn.
+    fn lines(&mut self, conn: &mut Conn, mut clock: Instant, until: Instant) -> Fate {
+        for nth in 0..LINES_AT_ONCE {
+            if !self.wants_lines(conn) {
                 return Fate::Keep;
             }
+            if nth > 0 && clock >= until {
+                break;
+            }
             match self.next_line(conn) {
-                Next::Run => clock = self.run_line(conn, clock),
+                Next::Run => {
+                    // What was the latest for its coming is nothing to the line.
+                    conn.deadline = None;
+                    clock = self.run_line(conn, clock);
+                }
                 Next::Wait => {
                     let limits = &self.shared.config.limits;
                     let until = match conn.line_began {
@@ -136,7 +151,6 @@ impl Worker {
                     _ => self.sched.spawn(guest, Some(until)),
                 };
                 self.employ(conn, id);
-                conn.deadline = None;
                 conn.link.note_from_now();
                 return now;
             }
@@ -176,13 +190,13 @@ impl Worker {
         self.over(conn, outcome, &why, guest)
     }
 
-    /// Ends the guest of a connection, if it has one.
-    pub(super) fn dismiss(&mut self, conn: &mut Conn, outcome: Outcome, why: &str) {
-        let Some(id) = conn.guest.take() else { return };
-        self.guests.remove(&id);
-        if let Some(guest) = self.sched.cancel(id) {
-            self.over(conn, outcome, why, *guest);
-        }
+    /// Ends the guest of a connection, if it has one. One that has just come to its end by
+    /// itself stays the connection's until that is told, in this turn.
+    pub(super) fn dismiss(&mut self, conn: &mut Conn, outcome: Outcome, why: &str) -> bool {
+        let Some(guest) = conn.guest.and_then(|id| self.sched.cancel(id)) else { return false };
+        conn.guest.take().map(|id| self.guests.remove(&id));
+        self.over(conn, outcome, why, *guest);
+        true
     }
 
     /// Counts and logs a guest's end, and lets go of it. Returns the time now.

@@ -80,6 +80,11 @@ impl Io {
         self.output.len() - self.sent
     }
 
+    /// Bytes of this guest, in both directions.
+    pub fn moved(&self) -> u64 {
+        self.bytes_in.wrapping_add(self.bytes_out)
+    }
+
     /// Who waits to read, to be woken once the lock is free.
     pub fn reader(&mut self) -> Option<Waker> {
         self.reader.take()

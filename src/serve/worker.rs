@@ -30,8 +30,10 @@ pub(super) const EXPIRY: u64 = u64::MAX - 4;
 /// How often the memory of live guests is added up, if anybody may ask.
 const GAUGES_EVERY: Duration = Duration::from_secs(1);
 
-/// How long connections with lines waiting are gone on with in one turn.
-const LINES_PER_TURN: Duration = Duration::from_millis(2);
+/// How long connections with lines waiting are gone on with in one turn, and how long if more
+/// clients wait to be accepted.
+const LINES_PER_TURN: Duration = Duration::from_millis(10);
+const LINES_AMONG_ACCEPTS: Duration = Duration::from_millis(2);
 
 const SCRATCH: usize = 64 << 10;
 
@@ -248,16 +250,24 @@ impl Worker {
         }
     }
 
-    /// Goes on with connections that have lines waiting, for a while.
+    /// Goes on with connections that have lines waiting, for a while: in the order in which
+    /// they came to have them.
     fn go_on(&mut self) {
-        let started = Instant::now();
+        let mut now = Instant::now();
+        let for_long = if self.listeners.pending() { LINES_AMONG_ACCEPTS } else { LINES_PER_TURN };
+        let until = now + for_long;
         for _ in 0..self.ready.len() {
             let Some(key) = self.ready.pop_front() else { break };
             self.visit(key, |worker, conn| {
                 conn.queued = false;
-                if conn.phase == Phase::Fresh { worker.begin(conn) } else { worker.pump(conn) }
+                if conn.phase == Phase::Fresh {
+                    worker.begin(conn, now, until)
+                } else {
+                    worker.serve(conn, now, until)
+                }
             });
-            if started.elapsed() >= LINES_PER_TURN {
+            now = Instant::now();
+            if now >= until {
                 break;
             }
         }

@@ -132,11 +132,13 @@ fn pause(at_most: Option<Duration>) {
     std::thread::sleep(at_most.unwrap_or(ASK_AGAIN));
 }
 
-fn left(until: Instant) -> Duration {
+/// How long it is until then.
+pub(crate) fn left(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now())
 }
 
-fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+/// The shorter of two waits, neither of which need be bounded.
+pub(crate) fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),

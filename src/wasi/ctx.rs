@@ -186,10 +186,6 @@ impl WasiCtx {
         }
     }
 
-    pub(crate) fn memory_max(&self) -> usize {
-        self.limits.memory_max
-    }
-
     /// The most memory the guest has had, in bytes.
     pub fn memory_peak(&self) -> usize {
         self.limits.peak

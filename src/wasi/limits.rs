@@ -108,31 +108,29 @@ pub struct Limits {
     /// The guest asked for more than it may have.
     pub(crate) refused: Option<Refused>,
     share: Option<Share>,
-    /// Bytes of it that its share does not count.
-    uncounted: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits {
-            memory_max: usize::MAX,
-            used: 0,
-            peak: 0,
-            refused: None,
-            share: None,
-            uncounted: UNCOUNTED,
-        }
+        Limits { memory_max: usize::MAX, used: 0, peak: 0, refused: None, share: None }
     }
 }
 
 impl Limits {
-    /// Counts what an instance has that was made before. It is not resident.
-    pub(crate) fn assume(&mut self, used: usize) {
-        (self.used, self.peak) = (used, used);
-        self.uncounted = self.uncounted.max(used);
-        if let Some(share) = &mut self.share {
-            share.set(0);
+    /// Counts what an instance has that was made before, if it may have that much. Little of it
+    /// is resident, but all can be touched without being asked for.
+    pub(crate) fn assume(&mut self, used: usize) -> bool {
+        let fits = used <= self.memory_max && self.count(used);
+        if fits {
+            (self.used, self.peak) = (used, used);
         }
+        fits
+    }
+
+    /// Has its share be what that much memory takes of it, if there is as much.
+    fn count(&mut self, used: usize) -> bool {
+        let counted = used.saturating_sub(UNCOUNTED);
+        self.share.as_mut().is_none_or(|share| share.set(counted))
     }
 
     /// Has it take its memory from what all have together.
@@ -156,8 +154,7 @@ impl Limits {
             self.refused = Some(Refused::Own);
             return false;
         }
-        let counted = used.saturating_sub(self.uncounted);
-        if self.share.as_mut().is_some_and(|share| !share.set(counted)) {
+        if !self.count(used) {
             self.refused = Some(Refused::Shared);
             return false;
         }

@@ -29,7 +29,7 @@ use crate::Errno;
 use crate::vfs::Interest;
 pub(crate) use block::Waiter;
 #[cfg(all(unix, feature = "net"))]
-pub(crate) use block::remaining;
+pub(crate) use block::{left, remaining, sooner};
 #[cfg(feature = "os-random")]
 pub use clock::SystemRandom;
 pub(crate) use clock::default_random;

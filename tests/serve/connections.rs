@@ -167,3 +167,31 @@ fn random_disconnects_leave_nothing_behind() {
     let metrics = server.until("all to be gone", |m| m.conns == 300 && m.conns_open == 0);
     assert_eq!((metrics.guests, metrics.guests_parked), (0, 0));
 }
+
+#[test]
+fn a_guest_that_ends_when_it_would_be_ended_is_counted_and_its_connection_closed() {
+    let sleeper = assembled("x", "(call $sleep_ms (i64.const 100))");
+    let server = connected(sleeper, |config| config.limits.idle = Duration::from_millis(100));
+    // Both alarms ring in the same turn, for some of them if not for all.
+    let clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
+    server.until("all to be gone", |m| m.conns_open == 0);
+    let metrics = server.handle.metrics();
+    let (ended, idle) = (metrics.outcome(Outcome::Ok), metrics.outcome(Outcome::Idle));
+    assert_eq!((ended + idle, metrics.guests), (20, 0));
+    assert_eq!(metrics.conns_idle, idle);
+    drop(clients);
+}
+
+#[test]
+fn a_guest_that_takes_what_came_before_is_not_idle() {
+    let a_byte_at_a_time = "(loop $again
+        (i32.store (i32.const 0) (i32.const 4096))
+        (i32.store (i32.const 4) (i32.const 1))
+        (drop (call $fd_read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (if (i32.load (i32.const 8)) (then (call $sleep_ms (i64.const 60)) (br $again))))
+        (call $write (i32.const 1))";
+    let program = assembled("done\\n", a_byte_at_a_time);
+    let server = connected(program, |config| config.limits.idle = Duration::from_millis(100));
+    // For longer than it may be idle.
+    assert_eq!(server.ask_and_shut(b"12345"), b"done\n");
+}

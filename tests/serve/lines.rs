@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tinyhost::serve::Outcome;
 
@@ -221,4 +221,28 @@ fn a_guest_without_end_is_parked_while_its_client_does_not_read() {
     server.until("the guest to be parked again", |m| m.guests_parked == 1);
     drop(client);
     server.until_outcome(Outcome::ClientGone);
+}
+
+#[test]
+fn a_stream_of_lines_that_never_pauses_is_not_idle() {
+    let idle = Duration::from_millis(100);
+    let server = serve(program("echo"), |config| {
+        config.keep_open = true;
+        config.limits.idle = idle;
+    });
+    let mut client = server.connect();
+    let mut writer = client.try_clone().unwrap();
+    let until = Instant::now() + idle * 5;
+    let sender = std::thread::spawn(move || {
+        let mut sent = 0;
+        while Instant::now() < until {
+            writer.write_all(&b"line\n".repeat(5000)).unwrap();
+            sent += 5 * 5000;
+        }
+        writer.shutdown(Shutdown::Write).unwrap();
+        sent
+    });
+    let reply = server.rest(&mut client);
+    assert_eq!(reply.len(), sender.join().unwrap());
+    assert_eq!(server.handle.metrics().outcome(Outcome::Timeout), 0);
 }
