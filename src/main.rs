@@ -17,6 +17,8 @@ use cli::{Failure, Outcome, complete, style};
 static ALLOCATOR: tinyhost::GuestAllocator = tinyhost::GuestAllocator;
 
 fn main() -> ExitCode {
+    #[cfg(unix)]
+    survive_file_size_limit();
     let status = match command() {
         Ok(status) => status,
         Err(Failure { status, text }) => {
@@ -26,6 +28,16 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(status)
+}
+
+/// A write beyond the process's limit of file size (RLIMIT_FSIZE) ends it by a signal, unless
+/// there is somebody to take it: then the write fails with EFBIG, which is the guest's.
+#[cfg(unix)]
+fn survive_file_size_limit() {
+    let flag = std::sync::Arc::default();
+    if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, flag) {
+        log::warn!("SIGXFSZ can't be caught: {error}");
+    }
 }
 
 /// Does what was typed.

@@ -16,7 +16,7 @@ use crate::wasi::WasiCtx;
 /// in the poll while the guest could close it, so no event can be for another that has got
 /// the same number since.
 #[derive(Default)]
-pub(crate) struct Watched(SmallVec<[RawFd; 2]>);
+pub(crate) struct Watched(SmallVec<[(RawFd, MioInterest); 2]>);
 
 impl Watched {
     /// Arms all that the context's frame waits for. `false`: something is ready already.
@@ -36,12 +36,21 @@ impl Watched {
         let armed = cx.frame.arm(&mut cx.fds, waker, &mut |fd, want| {
             let Some(interest) = interest(want) else { return };
             let fd = fd.as_raw_fd();
-            match registry.register(&mut SourceFd(&fd), token, interest) {
-                Ok(()) => self.0.push(fd),
+            let known = self.0.iter_mut().find(|(known, _)| *known == fd);
+            let result = match known {
+                // Two numbers for one file, perhaps in two directions.
+                Some((_, known)) => {
+                    *known = known.add(interest);
+                    registry.reregister(&mut SourceFd(&fd), token, *known)
+                }
+                None => registry
+                    .register(&mut SourceFd(&fd), token, interest)
+                    .map(|()| self.0.push((fd, interest))),
+            };
+            match result {
+                Ok(()) => {}
                 // epoll takes no regular files: those are always ready.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => at_once = true,
-                // Two numbers for one file: it is watched already.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => failed = Some(error),
             }
         });
@@ -56,7 +65,7 @@ impl Watched {
 
     /// Takes them out again.
     pub(crate) fn disarm(&mut self, registry: &Registry) {
-        for fd in self.0.drain(..) {
+        for (fd, _) in self.0.drain(..) {
             // It is open, and was registered: this can't fail.
             let _ = registry.deregister(&mut SourceFd(&fd));
         }

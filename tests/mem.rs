@@ -362,3 +362,19 @@ fn threads_share_a_tree() {
     let mut log = root.lookup(name("log")).and_then(|log| log.open(BOTH)).expect("open");
     assert_eq!(size(&mut *log), 800);
 }
+
+#[test]
+fn nothing_can_be_moved_into_what_was_removed() {
+    let root = mem::tree(None);
+    for dir in ["a", "x"] {
+        root.create_directory(name(dir)).expect("mkdir");
+    }
+    let a = root.lookup(name("a")).expect("a");
+    a.create_directory(name("b")).expect("mkdir");
+    let b = a.lookup(name("b")).expect("b");
+    a.remove_directory(name("b")).expect("rmdir");
+    root.remove_directory(name("a")).expect("rmdir");
+    drop(a);
+    // What it was in is gone altogether.
+    assert_eq!(root.rename(name("x"), &b, name("y")), Err(Errno::Noent));
+}

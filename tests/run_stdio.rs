@@ -224,3 +224,16 @@ fn a_timeout_that_is_long_enough_is_no_matter() {
     let guest = fixture("sleeper");
     run(&["--timeout", "20s", &guest, "50"], b"").expect(0, "slept\n", "");
 }
+
+/// A write beyond it is an error of the guest's, not the end of the host.
+#[test]
+fn a_limit_of_file_size_is_the_guests_error() {
+    let dir = TempDir::new();
+    let shell = r#"ulimit -f 1; exec "$0" run --quiet --timeout 10s "$1" >"$2""#;
+    let mut command = Command::new("sh");
+    command.current_dir(root()).args(["-c", shell, env!("CARGO_BIN_EXE_tinyhost")]);
+    command.arg(fixture("flood")).arg(dir.path().join("out"));
+    let ended = Process::start(command).end();
+    // Its own words for a failed write; a signal would be no status at all.
+    ended.expect(1, "", "");
+}

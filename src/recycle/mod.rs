@@ -58,6 +58,15 @@ impl Pool {
         Pool { program: program.clone(), idle: Vec::new(), spare: 0, pages }
     }
 
+    /// A pool of another program in its place. What is needed of the system it has already, and
+    /// may not get again.
+    #[cfg(all(unix, feature = "serve"))]
+    pub(crate) fn renew(&mut self, program: &Program) {
+        let pages = self.pages.take();
+        *self = Pool::new(program);
+        self.pages = self.pages.take().or(pages).filter(|_| program.shared.recipe.is_some());
+    }
+
     /// The program.
     pub fn program(&self) -> &Program {
         &self.program

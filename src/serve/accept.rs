@@ -119,6 +119,8 @@ impl Worker {
             }
             match self.listeners.next() {
                 None => return,
+                // The others have ended perhaps, and whoever comes now comes too late.
+                Some(Ok(_)) if self.shared.stopping() => {}
                 Some(Ok((stream, peer, local))) => {
                     self.listeners.starved = false;
                     self.admit(stream, peer, local);

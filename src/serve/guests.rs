@@ -11,7 +11,7 @@ use super::metrics::add;
 use super::stream::{Client, Errors, LineInput, Output, SocketInput};
 use super::worker::{EXPIRY, Worker};
 use super::{Shared, Unit};
-use crate::recycle::{Ahead, Pool};
+use crate::recycle::Ahead;
 use crate::sched::SLICE_FUEL;
 use crate::wasi::Strings;
 use crate::{Guest, WasiCtx};
@@ -60,7 +60,7 @@ impl Worker {
         let generation = self.shared.generation.load(Acquire);
         if generation != self.generation {
             let program = self.shared.program.lock().unwrap_or_else(PoisonError::into_inner);
-            self.pool = Pool::new(&program);
+            self.pool.renew(&program);
             self.generation = generation;
             self.ahead.clear();
         }

@@ -56,6 +56,16 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// The same, with times that any clock can count: the longest is a century.
+    pub(super) fn countable(self) -> Limits {
+        let (timeout, idle) = (self.timeout.min(CENTURY), self.idle.min(CENTURY));
+        Limits { timeout, idle, ..self }
+    }
+}
+
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
 const SHARDS: usize = 16;
 
 /// Counts connections, all together and by address. Only taking and closing one touches it.

@@ -227,11 +227,12 @@ impl Server {
     /// If an address can't be bound (the text names it), an argument or variable has a NUL
     /// in it, or the system has no poll to give.
     pub fn bind(mut config: Config) -> io::Result<Server> {
+        config.limits = config.limits.countable();
         let mut listeners = std::mem::take(&mut config.listeners);
         for addr in &config.binds {
-            listeners.push(Arc::new(bind(*addr)?));
+            listeners.push(Arc::new(listen(*addr)?));
         }
-        let http = config.metrics.map(bind).transpose()?;
+        let http = config.metrics.map(listen).transpose()?;
         let addrs = listeners.iter().map(|l| l.local_addr()).collect::<io::Result<Vec<_>>>()?;
         let mut schedulers = Vec::new();
         for _ in 0..config.workers.max(1) {
@@ -368,7 +369,12 @@ impl Shared {
 /// next try.
 const BACKLOG: i32 = 4096;
 
-fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+/// A socket for [`Config::listeners`], bound as those of [`Config::binds`] are.
+///
+/// # Errors
+///
+/// If the address can't be bound; the text names it, and says why.
+pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(addr).map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::AddrInUse => ": another program listens there; choose another port",

@@ -13,6 +13,9 @@ use crate::vfs::{Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
 /// Bytes of a line of stderr in one log record; the rest goes into the next.
 pub const LOG_LINE_MAX: usize = 4096;
 
+/// Bytes of stderr taken in one call: each may be a line, and end one.
+const WRITE_MAX: usize = 16 << 10;
+
 /// Whom a guest serves.
 #[derive(Clone)]
 pub(super) enum Client {
@@ -131,32 +134,32 @@ impl Errors {
         Errors { client, reporter, bucket: None, line: Vec::new() }
     }
 
-    fn take(&mut self, mut bytes: &[u8]) {
+    fn take(&mut self, mut bytes: &[u8], now: Instant) {
         while let Some(first) = bytes.iter().position(|byte| *byte == b'\n') {
-            self.line(&bytes[..first], true);
+            self.line(&bytes[..first], true, now);
             bytes = &bytes[first + 1..];
         }
-        self.line(bytes, false);
+        self.line(bytes, false, now);
     }
 
     /// Adds to the line, which ends here if it is `whole`.
-    fn line(&mut self, mut bytes: &[u8], whole: bool) {
+    fn line(&mut self, mut bytes: &[u8], whole: bool, now: Instant) {
         while self.line.len() + bytes.len() > LOG_LINE_MAX {
-            let (now, later) = bytes.split_at(LOG_LINE_MAX - self.line.len());
-            self.line.extend_from_slice(now);
-            self.report();
+            let (first, later) = bytes.split_at(LOG_LINE_MAX - self.line.len());
+            self.line.extend_from_slice(first);
+            self.report(now);
             bytes = later;
         }
         self.line.extend_from_slice(bytes);
         if whole {
-            self.report();
+            self.report(now);
         }
     }
 
-    fn report(&mut self) {
+    fn report(&mut self, now: Instant) {
         let Ok(link) = self.client.link() else { return };
         let bucket = self.bucket.get_or_insert_with(|| Bucket::new(STDERR_PER_SECOND_PER_GUEST));
-        if bucket.take(Instant::now()) {
+        if bucket.take(now) {
             if let Some(missed) = bucket.missed() {
                 self.reporter.missed(link.peer, missed);
             }
@@ -173,8 +176,13 @@ impl File for Errors {
 
     fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
         self.client.link()?;
-        bufs.iter().for_each(|buf| self.take(buf));
-        Ok(bufs.iter().fold(0, |sum, buf| sum + buf.len()))
+        let (mut left, now) = (WRITE_MAX, Instant::now());
+        for buf in bufs {
+            let part = &buf[..buf.len().min(left)];
+            self.take(part, now);
+            left -= part.len();
+        }
+        Ok(WRITE_MAX - left)
     }
 
     fn append(&mut self, bufs: &[IoSlice<'_>]) -> Result<(usize, u64)> {
@@ -185,7 +193,7 @@ impl File for Errors {
 impl Drop for Errors {
     fn drop(&mut self) {
         if !self.line.is_empty() {
-            self.report();
+            self.report(Instant::now());
         }
         let missed = self.bucket.as_mut().and_then(Bucket::missed);
         if let (Some(missed), Ok(link)) = (missed, self.client.link()) {

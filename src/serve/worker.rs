@@ -144,6 +144,9 @@ impl Worker {
             super::Handle { shared: self.shared.clone() }.shutdown();
         }
         self.abandon();
+        // Draining by now, it only lets go of what another has left for it.
+        self.draining = true;
+        self.take_mail();
         result
     }
 

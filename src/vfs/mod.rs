@@ -323,6 +323,12 @@ pub trait File: Send {
         Err(Errno::Notsock)
     }
 
+    /// Whether the last read or peek left out the end of a datagram, which had no room
+    /// (`MSG_TRUNC`).
+    fn truncated(&self) -> bool {
+        false
+    }
+
     /// Ends one or both directions of a stream.
     fn shutdown(&mut self, _how: Interest) -> Result<()> {
         Err(Errno::Notsock)

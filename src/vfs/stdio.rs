@@ -105,9 +105,11 @@ mod host {
     impl File for Stream {
         fn stat(&mut self) -> Result<Stat> {
             // Only what the stream is: the host's inode numbers are nobody's business.
+            // A file is a stream here: its position is shared with other processes, and moves
+            // with each read. As what it is it would promise to be read anywhere.
             Ok(Stat::of(match filetype(self.filetype) {
-                Filetype::Directory | Filetype::SymbolicLink => Filetype::Unknown,
-                filetype => filetype,
+                device @ (Filetype::CharacterDevice | Filetype::SocketStream) => device,
+                _ => Filetype::Unknown,
             }))
         }
 

@@ -25,6 +25,10 @@ pub const PATH_MAX: usize = 4096;
 /// a descriptor of the host as long as the walk lasts, and one path has room for 2,000.
 pub const DEPTH_MAX: usize = 256;
 
+/// Names looked up in one walk before ELOOP. A path has room for half as many; the rest is for
+/// those in links, which could otherwise make it tens of thousands.
+pub const STEPS_MAX: usize = 4096;
+
 /// A node, and where in the namespace it is.
 #[derive(Clone)]
 pub struct Place {
@@ -156,7 +160,7 @@ pub enum Follow {
 ///
 /// ENOENT for an empty path or a missing directory on the way, ENOTDIR for something else
 /// on the way, ENAMETOOLONG (also beyond [`DEPTH_MAX`]), EINVAL for a NUL, ELOOP after
-/// [`LINKS_MAX`] links, and ENOTCAPABLE for everything that would lead above `base`.
+/// [`LINKS_MAX`] links or [`STEPS_MAX`] names, and ENOTCAPABLE for everything that would lead above `base`.
 pub fn walk<'p>(base: &Place, path: &'p str, follow: Follow) -> Result<Walked<'p>> {
     if path.is_empty() {
         return Err(Errno::Noent);
@@ -170,13 +174,14 @@ pub fn walk<'p>(base: &Place, path: &'p str, follow: Follow) -> Result<Walked<'p
     if let Some(entry) = shortcut(base, path) {
         return Ok(Walked::Entry(entry));
     }
-    Walk { stack: smallvec![base.clone()], links: 0 }.run(Cow::Borrowed(path), follow)
+    Walk { stack: smallvec![base.clone()], links: 0, steps: 0 }.run(Cow::Borrowed(path), follow)
 }
 
 struct Walk {
     /// The directories on the way, from where the walk began; never empty.
     stack: SmallVec<[Place; 8]>,
     links: usize,
+    steps: usize,
 }
 
 impl Walk {
@@ -256,7 +261,11 @@ impl Walk {
         }
     }
 
-    fn look(&self, name: &str) -> Result<Option<(Place, Stat)>> {
+    fn look(&mut self, name: &str) -> Result<Option<(Place, Stat)>> {
+        self.steps += 1;
+        if self.steps > STEPS_MAX {
+            return Err(Errno::Loop);
+        }
         look(self.top(), valid(name)?)
     }
 

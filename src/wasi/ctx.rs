@@ -37,7 +37,8 @@ pub struct WasiCtx {
     pub(crate) mode: Mode,
     /// A write to a standard output nobody reads ends the guest quietly.
     pub(crate) exit_on_broken_pipe: bool,
-    /// Bytes moved by calls since the driver last asked, so that it can charge for them.
+    /// Bytes moved by calls since they were last charged for, and work that takes as long as
+    /// moving so many.
     pub(crate) moved: u64,
 }
 

@@ -5,8 +5,8 @@ use wasmi::{AsContextMut, Caller, Extern, Memory};
 use super::frame::Args;
 use super::{Call, Mem, Mode, Row, Stop, Suspended, Sys, TABLE, WasiCtx, block, limits, trace};
 
-/// Bytes moved by calls before their guest is charged fuel for them; so that a guest can't
-/// get a slice's worth of copying for a handful of calls.
+/// Bytes moved by calls, or as much work, before their guest is charged fuel for them; so that
+/// a guest can't get a slice's worth of copying for a handful of calls.
 const CHARGED_FROM: u64 = 64 << 10;
 
 /// Makes a call of a guest.
@@ -25,6 +25,7 @@ pub(super) fn enter<T>(
     let (bytes, data) = memory.data_and_store_mut(&mut caller);
     let mut call = Call { mem: Mem(bytes), cx: get(data) };
     call.cx.frame.begin();
+    call.cx.moved += TABLE[row].work;
     match (TABLE[row].run)(&mut call, given) {
         Ok(()) if call.cx.moved < CHARGED_FROM => Ok(0),
         answer => {
@@ -69,16 +70,15 @@ fn after<T>(
     answer: Result<i32, Stop>,
 ) -> Result<i32, wasmi::Error> {
     let cx = get(caller.data_mut());
+    if cx.moved >= CHARGED_FROM {
+        let moved = std::mem::take(&mut cx.moved);
+        limits::charge(&mut caller, moved);
+    }
     let stop = match answer {
-        Ok(errno) => {
-            if cx.moved >= CHARGED_FROM {
-                let moved = std::mem::take(&mut cx.moved);
-                limits::charge(&mut caller, moved);
-            }
-            return Ok(errno);
-        }
+        Ok(errno) => return Ok(errno),
         Err(stop) => stop,
     };
+    let cx = get(caller.data_mut());
     let mut args = Args::default();
     args[..given.len()].copy_from_slice(given);
     match (stop, cx.mode) {
@@ -108,6 +108,7 @@ pub(super) fn run(
     cx: &mut WasiCtx,
 ) -> Result<i32, Stop> {
     let (row, mut call) = (&TABLE[row], Call { mem: Mem(bytes), cx });
+    call.cx.moved += row.work;
     if call.cx.trace.is_some() {
         return trace::run(row, args, &mut call);
     }

@@ -2,11 +2,16 @@
 
 use super::abi::{self, Fdflags, Fstflags, Rights};
 use super::fd::Need;
+use super::mem::IOVECS_MAX;
 use super::{Call, Stop, Sys};
 use crate::Errno;
 use crate::vfs::{Filetype, Interest, SetTime, Times};
 
+/// Fuel for each vector: it is checked, and put in its place among the others.
+const IOVEC_FUEL: u64 = 30;
+
 pub(super) fn fd_read(c: &mut Call<'_>, fd: u32, iovs: u32, iovs_len: u32, nread: u32) -> Sys {
+    c.vectors(iovs_len);
     let descriptor = c.cx.fds.get(fd, Need::Any, Rights::FD_READ)?;
     c.mem.check(nread, 4)?;
     let mut bufs = c.mem.scatter(iovs, iovs_len)?;
@@ -30,6 +35,7 @@ pub(super) fn fd_pread(
     offset: u64,
     nread: u32,
 ) -> Sys {
+    c.vectors(iovs_len);
     let descriptor = c.cx.fds.get(fd, Need::Any, Rights::FD_READ)?;
     descriptor.seekable()?;
     if !descriptor.base.has(Rights::FD_SEEK) {
@@ -44,6 +50,7 @@ pub(super) fn fd_pread(
 }
 
 pub(super) fn fd_write(c: &mut Call<'_>, fd: u32, iovs: u32, iovs_len: u32, nwritten: u32) -> Sys {
+    c.vectors(iovs_len);
     let descriptor = c.cx.fds.get(fd, Need::Any, Rights::FD_WRITE)?;
     c.mem.check(nwritten, 4)?;
     let bufs = c.mem.gather(iovs, iovs_len)?;
@@ -76,6 +83,7 @@ pub(super) fn fd_pwrite(
     offset: u64,
     nwritten: u32,
 ) -> Sys {
+    c.vectors(iovs_len);
     let descriptor = c.cx.fds.get(fd, Need::Any, Rights::FD_WRITE)?;
     descriptor.seekable()?;
     if !descriptor.base.has(Rights::FD_SEEK) {
@@ -93,6 +101,11 @@ pub(super) fn fd_pwrite(
 }
 
 impl Call<'_> {
+    /// So many vectors are to be read or written.
+    pub(super) fn vectors(&mut self, len: u32) {
+        self.worked(u64::from(len.min(IOVECS_MAX)) * IOVEC_FUEL);
+    }
+
     /// Tells the guest how many bytes were moved.
     pub(super) fn moved(&mut self, result: u32, count: usize) -> Sys {
         self.cx.moved += count as u64;

@@ -12,7 +12,7 @@ use wasmi_core::LimiterError;
 const ELEMENT_BYTES: usize = 16;
 
 /// Bytes moved that cost one unit of fuel.
-const BYTES_PER_FUEL: u64 = 16;
+pub(super) const BYTES_PER_FUEL: u64 = 16;
 
 /// Instances, tables and memories of one store; a guest needs one instance.
 const INSTANCES_MAX: usize = 1000;

@@ -121,15 +121,32 @@ impl Mem<'_> {
         if let [(at, len)] = wanted[..] {
             return Ok(smallvec![IoSliceMut::new(&mut self.0[at..at + len])]);
         }
-        let overlaps = |(at, len): (usize, usize), other: &(usize, usize)| {
-            at < other.0 + other.1 && other.0 < at + len
-        };
-        let clean = (0..wanted.len())
-            .find(|&i| wanted[..i].iter().any(|before| overlaps(wanted[i], before)))
-            .unwrap_or(wanted.len());
-        wanted.truncate(clean);
+        wanted.truncate(before_overlap(&wanted));
         Ok(split(self.0, &wanted))
     }
+}
+
+/// How many ranges there are before the first that overlaps one before it. A guest chooses them,
+/// so it is not tried with each pair of them.
+fn before_overlap(wanted: &[(usize, usize)]) -> usize {
+    let mut by_address: Bufs<usize> = (0..wanted.len()).collect();
+    by_address.sort_unstable_by_key(|&i| wanted[i].0);
+    let disjoint = |count: usize| {
+        let mut end = 0;
+        by_address.iter().filter(|&&i| i < count).all(|&i| {
+            let (at, len) = wanted[i];
+            at >= std::mem::replace(&mut end, at + len)
+        })
+    };
+    if disjoint(wanted.len()) {
+        return wanted.len();
+    }
+    let (mut clean, mut not) = (0, wanted.len());
+    while clean + 1 < not {
+        let middle = usize::midpoint(clean, not);
+        if disjoint(middle) { clean = middle } else { not = middle }
+    }
+    clean
 }
 
 /// Disjoint ranges of `memory`, as slices in the order of `wanted`.

@@ -39,6 +39,7 @@ use enter::enter;
 pub use fd::Descriptor;
 use frame::On;
 pub use frame::{ARGS_MAX, Args};
+use limits::BYTES_PER_FUEL;
 #[cfg(all(unix, feature = "serve"))]
 pub(crate) use limits::Refused;
 pub use limits::{Limits, MemoryBudget};
@@ -97,6 +98,12 @@ impl Call<'_> {
         }
     }
 
+    /// Notes work done for the guest, for which it is charged fuel: a call can take as long as
+    /// thousands of instructions, and a slice of fuel must not be hours of calls.
+    pub fn worked(&mut self, fuel: u64) {
+        self.cx.moved += fuel * BYTES_PER_FUEL;
+    }
+
     /// When this call was first made, in the guest's monotonic ns.
     pub fn start(&mut self) -> u64 {
         let clock = &self.cx.clock;
@@ -153,7 +160,24 @@ pub struct Row {
     pub params: &'static [Param],
     /// `false` for `proc_exit`, which has no result.
     pub returns: bool,
+    /// What it costs in any case, see [`Call::worked`].
+    work: u64,
     run: fn(&mut Call<'_>, &[u64]) -> Sys,
+}
+
+/// Fuel for any call, and for each path that is walked. A unit of fuel is about a nanosecond.
+const CALL_FUEL: u64 = 50;
+const PATH_FUEL: u64 = 2000;
+
+const fn work(params: &[Kind]) -> u64 {
+    let (mut work, mut at) = (CALL_FUEL * BYTES_PER_FUEL, 0);
+    while at < params.len() {
+        if matches!(params[at], Kind::Path) {
+            work += PATH_FUEL * BYTES_PER_FUEL;
+        }
+        at += 1;
+    }
+    work
 }
 
 /// A name that is a word of Rust's is written `r#in`.
@@ -187,6 +211,7 @@ macro_rules! syscalls {
             name: stringify!($name),
             params: &[$(Param { name: plain(stringify!($param)), kind: Kind::$kind },)*],
             returns: syscalls!(@returns $result),
+            work: work(&[$(Kind::$kind),*]),
             run: |call, args| {
                 let mut _args = args.iter();
                 $module::$name(call, $(syscalls!(@decode $kind _args $param),)*)

@@ -24,6 +24,8 @@ struct Wish {
     follow: Follow,
     base: Rights,
     inheriting: Rights,
+    /// All that the directory hands on.
+    inherited: Rights,
 }
 
 /// What was opened.
@@ -61,6 +63,7 @@ pub(super) fn path_open(
         fdflags: Fdflags::parse(fdflags)?,
         follow: lookup_follow(dirflags)?,
         base: Rights::truncate(fs_rights_base) & inherited,
+        inherited,
         inheriting: Rights::truncate(fs_rights_inheriting) & inherited,
     };
     c.has_rights(fd, wish.needs()?)?;
@@ -167,7 +170,11 @@ impl Wish {
         let (name, slash) = (entry.name(), entry.slash);
         if let Some((place, stat)) = &entry.found {
             return match self.open_existing(place.clone(), stat, slash) {
-                Err(Errno::Noent) if self.creates() => Ok(Opened::Raced),
+                // A file that was there a moment ago. (A device or a network name may well
+                // have nothing behind it.)
+                Err(Errno::Noent) if self.creates() && stat.filetype == Filetype::RegularFile => {
+                    Ok(Opened::Raced)
+                }
                 other => other,
             };
         }
@@ -230,7 +237,8 @@ impl Wish {
         let (base, inheriting) = rights_of(filetype, file.is_terminal());
         // A connection goes both ways, whatever was asked: a program that creates a file
         // to write to it reads the answer from the same descriptor.
-        let base = if filetype.is_socket() { base } else { self.base & base };
+        let wanted = if filetype.is_socket() { self.inherited } else { self.base };
+        let base = wanted & base;
         HalfOpen {
             file,
             filetype,

@@ -11,6 +11,9 @@ use crate::vfs::{Filetype, Interest, Ready};
 /// Subscriptions in one call; EINVAL beyond. More than a guest can have descriptors.
 pub const SUBSCRIPTIONS_MAX: u32 = 1 << 14;
 
+/// Fuel for looking at one: a clock is read, or the system is asked about a descriptor.
+const SUBSCRIPTION_FUEL: u64 = 200;
+
 /// What has become of a subscription.
 enum Fate {
     /// It has happened, or is in error.
@@ -32,6 +35,7 @@ pub(super) fn poll_oneoff(c: &mut Call<'_>, subs: u32, out: u32, count: u32, nev
     c.mem.check(nevents, 4)?;
     // All are read before anything is written, so that a bad one leaves no events behind.
     (0..count).try_for_each(|index| subscription(c, subs, index).map(drop))?;
+    c.worked(u64::from(count) * SUBSCRIPTION_FUEL);
     let start = c.start();
     let mut events = 0;
     let mut earliest = u64::MAX;

@@ -23,6 +23,9 @@ pub(super) fn sock_accept(c: &mut Call<'_>, fd: u32, flags: u32, result_fd: u32)
     Ok(c.mem.put_u32(result_fd, number)?)
 }
 
+/// The one flag of `roflags`: a datagram was longer than there was room for.
+const RECV_DATA_TRUNCATED: u16 = 1 << 0;
+
 /// A stream is a stream however it is read: without flags this is `fd_read`. WAITALL means
 /// nothing to a datagram, nor beside PEEK, which tells what is there now.
 pub(super) fn sock_recv(
@@ -51,7 +54,9 @@ pub(super) fn sock_recv(
     } else {
         file::fd_read(c, fd, ri_data, ri_data_len, ro_datalen)?;
     }
-    Ok(c.mem.put(ro_flags, 0_u16.to_le_bytes())?)
+    let cut = c.cx.fds.any(fd)?.file.truncated();
+    let flags = if cut { RECV_DATA_TRUNCATED } else { 0 };
+    Ok(c.mem.put(ro_flags, flags.to_le_bytes())?)
 }
 
 /// Receives until the buffers are full (or [`IO_BYTES_MAX`](super::mem::IO_BYTES_MAX) of
@@ -59,6 +64,7 @@ pub(super) fn sock_recv(
 /// has come is in the guest's buffers already while it waits for the rest, and the frame
 /// knows how much that is: a retry goes on behind it.
 fn receive_all(c: &mut Call<'_>, fd: u32, ri_data: u32, ri_data_len: u32) -> Result<usize, Stop> {
+    c.vectors(ri_data_len);
     loop {
         let descriptor = c.cx.fds.get(fd, Need::Socket, Rights::FD_READ)?;
         let mut bufs = c.mem.scatter(ri_data, ri_data_len)?;

@@ -2,16 +2,19 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::net::{Config, Listener, Net};
-use tinyhost::vfs::pipe;
+use tinyhost::vfs::stdio::Stream;
+use tinyhost::vfs::{Node, pipe};
 use tinyhost::{Errno, WasiCtx};
 
 use super::records::{CLOCK, Event, MONOTONIC, READ, REALTIME, WRITE, clock, event, events, fd};
-use crate::calls::{Calls, DATA, OUT};
+use crate::calls::{Calls, DATA, OUT, libc, mounted};
 
 /// What is far longer than any of these tests takes, ns.
 const LONG: u64 = 20_000_000_000;
@@ -115,5 +118,28 @@ fn sockets_are_polled_like_anything_else() {
         assert_eq!((end[0].userdata, end[0].nbytes), (1, 0));
         assert_eq!(calls.read(stream, 10).as_deref(), Ok(&b""[..]));
         assert_eq!(calls.write(3, b"x"), Err(Errno::Notconn), "a listener is no stream");
+    });
+}
+
+/// Two numbers of one file, in two directions.
+#[test]
+fn a_file_is_watched_in_all_directions_that_are_waited_for() {
+    within(Duration::from_secs(20), "a pipe that is drained", || {
+        let (mut reader, mut writer) = std::io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        while writer.write(&[0; 4096]).is_ok() {}
+        let dev: Arc<dyn Node> = Arc::new(Dev::new());
+        let stdout = Stream::new(&writer).unwrap();
+        let cx = WasiCtx::builder().stdout(stdout).namespace(mounted(&[("/dev", &dev)]));
+        let mut calls = Calls::new(cx.build());
+        let alias = calls.open(3, "stdout", 0, libc::ALL).expect("another number");
+        let drain = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            reader.read_exact(&mut vec![0; 60_000]).unwrap();
+            reader
+        });
+        let ready = poll(&mut calls, &[fd(1, READ, 1), fd(2, WRITE, alias)]);
+        assert_eq!(ready.iter().map(|event| event.userdata).collect::<Vec<_>>(), [2]);
+        drop(drain.join());
     });
 }

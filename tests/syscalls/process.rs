@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tinyhost::wasi::{Clock, Random};
-use tinyhost::{Errno, WasiCtx};
+use tinyhost::{Cause, Errno, Guest, Program, Step, WasiCtx};
 
 use crate::calls::{Calls, DATA, OTHER, OUT, Outcome, UNTOUCHED};
 
@@ -143,4 +143,32 @@ fn yielding_comes_back() {
     for _ in 0..3 {
         assert_eq!(calls.call("sched_yield", &[]), Ok(()));
     }
+}
+
+/// Calls that do much for one instruction are paid for, or no limit of fuel or time would
+/// hold: a loop of them is ended by a limit of fuel after a few.
+#[test]
+fn calls_cost_fuel_for_what_they_do() {
+    let loops = |call: &str| {
+        let text = format!(
+            "(module {} (memory (export \"memory\") 3) (func (export \"_start\") (local $n i32)
+             (loop $again {call}
+               (local.set $n (i32.add (local.get $n) (i32.const 1)))
+               (br_if $again (i32.lt_u (local.get $n) (i32.const 100000))))))",
+            crate::calls::imports()
+        );
+        let program = Program::new(wat::parse_str(text).unwrap()).unwrap();
+        let mut guest = Guest::new(&program, WasiCtx::builder().build());
+        guest.limit_fuel(2_000_000);
+        let step = guest.run().unwrap();
+        assert!(matches!(step, Step::Trapped(trap) if trap.cause == Cause::Fuel), "{call}");
+    };
+    // 64 KiB of random bytes; 1000 clocks that are due; a thousand empty vectors; a path.
+    loops("(drop (call $random_get (i32.const 0) (i32.const 65536)))");
+    loops(
+        "(drop (call $poll_oneoff (i32.const 0) (i32.const 65536) (i32.const 1000) (i32.const 65532)))",
+    );
+    loops("(drop (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1000) (i32.const 65532)))");
+    loops("(drop (call $path_unlink_file (i32.const 3) (i32.const 0) (i32.const 1)))");
+    loops("(drop (call $sched_yield))");
 }

@@ -1,11 +1,12 @@
 //! Streams, sockets, devices, and what is none of them.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 
 use tinyhost::vfs::dev::Dev;
-use tinyhost::vfs::net::{Config, Listener, Net};
+use tinyhost::vfs::net::{Config, Listener, Net, Policy, UnixSocket};
+use tinyhost::vfs::stdio::Stream;
 use tinyhost::vfs::{Node, mem, pipe};
 use tinyhost::{Errno, WasiCtx};
 
@@ -16,7 +17,6 @@ fn sock_recv(calls: &mut Calls, fd: u32, len: u32, flags: u64) -> Result<Vec<u8>
     calls.put(IOVS, &[DATA, len].map(u32::to_le_bytes).concat());
     let out = [OUT.into(), (OUT + 8).into()];
     calls.call("sock_recv", &[fd.into(), IOVS.into(), 1, flags, out[0], out[1]])?;
-    assert_eq!(calls.bytes(OUT + 8, 2), [0, 0], "no flags come back");
     let len = calls.u32_at(OUT);
     Ok(calls.bytes(DATA, len))
 }
@@ -163,4 +163,65 @@ fn devices_are_files_of_their_own_kind() {
     assert_eq!(calls.rmdir(3, "fd"), Err(Errno::Perm));
     assert_eq!(calls.rename((3, "null"), (3, "new")), Err(Errno::Perm));
     assert_eq!(calls.link((3, "null"), 0, (3, "new")), Err(Errno::Perm));
+}
+
+fn with_network() -> (Calls, Net) {
+    let policy = Policy::from_rules(["127.0.0.1:*"], []).unwrap();
+    let net = Net::new(Config { policy, ..Config::default() });
+    let dev: Arc<dyn Node> = Arc::new(Dev::with_net(net.clone()));
+    (Calls::new(WasiCtx::builder().namespace(mounted(&[("/dev", &dev)])).build()), net)
+}
+
+#[test]
+fn a_datagram_that_was_cut_says_so() {
+    let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (mut calls, _) = with_network();
+    let name = format!("udp/127.0.0.1/{}", peer.local_addr().unwrap().port());
+    let fd = calls.open(3, &name, 0, ALL).expect("open");
+    assert_eq!(sock_send(&mut calls, fd, b"hello"), Ok(5));
+    let (_, from) = peer.recv_from(&mut [0; 9]).unwrap();
+    for (sent, received, flags) in [("0123456789", "0123", [1, 0]), ("abcd", "abcd", [0, 0])] {
+        peer.send_to(sent.as_bytes(), from).unwrap();
+        assert_eq!(sock_recv(&mut calls, fd, 4, 0), Ok(received.into()));
+        assert_eq!(calls.bytes(OUT + 8, 2), flags, "{sent}");
+    }
+}
+
+#[test]
+fn a_socket_has_no_rights_that_its_directory_does_not_hand_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (mut calls, _) = with_network();
+    calls.call("fd_fdstat_get", &[3, OUT.into()]).unwrap();
+    let base = calls.u64_at(OUT + 8);
+    calls.call("fd_fdstat_set_rights", &[3, base, READ]).unwrap();
+    let fd = calls.open(3, &listener.local_addr().unwrap().to_string(), 0, ALL).expect("open");
+    assert_eq!(sock_send(&mut calls, fd, b"x"), Err(Errno::Notcapable));
+}
+
+#[test]
+fn a_name_with_nothing_behind_it_is_not_there_however_it_is_opened() {
+    let (_, net) = with_network();
+    let socket: Arc<dyn Node> = Arc::new(UnixSocket::new("/no/such.sock".as_ref(), &net).unwrap());
+    let root: Arc<dyn Node> = mem::tree(None);
+    let namespace = mounted(&[("/", &root), ("/run/db", &socket)]);
+    let mut calls = Calls::new(WasiCtx::builder().namespace(namespace).build());
+    for flags in [0, CREAT] {
+        assert_eq!(calls.open(3, "run/db", flags, ALL), Err(Errno::Noent), "{flags}");
+    }
+}
+
+/// The position of a file that is a standard stream is shared with other processes, and moves
+/// with each read: it can't be read anywhere, as a file can.
+#[test]
+fn a_standard_stream_is_a_stream_even_if_it_is_a_file() {
+    let file = std::fs::File::open("fixtures/tree/hello.txt").unwrap();
+    let stdin = Stream::new(&file).unwrap();
+    let mut calls = Calls::new(WasiCtx::builder().stdin(stdin).build());
+    calls.put(IOVS, &[DATA, 5].map(u32::to_le_bytes).concat());
+    calls.call("fd_read", &[0, IOVS.into(), 1, OUT.into()]).unwrap();
+    assert_eq!(calls.bytes(DATA, 5), b"hello");
+    let out = u64::from(OUT);
+    let (seek, tell) = (calls.call("fd_seek", &[0, 0, 0, out]), calls.call("fd_tell", &[0, out]));
+    let pread = calls.call("fd_pread", &[0, IOVS.into(), 1, 0, out]);
+    assert_eq!([seek, tell, pread], [Err(Errno::Spipe); 3]);
 }

@@ -275,22 +275,15 @@ fn address(option: &str, text: &str) -> Outcome<SocketAddr> {
 
 /// Both loopback addresses; a machine without IPv6 has only one.
 fn default_listeners() -> Outcome<Vec<Arc<TcpListener>>> {
-    let bind =
-        |addr: SocketAddr| TcpListener::bind(addr).map(Arc::new).map_err(|error| (addr, error));
-    let failed = |(addr, error): (SocketAddr, std::io::Error)| {
-        Failure::not_started(format!(
-            "can't listen on {addr}: {}: choose another with --bind ADDR:PORT (port 0 takes a \
-             free one)",
-            plain(&error)
-        ))
+    let bind = |addr: SocketAddr| tinyhost::serve::listen(addr).map(Arc::new);
+    let failed = |error: std::io::Error| {
+        Failure::not_started(format!("{error} with --bind ADDR:PORT (port 0 takes a free one)"))
     };
     let mut listeners = vec![bind(([127, 0, 0, 1], PORT).into()).map_err(failed)?];
     match bind((Ipv6Addr::LOCALHOST, PORT).into()) {
         Ok(listener) => listeners.push(listener),
-        Err((addr, error)) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            return Err(failed((addr, error)));
-        }
-        Err((addr, error)) => log::info!("not on {addr}: {}", plain(&error)),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => return Err(failed(error)),
+        Err(error) => log::info!("{error}"),
     }
     Ok(listeners)
 }

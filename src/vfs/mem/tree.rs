@@ -264,14 +264,15 @@ impl Tree {
     ) -> Result<()> {
         let moved = self.child(from, name)?;
         let is_dir = self.inode(moved).is_dir();
-        if is_dir && self.is_within(to, moved)? {
-            return Err(Errno::Inval);
-        }
+        // This first: a directory that was removed may have no parents left to ask.
         let replaced = match self.vacant(to, to_name) {
             Ok(()) => None,
             Err(Errno::Exist) => Some(self.child(to, to_name)?),
             Err(error) => return Err(error),
         };
+        if is_dir && self.is_within(to, moved)? {
+            return Err(Errno::Inval);
+        }
         match replaced {
             Some(there) if there == moved => return Ok(()),
             Some(there) => self.replaceable(there, is_dir)?,

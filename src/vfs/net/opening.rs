@@ -116,6 +116,10 @@ impl<P: Pending> File for Opening<P> {
         self.file()?.peek(bufs)
     }
 
+    fn truncated(&self) -> bool {
+        matches!(self, Opening::Open(file) if file.truncated())
+    }
+
     fn shutdown(&mut self, how: Interest) -> Result<()> {
         self.file()?.shutdown(how)
     }

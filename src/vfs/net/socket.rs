@@ -7,7 +7,8 @@ use std::task::Waker;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{ioctl_fionread, retry_on_intr};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags, Shutdown, recvmsg,
+    sendmsg,
 };
 
 use super::quota::Taken;
@@ -27,24 +28,31 @@ const SEND: SendFlags = SendFlags::empty();
 pub(crate) struct Socket {
     fd: OwnedFd,
     kind: Filetype,
+    /// What was received last was longer than there was room for.
+    truncated: bool,
     _counted: Taken,
 }
 
 impl Socket {
+    fn new(fd: OwnedFd, kind: Filetype, counted: Taken) -> Box<dyn File> {
+        Box::new(Socket { fd, kind, truncated: false, _counted: counted })
+    }
+
     pub fn stream(fd: impl Into<OwnedFd>, counted: Taken) -> Box<dyn File> {
-        Box::new(Socket { fd: fd.into(), kind: Filetype::SocketStream, _counted: counted })
+        Socket::new(fd.into(), Filetype::SocketStream, counted)
     }
 
     /// One read is one datagram, what has no room is lost; one write is one datagram.
     pub fn datagram(fd: impl Into<OwnedFd>, counted: Taken) -> Box<dyn File> {
-        Box::new(Socket { fd: fd.into(), kind: Filetype::SocketDgram, _counted: counted })
+        Socket::new(fd.into(), Filetype::SocketDgram, counted)
     }
 
-    fn receive(&self, bufs: &mut [IoSliceMut<'_>], flags: RecvFlags) -> Result<usize> {
+    fn receive(&mut self, bufs: &mut [IoSliceMut<'_>], flags: RecvFlags) -> Result<usize> {
         let count = bufs.len().min(IOV_MAX);
         let bufs = &mut bufs[..count];
         let mut control = RecvAncillaryBuffer::default();
         let message = retry_on_intr(|| recvmsg(&self.fd, bufs, &mut control, flags))?;
+        self.truncated = message.flags.contains(ReturnFlags::TRUNC);
         Ok(message.bytes)
     }
 }
@@ -77,6 +85,10 @@ impl File for Socket {
 
     fn peek(&mut self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
         self.receive(bufs, RecvFlags::PEEK)
+    }
+
+    fn truncated(&self) -> bool {
+        self.truncated
     }
 
     fn shutdown(&mut self, how: Interest) -> Result<()> {

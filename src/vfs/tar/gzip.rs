@@ -22,22 +22,25 @@ const FIRST_BYTES: usize = 64 * 1024;
 /// block devices leave them.
 pub(super) fn unpack(input: &[u8], limit: usize) -> Result<Vec<u8>, TarError> {
     let mut output = Vec::new();
-    let mut at = 0;
+    let mut inflate = Box::new(DecompressorOxide::new());
+    let (mut at, mut filled) = (0, 0);
     while input[at..].iter().any(|byte| *byte != 0) {
-        let begin = output.len();
+        let begin = filled;
         at = header(input, at)?;
-        at = body(input, at, &mut output, limit)?;
+        inflate.init();
+        (at, filled) = body(&mut inflate, input, at, &mut output, begin, limit)?;
         let trailer = field(input, at, 8)?;
         let (crc, len) = trailer.split_at(4);
-        if little_endian(crc) != crc32(&output[begin..]) {
+        if little_endian(crc) != crc32(&output[begin..filled]) {
             return Err(Kind::Gzip("checksum is wrong").at(at));
         }
         // The length is kept modulo 2^32.
-        if little_endian(len) != (output.len() - begin) as u32 {
+        if little_endian(len) != (filled - begin) as u32 {
             return Err(Kind::Gzip("length is wrong").at(at + 4));
         }
         at += 8;
     }
+    output.truncate(filled);
     output.shrink_to_fit();
     Ok(output)
 }
@@ -83,15 +86,16 @@ fn header(input: &[u8], begin: usize) -> Result<usize, TarError> {
     Ok(at)
 }
 
-/// Inflates one member behind what `output` has; where its trailer begins.
+/// Inflates one member behind the `begin` bytes that `output` has; where its trailer begins,
+/// and how many bytes there are then. Room behind those is kept for the next member.
 fn body(
+    inflate: &mut DecompressorOxide,
     input: &[u8],
     mut at: usize,
     output: &mut Vec<u8>,
+    begin: usize,
     limit: usize,
-) -> Result<usize, TarError> {
-    let mut inflate = Box::new(DecompressorOxide::new());
-    let begin = output.len();
+) -> Result<(usize, usize), TarError> {
     let mut filled = begin;
     let mut outcome = ControlFlow::Continue(());
     while outcome.is_continue() {
@@ -99,8 +103,7 @@ fn body(
         // A member sees only its own output: references never reach into the one before.
         let flags = inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
         let out = &mut output[begin..];
-        let (status, read, written) =
-            decompress(&mut inflate, &input[at..], out, filled - begin, flags);
+        let (status, read, written) = decompress(inflate, &input[at..], out, filled - begin, flags);
         at += read;
         filled += written;
         outcome = match status {
@@ -115,8 +118,7 @@ fn body(
     if filled > limit {
         return Err(Kind::TooLarge.at(at));
     }
-    output.truncate(filled);
-    Ok(at)
+    Ok((at, filled))
 }
 
 /// Makes room behind the `filled` bytes, unless there is some already.
@@ -171,6 +173,16 @@ mod tests {
     #[test]
     fn crc_is_the_one_of_gzip() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
+    /// As bgzip writes them. Each that begins must not go over all before it.
+    #[test]
+    fn many_members_take_no_longer_than_one() {
+        let member = pack(&[7; 100]);
+        let file = member.repeat(20_000);
+        let empty = pack(b"").repeat(20_000);
+        let unpacked = unpack(&[file, empty].concat(), 1 << 30).expect("all good");
+        assert_eq!(unpacked.len(), 100 * 20_000);
     }
 
     #[test]
