@@ -79,12 +79,16 @@ th_guest *th_guest_new(const th_program *program, th_builder *builder);
 void th_guest_free(th_guest *guest);
 /* Runs it until it ends, waits, or has used `fuel` (about one per instruction). */
 th_status th_guest_step(th_guest *guest, uint64_t fuel);
-/* Blocks until the parked guest may be worth a step. Every wake may be false. */
+/* Blocks until the parked guest may be worth a step. Every wake may be false. What was armed
+ * is armed no more. */
 th_status th_guest_wait(th_guest *guest);
-/* Has `wake` called, once and from any thread, when the parked guest can go on by what
+/* Has `wake` called, at most once and from any thread, when the parked guest can go on by what
  * happened in this process. `after_ns` is the longest it should be left alone (UINT64_MAX:
- * for ever; 0: step it now). `wake` may call nothing of this library; `data` must live until
- * the guest is stepped or freed and every call of `wake` has returned. */
+ * for ever; 0: step it now). `wake` may call nothing of this library.
+ *
+ * The next th_guest_step, th_guest_wait, th_guest_arm or th_guest_free of this guest ends it:
+ * when that has returned, `wake` neither runs nor will be called, and `data` may be freed.
+ * Each waits for a `wake` that another thread is in: hold no lock then that `wake` takes. */
 th_status th_guest_arm(th_guest *guest, void (*wake)(void *data), void *data, uint64_t *after_ns);
 /* The status with which it has exited; 0 before. */
 uint32_t th_guest_status(const th_guest *guest);

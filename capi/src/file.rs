@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 use std::io::{IoSlice, IoSliceMut};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
 use tinyhost::vfs::{Errno, File, Filetype, Interest, Node, Open, Result, Stat, Wait};
@@ -15,7 +15,7 @@ use tinyhost::vfs::{Errno, File, Filetype, Interest, Node, Open, Result, Stat, W
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Ops {
-    read: Option<
+    pub read: Option<
         extern "C" fn(
             data: *mut c_void,
             offset: u64,
@@ -24,7 +24,7 @@ pub struct Ops {
             got: *mut usize,
         ) -> u16,
     >,
-    write: Option<
+    pub write: Option<
         extern "C" fn(
             data: *mut c_void,
             offset: u64,
@@ -33,7 +33,7 @@ pub struct Ops {
             put: *mut usize,
         ) -> u16,
     >,
-    release: Option<extern "C" fn(data: *mut c_void)>,
+    pub release: Option<extern "C" fn(data: *mut c_void)>,
 }
 
 /// The node. Open files hold on to it, so `release` comes last.
@@ -47,7 +47,10 @@ pub struct CFile {
 
 #[derive(Default)]
 struct Waiting {
-    wakers: Vec<Waker>,
+    /// At most one for each open file, by its number.
+    wakers: Vec<(u64, Waker)>,
+    /// Counts the files opened, which gives them their numbers.
+    opened: u64,
     /// Counts calls of `th_node_wake`: one that came between a read and its wait is seen.
     wakes: u64,
 }
@@ -63,15 +66,19 @@ impl CFile {
     }
 
     pub(crate) fn wake(&self) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock();
         waiting.wakes += 1;
         let wakers = std::mem::take(&mut waiting.wakers);
         drop(waiting);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     fn wakes(&self) -> u64 {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).wakes
+        self.lock().wakes
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,17 +97,28 @@ impl Node for CFile {
 
     fn open(&self, _how: Open) -> Result<Box<dyn File>> {
         let node = self.me.upgrade().ok_or(Errno::Io)?;
-        Ok(Box::new(OpenFile { seen: node.wakes(), read: 0, written: 0, node }))
+        let mut waiting = node.lock();
+        waiting.opened += 1;
+        let (number, seen) = (waiting.opened, waiting.wakes);
+        drop(waiting);
+        Ok(Box::new(OpenFile { node, number, seen, read: 0, written: 0 }))
     }
 }
 
 struct OpenFile {
     node: Arc<CFile>,
+    number: u64,
     /// How many wakes there had been when the last call was made.
     seen: u64,
     /// Bytes read and written so far, which is what the callbacks are told as the offset.
     read: u64,
     written: u64,
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.node.lock().wakers.retain(|(number, _)| *number != self.number);
+    }
 }
 
 /// What a callback that had `len` bytes to move has answered.
@@ -145,12 +163,13 @@ impl File for OpenFile {
     }
 
     fn wait(&mut self, _want: Interest, waker: &Waker) -> Wait<'_> {
-        let mut waiting = self.node.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.node.lock();
         if waiting.wakes != self.seen {
             return Wait::Now;
         }
-        if !waiting.wakers.iter().any(|known| known.will_wake(waker)) {
-            waiting.wakers.push(waker.clone());
+        match waiting.wakers.iter_mut().find(|(number, _)| *number == self.number) {
+            Some((_, known)) => known.clone_from(waker),
+            None => waiting.wakers.push((self.number, waker.clone())),
         }
         Wait::Waker
     }

@@ -23,6 +23,7 @@ mod file;
 mod guest;
 mod node;
 mod streams;
+mod wake;
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
