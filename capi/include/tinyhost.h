@@ -111,7 +111,11 @@ void th_reader_free(th_reader *reader);
  * until th_node_wake). `offset` is what was read, or written, through this opening before.
  * A callback that is NULL is an ability the file does not have. They may be called from any
  * thread that steps a guest which has the node, and must not unwind. `release` is called
- * once, when the node and every open file of it are gone. */
+ * once, when the node and every open file of it are gone.
+ *
+ * A guest that polls finds the file ready to be read, or to be written, unless the last such
+ * call through this opening answered EAGAIN and no th_node_wake came since: what has not been
+ * tried is not known, and may be EAGAIN still. */
 typedef struct th_file_ops {
     uint16_t (*read)(void *data, uint64_t offset, uint8_t *bytes, size_t len, size_t *got);
     uint16_t (*write)(void *data, uint64_t offset, const uint8_t *bytes, size_t len, size_t *put);

@@ -7,27 +7,8 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
-#include <tinyhost.h>
-
-#define MUST(what)                                                                      \
-    do {                                                                                \
-        if (what) break;                                                                \
-        fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #what, th_last_error()); \
-        exit(1);                                                                        \
-    } while (0)
-
-static th_program *load(const char *path) {
-    static uint8_t wasm[1 << 20];
-    FILE *file = fopen(path, "rb");
-    MUST(file);
-    size_t len = fread(wasm, 1, sizeof wasm, file);
-    fclose(file);
-    th_program *program = th_program_new(wasm, len);
-    MUST(program);
-    return program;
-}
+#include "must.h"
 
 /* What a wake is given. On the heap, so that valgrind sees who comes too late. */
 typedef struct {
