@@ -8,6 +8,11 @@
  * Calls that can fail answer a th_status; th_last_error() then tells what happened in words.
  * A NULL where an object is expected is TH_USAGE. No call throws, unwinds or exits.
  *
+ * The program must ignore SIGPIPE and SIGXFSZ, or handle them, once guests are given directories
+ * of the host: a write to a pipe there that nobody reads, or beyond RLIMIT_FSIZE, raises them,
+ * and their default is to end the program. th_node_host ignores those at their default, once;
+ * a program that sets SIG_DFL after that, or runs on another system than it names, sees to it.
+ *
  * This file is made from the Rust sources (capi/tests/header.rs). */
 #ifndef TINYHOST_H
 #define TINYHOST_H
@@ -124,7 +129,12 @@ typedef struct th_file_ops {
 
 /* A tree in memory; `quota_bytes` 0 is no quota. */
 th_node *th_node_memory(uint64_t quota_bytes);
-/* A directory of the host, or NULL (also where the library was built without them). */
+/* A directory of the host, or NULL (also where the library was built without them).
+ *
+ * On Linux and Apple's systems the first one that a process opens sets SIGPIPE and SIGXFSZ,
+ * those of them that are at SIG_DFL, to SIG_IGN: what a guest writes there could raise them
+ * and end the program. All of the program then gets EPIPE and EFBIG in their place, as do the
+ * programs it executes. Who wants them otherwise installs handlers before, or sets them after. */
 th_node *th_node_host(const char *path, bool read_only);
 /* /dev with null, zero, random, stdin and so on. */
 th_node *th_node_devices(void);
