@@ -8,6 +8,11 @@
  * Calls that can fail answer a th_status; th_last_error() then tells what happened in words.
  * A NULL where an object is expected is TH_USAGE. No call throws, unwinds or exits.
  *
+ * The program must ignore SIGPIPE and SIGXFSZ, or handle them, once guests are given directories
+ * of the host: a write to a pipe there that nobody reads, or beyond RLIMIT_FSIZE, raises them,
+ * and their default is to end the program. th_node_host ignores those at their default, once;
+ * a program that sets SIG_DFL after that, or runs on another system than it names, sees to it.
+ *
  * This file is made from the Rust sources (capi/tests/header.rs). */
 #ifndef TINYHOST_H
 #define TINYHOST_H
@@ -79,12 +84,16 @@ th_guest *th_guest_new(const th_program *program, th_builder *builder);
 void th_guest_free(th_guest *guest);
 /* Runs it until it ends, waits, or has used `fuel` (about one per instruction). */
 th_status th_guest_step(th_guest *guest, uint64_t fuel);
-/* Blocks until the parked guest may be worth a step. Every wake may be false. */
+/* Blocks until the parked guest may be worth a step. Every wake may be false. What was armed
+ * is armed no more. */
 th_status th_guest_wait(th_guest *guest);
-/* Has `wake` called, once and from any thread, when the parked guest can go on by what
+/* Has `wake` called, at most once and from any thread, when the parked guest can go on by what
  * happened in this process. `after_ns` is the longest it should be left alone (UINT64_MAX:
- * for ever; 0: step it now). `wake` may call nothing of this library; `data` must live until
- * the guest is stepped or freed and every call of `wake` has returned. */
+ * for ever; 0: step it now). `wake` may call nothing of this library.
+ *
+ * The next th_guest_step, th_guest_wait, th_guest_arm or th_guest_free of this guest ends it:
+ * when that has returned, `wake` neither runs nor will be called, and `data` may be freed.
+ * Each waits for a `wake` that another thread is in: hold no lock then that `wake` takes. */
 th_status th_guest_arm(th_guest *guest, void (*wake)(void *data), void *data, uint64_t *after_ns);
 /* The status with which it has exited; 0 before. */
 uint32_t th_guest_status(const th_guest *guest);
@@ -107,7 +116,11 @@ void th_reader_free(th_reader *reader);
  * until th_node_wake). `offset` is what was read, or written, through this opening before.
  * A callback that is NULL is an ability the file does not have. They may be called from any
  * thread that steps a guest which has the node, and must not unwind. `release` is called
- * once, when the node and every open file of it are gone. */
+ * once, when the node and every open file of it are gone.
+ *
+ * A guest that polls finds the file ready to be read, or to be written, unless the last such
+ * call through this opening answered EAGAIN and no th_node_wake came since: what has not been
+ * tried is not known, and may be EAGAIN still. */
 typedef struct th_file_ops {
     uint16_t (*read)(void *data, uint64_t offset, uint8_t *bytes, size_t len, size_t *got);
     uint16_t (*write)(void *data, uint64_t offset, const uint8_t *bytes, size_t len, size_t *put);
@@ -116,7 +129,12 @@ typedef struct th_file_ops {
 
 /* A tree in memory; `quota_bytes` 0 is no quota. */
 th_node *th_node_memory(uint64_t quota_bytes);
-/* A directory of the host, or NULL (also where the library was built without them). */
+/* A directory of the host, or NULL (also where the library was built without them).
+ *
+ * On Linux and Apple's systems the first one that a process opens sets SIGPIPE and SIGXFSZ,
+ * those of them that are at SIG_DFL, to SIG_IGN: what a guest writes there could raise them
+ * and end the program. All of the program then gets EPIPE and EFBIG in their place, as do the
+ * programs it executes. Who wants them otherwise installs handlers before, or sets them after. */
 th_node *th_node_host(const char *path, bool read_only);
 /* /dev with null, zero, random, stdin and so on. */
 th_node *th_node_devices(void);

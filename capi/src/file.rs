@@ -2,20 +2,24 @@
 
 use std::ffi::c_void;
 use std::io::{IoSlice, IoSliceMut};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
-use tinyhost::vfs::{Errno, File, Filetype, Interest, Node, Open, Result, Stat, Wait};
+use tinyhost::vfs::{Errno, File, Filetype, Interest, Node, Open, Ready, Result, Stat, Wait};
 
 /// A file of one's own. A callback answers 0 or a WASI errno (6 is EAGAIN: the guest waits
 /// until th_node_wake). `offset` is what was read, or written, through this opening before.
 /// A callback that is NULL is an ability the file does not have. They may be called from any
 /// thread that steps a guest which has the node, and must not unwind. `release` is called
 /// once, when the node and every open file of it are gone.
+///
+/// A guest that polls finds the file ready to be read, or to be written, unless the last such
+/// call through this opening answered EAGAIN and no th_node_wake came since: what has not been
+/// tried is not known, and may be EAGAIN still.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Ops {
-    read: Option<
+    pub read: Option<
         extern "C" fn(
             data: *mut c_void,
             offset: u64,
@@ -24,7 +28,7 @@ pub struct Ops {
             got: *mut usize,
         ) -> u16,
     >,
-    write: Option<
+    pub write: Option<
         extern "C" fn(
             data: *mut c_void,
             offset: u64,
@@ -33,7 +37,7 @@ pub struct Ops {
             put: *mut usize,
         ) -> u16,
     >,
-    release: Option<extern "C" fn(data: *mut c_void)>,
+    pub release: Option<extern "C" fn(data: *mut c_void)>,
 }
 
 /// The node. Open files hold on to it, so `release` comes last.
@@ -47,7 +51,10 @@ pub struct CFile {
 
 #[derive(Default)]
 struct Waiting {
-    wakers: Vec<Waker>,
+    /// At most one for each open file, by its number.
+    wakers: Vec<(u64, Waker)>,
+    /// Counts the files opened, which gives them their numbers.
+    opened: u64,
     /// Counts calls of `th_node_wake`: one that came between a read and its wait is seen.
     wakes: u64,
 }
@@ -63,15 +70,19 @@ impl CFile {
     }
 
     pub(crate) fn wake(&self) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock();
         waiting.wakes += 1;
         let wakers = std::mem::take(&mut waiting.wakers);
         drop(waiting);
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     fn wakes(&self) -> u64 {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).wakes
+        self.lock().wakes
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -90,17 +101,57 @@ impl Node for CFile {
 
     fn open(&self, _how: Open) -> Result<Box<dyn File>> {
         let node = self.me.upgrade().ok_or(Errno::Io)?;
-        Ok(Box::new(OpenFile { seen: node.wakes(), read: 0, written: 0, node }))
+        let mut waiting = node.lock();
+        waiting.opened += 1;
+        let number = waiting.opened;
+        drop(waiting);
+        let (read, write) = (Direction::default(), Direction::default());
+        Ok(Box::new(OpenFile { node, number, read, write }))
     }
 }
 
 struct OpenFile {
     node: Arc<CFile>,
-    /// How many wakes there had been when the last call was made.
-    seen: u64,
-    /// Bytes read and written so far, which is what the callbacks are told as the offset.
-    read: u64,
-    written: u64,
+    number: u64,
+    read: Direction,
+    write: Direction,
+}
+
+/// What is known of reading, or of writing.
+#[derive(Default)]
+struct Direction {
+    /// Bytes moved so far, which is what the callback is told as the offset.
+    moved: u64,
+    /// If the last call answered Again: how many wakes there had been before it was made, so
+    /// that one which came meanwhile is not missed.
+    again: Option<u64>,
+}
+
+impl Direction {
+    /// Makes a call of the callback and remembers what came of it.
+    fn call(&mut self, node: &CFile, call: impl FnOnce(u64) -> Result<usize>) -> Result<usize> {
+        let wakes = node.wakes();
+        let result = call(self.moved);
+        self.again = (result == Err(Errno::Again)).then_some(wakes);
+        self.moved += result.unwrap_or(0) as u64;
+        result
+    }
+}
+
+impl OpenFile {
+    /// Whether all that is wanted has answered Again and nothing has happened since.
+    fn stuck(&self, want: Interest, wakes: u64) -> bool {
+        let stuck = |direction: &Direction| direction.again == Some(wakes);
+        (want.read || want.write)
+            && (!want.read || stuck(&self.read))
+            && (!want.write || stuck(&self.write))
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        self.node.lock().wakers.retain(|(number, _)| *number != self.number);
+    }
 }
 
 /// What a callback that had `len` bytes to move has answered.
@@ -121,36 +172,44 @@ impl File for OpenFile {
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
         let read = self.node.ops.read.ok_or(Errno::Badf)?;
         let Some(buf) = bufs.iter_mut().find(|buf| !buf.is_empty()) else { return Ok(0) };
-        self.seen = self.node.wakes();
-        let mut got = 0;
-        let errno = read(self.node.data, self.read, buf.as_mut_ptr(), buf.len(), &raw mut got);
-        let n = moved(errno, buf.len(), got)?;
-        self.read += n as u64;
-        Ok(n)
+        let Self { node, read: direction, .. } = self;
+        direction.call(node, |offset| {
+            let mut got = 0;
+            let errno = read(node.data, offset, buf.as_mut_ptr(), buf.len(), &raw mut got);
+            moved(errno, buf.len(), got)
+        })
     }
 
     fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
         let write = self.node.ops.write.ok_or(Errno::Badf)?;
         let Some(buf) = bufs.iter().find(|buf| !buf.is_empty()) else { return Ok(0) };
-        self.seen = self.node.wakes();
-        let mut put = 0;
-        let errno = write(self.node.data, self.written, buf.as_ptr(), buf.len(), &raw mut put);
-        let n = moved(errno, buf.len(), put)?;
-        self.written += n as u64;
-        Ok(n)
+        let Self { node, write: direction, .. } = self;
+        direction.call(node, |offset| {
+            let mut put = 0;
+            let errno = write(node.data, offset, buf.as_ptr(), buf.len(), &raw mut put);
+            moved(errno, buf.len(), put)
+        })
     }
 
     fn append(&mut self, bufs: &[IoSlice<'_>]) -> Result<(usize, u64)> {
         Ok((self.write(bufs, 0)?, 0))
     }
 
-    fn wait(&mut self, _want: Interest, waker: &Waker) -> Wait<'_> {
-        let mut waiting = self.node.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.wakes != self.seen {
+    fn ready(&mut self, want: Interest) -> Result<Ready> {
+        if self.stuck(want, self.node.wakes()) {
+            return Err(Errno::Again);
+        }
+        Ok(Ready::default())
+    }
+
+    fn wait(&mut self, want: Interest, waker: &Waker) -> Wait<'_> {
+        let mut waiting = self.node.lock();
+        if !self.stuck(want, waiting.wakes) {
             return Wait::Now;
         }
-        if !waiting.wakers.iter().any(|known| known.will_wake(waker)) {
-            waiting.wakers.push(waker.clone());
+        match waiting.wakers.iter_mut().find(|(number, _)| *number == self.number) {
+            Some((_, known)) => known.clone_from(waker),
+            None => waiting.wakers.push((self.number, waker.clone())),
         }
         Wait::Waker
     }

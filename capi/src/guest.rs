@@ -2,12 +2,13 @@
 
 use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::task::Waker;
 
 use tinyhost::{Armed, Guest, Program, Step};
 
 use crate::builder::Builder;
-use crate::{FAILED, Fail, OK, Status, exclusive, free, guard, object, put, shared, status, take};
+use crate::wake::{Callback, Target};
+use crate::{FAILED, Fail, OK, Status, exclusive, guard, object, put, shared, status, take};
 
 /// by itself; th_guest_status tells with what
 const EXITED: Status = 1;
@@ -21,6 +22,9 @@ const PARKED: Status = 4;
 /// A guest, and what is left of it when it has ended.
 pub struct CGuest {
     guest: Guest,
+    callback: Arc<Callback>,
+    /// The same, as files know it.
+    waker: Waker,
     exit_status: u32,
     trap: Option<CString>,
 }
@@ -35,14 +39,24 @@ pub extern "C" fn th_guest_new(program: *const Program, builder: *mut Builder) -
         if let Some(fuel) = fuel_max {
             guest.limit_fuel(fuel);
         }
-        Ok(CGuest { guest, exit_status: 0, trap: None })
+        let callback = Arc::new(Callback::default());
+        let waker = Waker::from(callback.clone());
+        Ok(CGuest { guest, callback, waker, exit_status: 0, trap: None })
     })
 }
 
 /// Frees it wherever it is: parked, running, ended. This is how a guest is cancelled.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_free(guest: *mut CGuest) {
-    free(guest);
+    let nothing = |_| ();
+    guard(nothing, || {
+        if !guest.is_null() {
+            let guest = take(guest)?;
+            // In the middle of its wake it goes without waiting for that.
+            let _ = guest.callback.disarm();
+        }
+        Ok(())
+    });
 }
 
 /// Runs it until it ends, waits, or has used `fuel` (about one per instruction).
@@ -50,6 +64,7 @@ pub extern "C" fn th_guest_free(guest: *mut CGuest) {
 pub extern "C" fn th_guest_step(guest: *mut CGuest, fuel: u64) -> Status {
     status(|| {
         let guest = exclusive(guest)?;
+        guest.callback.disarm()?;
         Ok(match guest.guest.step(fuel) {
             Step::Exited(code) => {
                 guest.exit_status = code;
@@ -65,36 +80,25 @@ pub extern "C" fn th_guest_step(guest: *mut CGuest, fuel: u64) -> Status {
     })
 }
 
-/// Blocks until the parked guest may be worth a step. Every wake may be false.
+/// Blocks until the parked guest may be worth a step. Every wake may be false. What was armed
+/// is armed no more.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_wait(guest: *mut CGuest) -> Status {
     status(|| {
-        let waited = exclusive(guest)?.guest.wait();
-        waited.map(|()| OK).map_err(|error| Fail::new(FAILED, error))
+        let guest = exclusive(guest)?;
+        // The files know one waiter at a time.
+        guest.callback.disarm()?;
+        guest.guest.wait().map(|()| OK).map_err(|error| Fail::new(FAILED, error))
     })
 }
 
-/// A C function to be called, and what it is given.
-struct Callback {
-    wake: extern "C" fn(*mut c_void),
-    data: *mut c_void,
-}
-
-// SAFETY: the header asks for a function and data that can be used from any thread.
-unsafe impl Send for Callback {}
-// SAFETY: as above; the data is only ever handed back.
-unsafe impl Sync for Callback {}
-
-impl Wake for Callback {
-    fn wake(self: Arc<Self>) {
-        (self.wake)(self.data);
-    }
-}
-
-/// Has `wake` called, once and from any thread, when the parked guest can go on by what
+/// Has `wake` called, at most once and from any thread, when the parked guest can go on by what
 /// happened in this process. `after_ns` is the longest it should be left alone (UINT64_MAX:
-/// for ever; 0: step it now). `wake` may call nothing of this library; `data` must live until
-/// the guest is stepped or freed and every call of `wake` has returned.
+/// for ever; 0: step it now). `wake` may call nothing of this library.
+///
+/// The next th_guest_step, th_guest_wait, th_guest_arm or th_guest_free of this guest ends it:
+/// when that has returned, `wake` neither runs nor will be called, and `data` may be freed.
+/// Each waits for a `wake` that another thread is in: hold no lock then that `wake` takes.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_arm(
     guest: *mut CGuest,
@@ -105,9 +109,11 @@ pub extern "C" fn th_guest_arm(
     status(|| {
         let guest = exclusive(guest)?;
         let wake = wake.ok_or_else(|| Fail::new(crate::USAGE, "wake is NULL"))?;
-        let waker = Waker::from(Arc::new(Callback { wake, data }));
+        put(after_ns, 0)?;
+        guest.callback.disarm()?;
+        guest.callback.arm(Target { wake, data });
         let mut watched = false;
-        let after = match guest.guest.arm(&waker, &mut |_, _| watched = true) {
+        let after = match guest.guest.arm(&guest.waker, &mut |_, _| watched = true) {
             Armed::Now => 0,
             Armed::Until(time) => {
                 time.map_or(u64::MAX, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))

@@ -8,6 +8,11 @@
 //! Calls that can fail answer a th_status; th_last_error() then tells what happened in words.
 //! A NULL where an object is expected is TH_USAGE. No call throws, unwinds or exits.
 //!
+//! The program must ignore SIGPIPE and SIGXFSZ, or handle them, once guests are given directories
+//! of the host: a write to a pipe there that nobody reads, or beyond RLIMIT_FSIZE, raises them,
+//! and their default is to end the program. th_node_host ignores those at their default, once;
+//! a program that sets SIG_DFL after that, or runs on another system than it names, sees to it.
+//!
 //! This file is made from the Rust sources (capi/tests/header.rs).
 //!
 //! ---
@@ -22,7 +27,9 @@ mod builder;
 mod file;
 mod guest;
 mod node;
+mod signals;
 mod streams;
+mod wake;
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};

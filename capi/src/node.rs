@@ -27,10 +27,16 @@ pub extern "C" fn th_node_memory(quota_bytes: u64) -> *mut CNode {
 }
 
 /// A directory of the host, or NULL (also where the library was built without them).
+///
+/// On Linux and Apple's systems the first one that a process opens sets SIGPIPE and SIGXFSZ,
+/// those of them that are at SIG_DFL, to SIG_IGN: what a guest writes there could raise them
+/// and end the program. All of the program then gets EPIPE and EFBIG in their place, as do the
+/// programs it executes. Who wants them otherwise installs handlers before, or sets them after.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_node_host(path: *const c_char, read_only: bool) -> *mut CNode {
     object(|| {
         let node = host(utf8(path)?)?;
+        crate::signals::ignore_unhandled();
         Ok(CNode::of(if read_only { Arc::new(vfs::ReadOnly(node)) } else { node }))
     })
 }

@@ -76,7 +76,7 @@ fn c_type(rust: &str) -> String {
 /// A parameter or field: `name: type` as C has it.
 fn c_named(rust: &str) -> String {
     let (name, kind) = rust.split_once(':').expect("a name and a type");
-    let (name, kind) = (name.trim(), kind.trim());
+    let (name, kind) = (name.trim().trim_start_matches("pub "), kind.trim());
     if let Some(function) = kind.strip_prefix("Option<extern \"C\" fn(") {
         let (params, rest) = inside(function);
         let result = rest.trim_end_matches('>').trim().strip_prefix("->").unwrap_or("()");
@@ -138,7 +138,10 @@ fn words(above: &str, marker: &str) -> Vec<String> {
 
 /// A comment of C.
 fn comment(lines: &[String]) -> String {
-    if lines.is_empty() { String::new() } else { format!("/* {} */\n", lines.join("\n * ")) }
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("/* {} */\n", lines.join("\n * ")).replace(" * \n", " *\n")
 }
 
 /// A declaration, in lines of at most a hundred columns.
@@ -207,7 +210,7 @@ fn made() -> String {
     let about = words(SOURCES[0].split("\nmod ").next().unwrap_or_default(), "//!");
     let about = about.split(|line| line == "---").next().unwrap_or_default();
     let about = about.strip_suffix(&[String::new()]).unwrap_or(about);
-    let mut out = format!("{}{TOP}\n", comment(about).replace(" * \n", " *\n"));
+    let mut out = format!("{}{TOP}\n", comment(about));
     out += "typedef int32_t th_status;\n";
     out += &constants(SOURCES[0]);
     out += "\n/* What a step came to. */\n";
