@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use tinyhost::Program;
-use tinyhost::serve::{Config, Outcome, Unit};
+use tinyhost::serve::{Config, Metrics, Outcome, Unit};
 
 use crate::support::{Running, assembled, program, serve};
 
@@ -174,11 +174,10 @@ fn a_guest_that_ends_when_it_would_be_ended_is_counted_and_its_connection_closed
     let server = connected(sleeper, |config| config.limits.idle = Duration::from_millis(100));
     // Both alarms ring in the same turn, for some of them if not for all.
     let clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
-    server.until("all to be gone", |m| m.conns_open == 0);
-    let metrics = server.handle.metrics();
-    let (ended, idle) = (metrics.outcome(Outcome::Ok), metrics.outcome(Outcome::Idle));
-    assert_eq!((ended + idle, metrics.guests), (20, 0));
-    assert_eq!(metrics.conns_idle, idle);
+    let ended = |m: &Metrics| m.outcome(Outcome::Ok) + m.outcome(Outcome::Idle);
+    server.until("20 ends", |m| ended(m) == 20);
+    let metrics = server.until("all to be gone", |m| m.conns_open == 0 && m.guests == 0);
+    assert_eq!((ended(&metrics), metrics.conns_idle), (20, metrics.outcome(Outcome::Idle)));
     drop(clients);
 }
 

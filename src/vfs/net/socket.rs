@@ -34,17 +34,17 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    fn new(fd: OwnedFd, kind: Filetype, counted: Taken) -> Box<dyn File> {
+    fn open(fd: OwnedFd, kind: Filetype, counted: Taken) -> Box<dyn File> {
         Box::new(Socket { fd, kind, truncated: false, _counted: counted })
     }
 
     pub fn stream(fd: impl Into<OwnedFd>, counted: Taken) -> Box<dyn File> {
-        Socket::new(fd.into(), Filetype::SocketStream, counted)
+        Socket::open(fd.into(), Filetype::SocketStream, counted)
     }
 
     /// One read is one datagram, what has no room is lost; one write is one datagram.
     pub fn datagram(fd: impl Into<OwnedFd>, counted: Taken) -> Box<dyn File> {
-        Socket::new(fd.into(), Filetype::SocketDgram, counted)
+        Socket::open(fd.into(), Filetype::SocketDgram, counted)
     }
 
     fn receive(&mut self, bufs: &mut [IoSliceMut<'_>], flags: RecvFlags) -> Result<usize> {
