@@ -99,6 +99,25 @@ fn wrong_order() {
     typed(&["run", "--dir", "data::/guest", &cat, file], &[]).expect(0, "hello\n", "");
 }
 
+/// What the guest's directory is called says nothing of the host: with a HOST that is only
+/// mistyped, the other order would offer the host's own, writable.
+#[test]
+fn a_mistyped_host_is_not_taken_for_the_other_order() {
+    let cat = wasm("cat");
+    let none = "can't be opened: no such file or directory: check the path on the host";
+    let first = ["typo::/", "typo::/tmp", "typo::/etc::ro", "typo::/./tmp/", "typo::."];
+    for dir in first.into_iter().chain(["typo:/", "typo:/tmp", "typo:/etc:ro"]) {
+        let ended = typed(&["run", "--dir", dir, &cat], &[]);
+        let path = dir.split_once("::").map_or(dir, |(host, _)| host);
+        let line = format!("tinyhost: --dir '{dir}': '{path}' {none} (it comes first)\n");
+        ended.expect(125, "", &line);
+    }
+    for mount in ["/tmp=host:typo", "/=mem:typo", "/tmp=tar:typo", "data=host:typo"] {
+        let line = format!("tinyhost: --mount '{mount}': 'typo' {none} (it comes last)\n");
+        typed(&["run", "--mount", mount, &cat], &[]).expect(125, "", &line);
+    }
+}
+
 #[test]
 fn missing_program() {
     typed(&["run", "--dir", "."], &[]).expect(

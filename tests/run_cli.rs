@@ -124,7 +124,7 @@ fn what_is_no_program_is_125_and_says_what_to_do() {
     // One whose permissions say no; they say nothing to root.
     rustix::fs::chmod(locked.as_str(), rustix::fs::Mode::empty()).unwrap();
     if fs::File::open(&locked).is_err() {
-        refused_in_a_line(&run(&[&locked], b""), 125, &[&locked, "permission denied"]);
+        refused_in_a_line(&run(&[&locked], b""), 125, &[&locked, "check its permissions"]);
     }
 }
 

@@ -76,7 +76,7 @@ const MODULE_BYTES_MAX: u64 = 512 << 20;
 fn load(path: &str, config: &Config) -> Outcome<Program> {
     let fail = |text: String| Failure::not_started(format!("{path}: {text}"));
     let bytes = read_module(path)
-        .map_err(|error| fail(format!("can't be read: {}: check the path", plain(&error))))?;
+        .map_err(|error| fail(format!("can't be read: {}: {}", plain(&error), check(&error))))?;
     let wasm = assembled(bytes).map_err(fail)?;
     Program::with(config, wasm).map_err(|error| fail(error.to_string()))
 }
@@ -128,6 +128,19 @@ fn plain(error: &std::io::Error) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(|first| first.to_lowercase().to_string());
     first.unwrap_or_default() + chars.as_str()
+}
+
+/// What to do about a file that can't be read: `otherwise`, unless it may not be.
+fn advice<'a>(error: &std::io::Error, otherwise: &'a str) -> &'a str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => "check its permissions",
+        _ => otherwise,
+    }
+}
+
+/// The same for one whose path is all there is to it.
+fn check(error: &std::io::Error) -> &'static str {
+    advice(error, "check the path")
 }
 
 /// `K=V`, or `K` to pass the host's own on; a variable the host does not have is left out.

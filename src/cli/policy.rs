@@ -10,7 +10,7 @@ use std::path::Path;
 use tinyhost::trace::{Access, Used};
 
 use super::mounts::Mount;
-use super::{Failure, Outcome, plain};
+use super::{Failure, Outcome, check, plain};
 
 /// Options that say what a guest may have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Allowed {
     pub fn add(&mut self, path: &str) -> Outcome<()> {
         let fail = |text: String| Failure::usage(format!("--policy {path}: {text}"));
         let text = std::fs::read_to_string(path)
-            .map_err(|error| fail(format!("{}: check the path", plain(&error))))?;
+            .map_err(|error| fail(format!("{}: {}", plain(&error), check(&error))))?;
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
