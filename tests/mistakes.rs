@@ -219,3 +219,29 @@ fn read_only_and_out_of_its_directory() {
          error: Uncategorized (os error 76)\n",
     );
 }
+
+/// What a descriptor may not be used for has nothing to do with where it is.
+#[test]
+fn a_directory_is_read_or_written_like_a_file() {
+    typed(&["run", "--dir", "data::/d", &wasm("cat"), "/d"], &[]).expect(
+        1,
+        "",
+        "tinyhost: fd_read '/d': it is a directory: name a file in it\n\
+         cat: /d: Bad file descriptor (os error 8)\n",
+    );
+    let write = |fd: u32| {
+        let text = format!(
+            r#"(module
+              (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+              (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+              (memory (export "memory") 1)
+              (func (export "_start")
+                (call $exit (call $write (i32.const {fd}) (i32.const 0) (i32.const 0) (i32.const 8)))))"#
+        );
+        typed(
+            &["run", "--dir", "data::/d", "w.wasm"],
+            &[("w.wasm", &wat::parse_str(text).unwrap())],
+        )
+    };
+    write(3).expect(76, "", "");
+}

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::record::errno_name;
 use crate::Errno;
-use crate::wasi::{Kind, Outcome, Seen, Trace};
+use crate::wasi::{Descriptor, Kind, Outcome, Seen, Trace};
 
 /// Causes that are told, so that no guest can fill a log.
 const CAUSES_MAX: usize = 64;
@@ -106,8 +106,18 @@ impl Hints {
         self.tell(&cause, &format!("denied: {name} '{path}' ({errno}): {why}"));
     }
 
+    /// A call with a path was refused where the path led. One without has no such way: a
+    /// descriptor lacks the right, as that of a directory does for reading.
     fn escape(&mut self, call: &Seen<'_>) {
         let dir = call.arg_u32("fd").and_then(|fd| call.descriptor(fd));
+        if !call.row.params.iter().any(|param| param.kind == Kind::Path) {
+            return match dir {
+                Some(dir) if matches!(call.row.name, "fd_read" | "fd_pread") => {
+                    self.directory(call, dir);
+                }
+                _ => {}
+            };
+        }
         let Some(dir) = dir.filter(|dir| dir.place.is_some()) else { return };
         let Some(path) = path_of(call) else { return };
         let (name, dir) = (call.row.name, &dir.path);
@@ -118,6 +128,16 @@ impl Hints {
                  stays below what it was given (mount what it needs with --dir HOST::GUEST)"
             ),
         );
+    }
+}
+
+impl Hints {
+    fn directory(&mut self, call: &Seen<'_>, behind: &Descriptor) {
+        if behind.place.is_some() {
+            let (name, path) = (call.row.name, &behind.path);
+            let line = format!("{name} '{path}': it is a directory: name a file in it");
+            self.tell(&format!("read {path}"), &line);
+        }
     }
 }
 
