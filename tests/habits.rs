@@ -59,6 +59,67 @@ fn a_slip_is_answered_with_what_was_meant() {
 }
 
 #[test]
+fn an_option_that_may_be_given_once_is() {
+    let cases: [&[&str]; 3] = [
+        &["run", "--timeout", "1s", "--timeout=2s", "x"],
+        &["run", "--trace", "--trace=fd", "x"],
+        &["serve", "--workers", "1", "--workers", "1"],
+    ];
+    for words in cases {
+        let name = words[1];
+        let line = format!("tinyhost: {name} is given twice: write it once\n");
+        typed(words).expect(2, "", &line);
+    }
+    let switch = ["run", "--no-dev", "--no-dev", "--env=A=1", "--env=B=2", &fixture("envdump")];
+    typed(&switch).expect(0, "arg[0]=envdump.wasm\nA=1\nB=2\n", "");
+}
+
+#[test]
+fn what_is_to_be_traced_stands_behind_an_equals_sign() {
+    for filter in ["fd", "path,net", "errors", "fd_read"] {
+        let says = "--trace takes its value behind an equals sign: write --trace";
+        typed(&["run", "--trace", filter, "x.wasm"]).expect(
+            2,
+            "",
+            &format!("tinyhost: {says}={filter}\n"),
+        );
+    }
+    // A program may be called so.
+    let dir = TempDir::new();
+    dir.file("clock", &std::fs::read(root().join(fixture("exit42"))).unwrap());
+    let mut command = tinyhost(["run", "--trace", "clock"]);
+    command.current_dir(dir.path());
+    assert_eq!(Process::start(command).input(b"").end().status, Some(42));
+}
+
+#[test]
+fn options_behind_the_program_are_its_own_and_that_is_said() {
+    let hint = |option: &str| {
+        format!(
+            "tinyhost: hint: {option} stands behind the program, so the program was given it: \
+             write it before the program\n"
+        )
+    };
+    let exit = fixture("exit");
+    typed(&["run", &exit, "7", "--timeout", "1s"]).expect(7, "", &hint("--timeout"));
+    typed(&["run", &exit, "7", "--memory=1M"]).expect(7, "", &hint("--memory"));
+    typed(&["run", "--quiet", &exit, "7", "--memory=1M"]).expect(7, "", "");
+    typed(&["run", &exit, "7", "--", "--timeout"]).expect(7, "", "");
+    typed(&["run", &exit, "0", "--timeout"]).expect(0, "", "");
+
+    let mut command = tinyhost(["serve", "--bind=127.0.0.1:0", &fixture("echo")]);
+    command.args(["--timeout", "1s", "--fuel=5"]);
+    let server = Process::start(command);
+    server.wait_for_line("listening on ");
+    server.signal(rustix::process::Signal::TERM);
+    let log = server.end().stderr;
+    let line = "WARN --timeout stands behind the program, so each guest is given it: write it";
+    assert_eq!((log.matches(line).count(), log.matches("WARN").count()), (1, 1), "{log}");
+    let help = answer(&["serve", "--help"]).replace('\n', " ");
+    assert!(help.contains("Everything behind its name is the program's own."), "{help}");
+}
+
+#[test]
 fn options_of_other_hosts_are_answered_with_ours() {
     let cases = [
         ("-mount=data:/d", "wazero's option: write --dir data::/d"),

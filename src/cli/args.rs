@@ -108,7 +108,7 @@ pub struct Run {
     pub program: Vec<String>,
 }
 
-/// Answer lines on TCP port 1997: each is the input of a guest, and what it prints is the reply. Without a program it echoes.
+/// Answer lines on TCP port 1997: each is the input of a guest, and what it prints is the reply. Without a program it echoes. Everything behind its name is the program's own.
 #[cfg(feature = "serve")]
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(

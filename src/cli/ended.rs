@@ -9,7 +9,7 @@ use tinyhost::{Cause, End, Guest};
 use super::mounts::Mount;
 use super::observe::{self, Crashes};
 use super::run::Plan;
-use super::{Failure, Outcome, plain, policy, status, style};
+use super::{Failure, Outcome, plain, policy, status, style, table};
 
 /// A guest that has come to its end.
 pub struct Ended<'a> {
@@ -63,13 +63,25 @@ impl Ended<'_> {
             }
         };
         let missing = || cx.trace::<Hints>().and_then(Hints::missing);
-        let hint = limit()
+        let hint = self
+            .misplaced()
+            .or_else(limit)
             .or_else(|| outside(&mounts, &self.plan.args))
             .or_else(missing)
             .or_else(closed_stdin);
         if let Some(hint) = hint {
             log::warn!("hint: {hint}");
         }
+    }
+
+    /// An option that was handed to the guest.
+    fn misplaced(&self) -> Option<String> {
+        let command = table::find("run")?;
+        let option = command.misplaced(&self.plan.args)?;
+        Some(format!(
+            "{option} stands behind the program, so the program was given it: write it before \
+             the program"
+        ))
     }
 
     fn sums(&self) {

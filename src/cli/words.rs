@@ -1,6 +1,8 @@
 //! Words as people type them, made into those argh takes: `--name=value`, values that may
 //! be left out, and words of other hosts' command lines, which are answered with ours.
 
+use tinyhost::trace::Filter;
+
 use super::table::{self, Command, Flag, Takes};
 use super::{Failure, Outcome, help, suggest};
 
@@ -69,7 +71,7 @@ fn command(name: &str) -> Outcome<Command> {
 fn option<'w>(
     command: &Command,
     word: &str,
-    rest: &mut impl Iterator<Item = &'w String>,
+    rest: &mut (impl Iterator<Item = &'w String> + Clone),
     words: &mut Vec<String>,
 ) -> Outcome<()> {
     let (name, value) = match word.split_once('=') {
@@ -79,8 +81,17 @@ fn option<'w>(
     let Some(flag) = command.flags.iter().find(|flag| flag.name == name) else {
         return Err(unknown(command, word, name, value.or_else(|| rest.next().map(|w| &**w))));
     };
+    if !flag.repeats && words.iter().any(|word| word == name) {
+        return Err(Failure::usage(format!("{name} is given twice: write it once")));
+    }
     words.push(name.to_owned());
     match (flag.value, value) {
+        (Takes::Optional(_), None) if rest.clone().next().is_some_and(|next| is_filter(next)) => {
+            let next = rest.next().map_or("", |next| next);
+            return Err(Failure::usage(format!(
+                "{name} takes its value behind an equals sign: write {name}={next}"
+            )));
+        }
         (Takes::Nothing, None) => {}
         (Takes::Nothing, Some(_)) => {
             return Err(Failure::usage(format!("{name} takes no value: write {name}")));
@@ -93,6 +104,12 @@ fn option<'w>(
         },
     }
     Ok(())
+}
+
+/// Whether the word behind a `--trace` is what it is to tell, and not the program.
+fn is_filter(word: &str) -> bool {
+    let file = || std::path::Path::new(word).exists();
+    !word.starts_with('-') && word.parse::<Filter>().is_ok() && !file()
 }
 
 fn lacks_value(flag: &Flag) -> String {

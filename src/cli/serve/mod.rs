@@ -21,7 +21,7 @@ use super::args::Serve;
 use super::network::Network;
 use super::observe::{self, Crashes};
 use super::policy::Allowed;
-use super::{Failure, Outcome, environment, load, mounts, plain, units};
+use super::{Failure, Outcome, environment, load, mounts, plain, table, units};
 
 /// The port the demo was given at; where `/dev/localhost:1997` leads.
 const PORT: u16 = 1997;
@@ -164,6 +164,12 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
     // Without a mount no call fails for want of one.
     config.prepare = (!mounts.is_empty()).then(|| hints(&mounts));
     config.args = command.collect();
+    if let Some(option) = table::find("serve").and_then(|serve| serve.misplaced(&config.args)) {
+        log::warn!(
+            "{option} stands behind the program, so each guest is given it: write it before the \
+             program if it is meant for the server"
+        );
+    }
     config.env = env;
     config.namespace = Arc::new(move || opened.namespace(dev()).expect("it could be made before"));
     (config.unit, config.keep_open, config.workers) = (unit, args.keep_open, workers);
