@@ -225,7 +225,10 @@ fn a_command_without_its_parts_is_2() {
 
 #[test]
 fn options_of_serve_that_make_no_sense_are_2() {
-    let cases: [(&[&str], &[&str]); 5] = [
+    let cases: [(&[&str], &[&str]); 8] = [
+        (&["--per", "connection", "--max-line", "1K"], &["--max-line", "no lines", "leave it out"]),
+        (&["--per=connection", "--max-reply=1K"], &["--max-reply", "no lines", "leave it out"]),
+        (&["--workers", "0"], &["--workers", "from 1 to"]),
         (&["--per", "guest"], &["--per 'guest'", "line or connection"]),
         (&["--ahead", "some"], &["--ahead"]),
         (&["--ahead", "5000"], &["--ahead", "up to 1024"]),
@@ -235,6 +238,35 @@ fn options_of_serve_that_make_no_sense_are_2() {
     for (options, parts) in cases {
         let args = ["serve", "--bind", "127.0.0.1:0"].iter().chain(options);
         refused_in_a_line(&Process::start(tinyhost(args)).end(), 2, parts);
+    }
+}
+
+#[test]
+fn a_zero_with_which_nothing_could_be_done_is_2() {
+    let none = "leave it out for no limit";
+    for (option, zero, instead) in [
+        ("--timeout", "0s", none),
+        ("--fuel", "0", none),
+        ("--memory", "0", none),
+        ("--max-fds", "0", "leave it out for 1024"),
+    ] {
+        let line = format!("tinyhost: {option} {zero}: nothing could be done: {instead}\n");
+        guest(&[option, zero], "hello", &[]).expect(2, "", &line);
+    }
+    for (option, zero, instead) in [
+        ("--max-conns", "0", "write 1 or more, or leave it out for 1024"),
+        ("--max-conns-per-addr", "0", "write 1 or more, or leave it out for 64"),
+        ("--max-line", "0", "write more, or leave it out for 64K"),
+        ("--max-reply", "0", "write more, or leave it out for 8192K"),
+        ("--timeout", "0s", "write 1ms or more, or leave it out for 5s"),
+        ("--idle", "0ms", "write 1ms or more, or leave it out for 60s"),
+        ("--memory", "0M", "write more, or leave it out for 65536K"),
+        ("--fuel", "0", none),
+        ("--max-fds", "0", "write 1 or more, or leave it out for 64"),
+    ] {
+        let line = format!("tinyhost: {option} {zero}: nothing could be done: {instead}\n");
+        let args = ["serve", "--bind", "127.0.0.1:0", option, zero];
+        Process::start(tinyhost(args)).end().expect(2, "", &line);
     }
 }
 

@@ -55,6 +55,20 @@ pub fn count(option: &str, text: &str) -> Outcome<u64> {
     number.checked_mul(factor).ok_or_else(fail)
 }
 
+/// A limit that is not zero: with that nothing could be done at all, while elsewhere a zero
+/// often means that there is no limit.
+pub fn some<T: PartialEq + Default>(
+    option: &str,
+    text: &str,
+    value: T,
+    instead: &str,
+) -> Outcome<T> {
+    if value == T::default() {
+        return Err(Failure::usage(format!("{option} {text}: nothing could be done: {instead}")));
+    }
+    Ok(value)
+}
+
 /// Digits, and the unit behind them.
 fn split(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

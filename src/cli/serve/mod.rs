@@ -1,6 +1,7 @@
 //! `tinyhost serve`.
 
 mod inherited;
+mod limits;
 mod logger;
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
@@ -11,7 +12,7 @@ use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tinyhost::serve::log::Format;
-use tinyhost::serve::{Config, Handle, Limits, Prepare, Server, Unit};
+use tinyhost::serve::{Config, Handle, Prepare, Server, Unit};
 use tinyhost::trace::{Hints, Last, Sink, Tracer};
 use tinyhost::vfs::dev::Dev;
 use tinyhost::wasi::{Tee, Trace};
@@ -122,12 +123,12 @@ fn logging(args: &Serve) -> Outcome<(Format, LevelFilter)> {
 }
 
 fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
-    let limits = limits(&args)?;
+    let unit = unit(&args)?;
+    let limits = limits::wanted(&args, unit)?;
     let allowed = allowed(&args)?;
     let network = Network::new(&allowed)?;
     let env = environment(&allowed.env)?;
     let mounts = mounts::parse(&allowed.dir, &allowed.mount)?;
-    let unit = unit(&args)?;
     let metrics = args.metrics.as_deref().map(|text| address("--metrics", text)).transpose()?;
     let workers = match &args.workers {
         Some(text) => usize::try_from(units::count("--workers", text)?).unwrap_or(usize::MAX),
@@ -239,36 +240,6 @@ fn ahead(args: &Serve, unit: Unit) -> Outcome<usize> {
         return Ok(count);
     };
     Err(Failure::usage(format!("--ahead: {wrong}")))
-}
-
-fn limits(args: &Serve) -> Outcome<Limits> {
-    let mut limits = Limits::default();
-    let count = |option: &str, text: &Option<String>, default: usize| match text {
-        Some(text) => {
-            units::count(option, text).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
-        }
-        None => Ok(default),
-    };
-    let size = |option: &str, text: &Option<String>, default| match text {
-        Some(text) => units::size(option, text),
-        None => Ok(default),
-    };
-    let time = |option: &str, text: &Option<String>, default| match text {
-        Some(text) => units::time(option, text),
-        None => Ok(default),
-    };
-    limits.max_conns = count("--max-conns", &args.max_conns, limits.max_conns)?;
-    limits.max_conns_per_addr =
-        count("--max-conns-per-addr", &args.max_conns_per_addr, limits.max_conns_per_addr)?;
-    limits.max_line = size("--max-line", &args.max_line, limits.max_line)?;
-    limits.max_reply = size("--max-reply", &args.max_reply, limits.max_reply)?;
-    limits.timeout = time("--timeout", &args.timeout, limits.timeout)?;
-    limits.idle = time("--idle", &args.idle, limits.idle)?;
-    limits.memory = size("--memory", &args.memory, limits.memory)?;
-    limits.memory_total = size("--memory-total", &args.memory_total, limits.memory_total)?;
-    limits.fuel = args.fuel.as_deref().map(|t| units::count("--fuel", t)).transpose()?;
-    limits.max_fds = count("--max-fds", &args.max_fds, limits.max_fds)?;
-    Ok(limits)
 }
 
 fn address(option: &str, text: &str) -> Outcome<SocketAddr> {
