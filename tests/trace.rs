@@ -314,6 +314,28 @@ fn what_was_learned_is_enough_and_no_more() {
     server.join().unwrap();
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_can_not_be_learned_is_told_before_the_guest_runs_or_beside_its_end() {
+    let line = |path: &str, why: &str| {
+        format!("tinyhost: {path}: can't be written: {why}: choose another path\n")
+    };
+    let ended = run(&["--learn", "/no/such/policy", &fixture("hello")], b"");
+    ended.expect(125, "", &line("/no/such/policy", "no such file or directory"));
+    // One that is full says so only when it is written to.
+    let full = line("/dev/full", "no space left on device");
+    let learn = |args: &[&str]| run(&[&["--learn", "/dev/full"], args].concat(), b"");
+    learn(&[&fixture("exit"), "7"]).expect(7, "", &full);
+    learn(&[&fixture("hello")]).expect(125, "hello, world\n", &full);
+    let up = "tinyhost: fixtures/spin.wasm: its time was up (allow more with --timeout TIME)\n";
+    learn(&["--timeout=50ms", &fixture("spin")]).expect(124, "", &(full + up));
+    // What is there is kept if the guest can't be started.
+    let dir = TempDir::new();
+    let path = dir.file("policy", b"net none\n");
+    assert_eq!(run(&["--learn", &path, "--dir=none", &fixture("hello")], b"").status, Some(125));
+    assert_eq!(fs::read(&path).unwrap(), b"net none\n");
+}
+
 #[test]
 fn a_policy_that_means_nothing_is_refused_by_line() {
     let dir = TempDir::new();

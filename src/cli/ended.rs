@@ -38,14 +38,25 @@ impl Ended<'_> {
         if self.plan.stats {
             self.sums();
         }
-        if let Some(path) = &self.plan.learn {
-            let cx = self.guest.context();
-            let used = cx.trace::<Learn>().map(Learn::used).cloned().unwrap_or_default();
-            let least = policy::least(&self.plan.allowed, &self.plan.mounts, &used);
-            std::fs::write(path, least.text(&self.plan.program, &used))
-                .map_err(|error| observe::unwritten(path, &error))?;
+        match self.write_down() {
+            Ok(()) => outcome,
+            Err(failure) if matches!(outcome, Ok(0)) => Err(failure),
+            // How the guest ended counts for more.
+            Err(failure) => {
+                log::error!("{}", failure.text);
+                outcome
+            }
         }
-        outcome
+    }
+
+    /// Writes the policy that was learned, if one was to be.
+    fn write_down(&self) -> Outcome<()> {
+        let Some(path) = &self.plan.learn else { return Ok(()) };
+        let cx = self.guest.context();
+        let used = cx.trace::<Learn>().map(Learn::used).cloned().unwrap_or_default();
+        let least = policy::least(&self.plan.allowed, &self.plan.mounts, &used);
+        std::fs::write(path, least.text(&self.plan.program, &used))
+            .map_err(|error| observe::unwritten(path, &error))
     }
 
     /// What may have been wrong with how it was run, if it failed by itself.

@@ -56,6 +56,8 @@ pub fn run(args: Run) -> Outcome<u8> {
     let crashes = crashes.transpose()?;
     let began = Instant::now();
     let mut guest = guest(&plan, &program, sink.as_ref())?;
+    // Before all that the guest does was for nothing.
+    plan.learn.as_deref().map_or(Ok(()), observe::writable)?;
     let until = plan.limits.time.and_then(|time| Instant::now().checked_add(time));
     let end = guest.run_until(until);
     let ended = Ended { plan: &plan, end: &end, guest: &guest, elapsed: began.elapsed() };
