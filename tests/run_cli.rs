@@ -173,7 +173,7 @@ fn a_rule_that_does_not_parse_stops_the_start_and_is_pointed_at() {
     ];
     for (option, rule, what, caret) in cases {
         let ended = guest(&[option, rule], "hello", &[]);
-        assert_eq!(refused(&ended, 2, &[rule, what]), caret, "{ended:?}");
+        assert_eq!(refused(&ended, 2, &[&format!("{option} '{rule}'"), what]), caret, "{ended:?}");
     }
 }
 
@@ -186,7 +186,10 @@ fn what_is_typed_wrong_is_2_and_says_how_to_type_it() {
         (&["--dir", ".::/x", "--mount", "/x=mem"], &["/x"]),
         (&["--mount", "/x"], &["--mount '/x' has no '='", "GUEST=KIND"]),
         (&["--mount", "/x=disk"], &["unknown kind 'disk'", "tar:FILE"]),
-        (&["--mount", "/x=mem,quota=lots"], &["quota 'lots' is no size", "64K"]),
+        (
+            &["--mount", "/x=mem,quota=lots"],
+            &["--mount '/x=mem,quota=lots': quota 'lots' is no size", "64K"],
+        ),
         (&["--env", "=x"], &["--env '=x' has no name", "NAME=VALUE"]),
         (&["--timeout", "5"], &["--timeout '5' is no time", "5s"]),
         (&["--timeout", "-1s"], &["--timeout '-1s' is no time"]),

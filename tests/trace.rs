@@ -346,4 +346,26 @@ fn a_policy_that_means_nothing_is_refused_by_line() {
          dir, mount, no-dev, env, net, net-listen or listen\n"
     );
     ended.expect(2, "", &text);
+    for (line, rest) in [
+        (
+            "net 10.0.0.0/33:80",
+            "net '10.0.0.0/33:80', column 10: this is no mask: write a number from 0 to 32\n  \
+             10.0.0.0/33:80\n           ^^\n",
+        ),
+        ("dir ::/x", "dir '::/x' lacks a path: write --dir HOST[::GUEST][::ro]\n"),
+        ("env =x", "env '=x' has no name: write --env NAME=VALUE, or --env NAME\n"),
+        ("net", "'net' has no value: write it as behind --net\n"),
+        (
+            "mount /a=mem,quota=5X",
+            "mount '/a=mem,quota=5X': quota '5X' is no size: write it like 65536, 64K, 10M or 1G\n",
+        ),
+        (
+            "listen x",
+            "listen 'x' is no address: write --listen 127.0.0.1:8080 or --listen [::1]:8080\n",
+        ),
+    ] {
+        let path = dir.file("policy", format!("net none\n\n{line}\n").as_bytes());
+        let ended = run(&["--policy", &path, &fixture("hello")], b"");
+        ended.expect(2, "", &format!("tinyhost: --policy {path}: line 3: {rest}"));
+    }
 }

@@ -83,7 +83,7 @@ pub fn parse(dirs: &[String], mounts: &[String]) -> Outcome<Vec<Mount>> {
 }
 
 /// `HOST[::GUEST][::ro]`
-fn dir(text: &str) -> Outcome<Mount> {
+pub fn dir(text: &str) -> Outcome<Mount> {
     let usage = |why: &str| {
         Failure::usage(format!("--dir '{text}' {why}: write --dir HOST[::GUEST][::ro]"))
     };
@@ -107,7 +107,7 @@ fn dir(text: &str) -> Outcome<Mount> {
 }
 
 /// `GUEST=KIND[:ARG][,ro][,quota=SIZE]`
-fn mount(text: &str) -> Outcome<Mount> {
+pub fn mount(text: &str) -> Outcome<Mount> {
     let usage = |why: &str| {
         Failure::usage(format!(
             "--mount '{text}' {why}: write --mount GUEST=KIND[:ARG][,ro][,quota=SIZE] with \
@@ -122,7 +122,10 @@ fn mount(text: &str) -> Outcome<Mount> {
     // A path may have commas: only options known at its end are taken from it.
     while let Some((rest, option)) = spec.rsplit_once(',') {
         match option.strip_prefix("quota=") {
-            Some(size) => quota = Some(units::size("quota", size)? as u64),
+            Some(size) => {
+                let option = format!("--mount '{text}': quota");
+                quota = Some(units::size(&option, size)? as u64);
+            }
             None if option == "ro" => read_only = true,
             None => break,
         }
