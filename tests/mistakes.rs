@@ -220,6 +220,35 @@ fn read_only_and_out_of_its_directory() {
     );
 }
 
+#[test]
+fn what_is_full_or_left_out_or_not_there_yet() {
+    let (fstour, dial) = (wasm("fstour"), wasm("dial"));
+    typed(&["run", "--mount", "/w=mem,quota=1K", &fstour, "/w"], &[]).expect(
+        1,
+        "",
+        "tinyhost: denied: path_create_directory '/w/fstour/a/b' (ENOSPC): --mount \
+         '/w=mem,quota=1K' is full (allow more with quota=SIZE)\n\
+         fstour: /w/fstour: No space left on device (os error 51)\n",
+    );
+    let hint = "there is no '/dev/null': leave out --no-dev (or no-dev in its policy)";
+    for dirs in [&[][..], &["--dir", "data::/"]] {
+        let words = [&["run", "--no-dev"], dirs, &[&*dial, "/dev/null", "x"]].concat();
+        typed(&words, &[]).expect(
+            1,
+            "",
+            &format!("error: NotFound (os error 44)\ntinyhost: hint: {hint}\n"),
+        );
+    }
+    let mount = "/run/db=unix:data/db.sock";
+    typed(&["run", "--mount", mount, &dial, "/run/db", "x"], &[]).expect(
+        1,
+        "",
+        "error: NotFound (os error 44)\n\
+         tinyhost: hint: the guest found no '/run/db': on the host that is 'data/db.sock', which \
+         does not exist\n",
+    );
+}
+
 /// What a descriptor may not be used for has nothing to do with where it is.
 #[test]
 fn a_directory_is_read_or_written_like_a_file() {

@@ -77,12 +77,20 @@ impl Ended<'_> {
         let hint = self
             .misplaced()
             .or_else(limit)
+            .or_else(|| self.without_dev())
             .or_else(|| outside(&mounts, &self.plan.args))
             .or_else(missing)
             .or_else(closed_stdin);
         if let Some(hint) = hint {
             log::warn!("hint: {hint}");
         }
+    }
+
+    /// A device that was asked for and left out.
+    fn without_dev(&self) -> Option<String> {
+        let device = |arg: &&String| *arg == "/dev" || arg.starts_with("/dev/");
+        let arg = self.plan.args.iter().find(device).filter(|_| self.plan.allowed.no_dev)?;
+        Some(format!("there is no '{arg}': leave out --no-dev (or no-dev in its policy)"))
     }
 
     /// An option that was handed to the guest.

@@ -57,11 +57,17 @@ impl Mount {
     /// As hints tell of it.
     pub fn told(&self) -> Mounted {
         let by = if self.is_dir_option() { "leave out ::ro" } else { "leave out ,ro" };
+        let (host, bounded) = match &self.kind {
+            Kind::Host(path) | Kind::Unix(path) => (Some(path.clone()), false),
+            Kind::Mem { quota, .. } => (None, quota.is_some()),
+            Kind::Tar(_) => (None, false),
+        };
         Mounted {
             guest: self.guest.clone(),
             option: self.typed.clone(),
-            host: self.host().map(Path::to_owned),
+            host,
             writable_by: self.read_only.then(|| by.to_owned()),
+            larger_by: bounded.then(|| "allow more with quota=SIZE".to_owned()),
         }
     }
 }
