@@ -57,7 +57,7 @@ pub fn serve(args: Serve) -> Outcome<u8> {
     if let Some(addr) = server.metrics_addr() {
         log::info!("metrics on http://{addr}/metrics");
     }
-    obey_signals(server.handle())?;
+    obey_signals(server.handle(), sink.clone())?;
     server.run().map_err(|error| Failure::not_started(plain(&error)))?;
     sink.inspect(|sink| sink.finish());
     log::info!("stopped");
@@ -283,7 +283,7 @@ fn raise_descriptor_limit() {
 }
 
 /// SIGHUP loads the program anew; SIGINT and SIGTERM end the server, the second one at once.
-fn obey_signals(handle: Handle) -> Outcome<()> {
+fn obey_signals(handle: Handle, sink: Option<Arc<Sink>>) -> Outcome<()> {
     let failed = |error: std::io::Error| {
         Failure::not_started(format!("signals can't be handled: {}", plain(&error)))
     };
@@ -294,6 +294,8 @@ fn obey_signals(handle: Handle) -> Outcome<()> {
             if signal == SIGHUP {
                 handle.reload();
             } else if std::mem::replace(&mut stopping, true) {
+                // What is buffered of the trace would be lost.
+                sink.iter().for_each(|sink| sink.finish());
                 std::process::exit(128 + signal);
             } else {
                 log::info!("stopping: running lines may finish");
