@@ -159,6 +159,19 @@ fn help_fits_a_screen() {
     assert!(usage.stderr.contains("tinyhost run [OPTIONS] PROGRAM [ARGS...]"), "{usage:?}");
 }
 
+/// What stands in parentheses at the end is what holds if an option is left out.
+#[test]
+fn every_limit_says_what_it_is_if_left_out() {
+    for command in ["run", "serve"] {
+        let help = answer(&[command, "--help"]);
+        let limits = help.split("\nlimits:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+        assert!(limits.lines().count() >= 5, "{help}");
+        for line in limits.lines() {
+            assert!(line.ends_with(')'), "{line}");
+        }
+    }
+}
+
 #[test]
 fn the_version_tells_what_is_built_in() {
     let version = answer(&["--version"]);
