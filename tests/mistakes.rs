@@ -184,6 +184,30 @@ fn port_taken() {
              there; choose another port\n"
         ),
     );
+    typed(&["run", "--listen", &addr, &wasm("hello")], &[]).expect(
+        125,
+        "",
+        &format!(
+            "tinyhost: can't listen on {addr}: address already in use: another program listens \
+             there; choose another port\n"
+        ),
+    );
+}
+
+/// Each of the few that there are is the one too many once.
+#[test]
+fn too_few_descriptors() {
+    let words = ["serve", "--bind=127.0.0.1:0", "--metrics=127.0.0.1:0", "--workers=4"];
+    for limit in 5..16 {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]);
+        command.arg(env!("CARGO_BIN_EXE_tinyhost")).args(words).arg(wasm("echo"));
+        let ended = Process::start(command).end();
+        assert_eq!(ended.status, Some(125), "{ended:?}");
+        let (line, rest) = ended.stderr.split_once('\n').unwrap();
+        assert!(line.contains("too many open files") && line.contains("ulimit -n"), "{line}");
+        assert_eq!(rest, "");
+    }
 }
 
 #[test]

@@ -123,6 +123,10 @@ fn assembled(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
 
 /// An error of the system in words, without its number.
 fn plain(error: &std::io::Error) -> String {
+    use rustix::io::Errno;
+    if Errno::from_io_error(error) == Some(Errno::MFILE) {
+        return "too many open files for this process: raise its limit (ulimit -n)".to_owned();
+    }
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();

@@ -54,7 +54,17 @@ impl Network {
     pub fn listen(&self, mut cx: Builder) -> Outcome<Builder> {
         for at in &self.listen {
             let failed = |error: io::Error| {
-                Failure::not_started(format!("can't listen on {at}: {}", plain(&error)))
+                let what = match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        ": another program listens there; choose another port"
+                    }
+                    io::ErrorKind::PermissionDenied => {
+                        ": ports below 1024 need a privilege; choose another port"
+                    }
+                    io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
+                    _ => "",
+                };
+                Failure::not_started(format!("can't listen on {at}: {}{what}", plain(&error)))
             };
             let socket = TcpListener::bind(at).map_err(failed)?;
             let listener = Listener::new(socket, &self.net).map_err(failed)?;

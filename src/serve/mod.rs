@@ -229,9 +229,9 @@ impl Server {
     pub fn bind(mut config: Config) -> io::Result<Server> {
         let mut listeners = std::mem::take(&mut config.listeners);
         for addr in &config.binds {
-            listeners.push(Arc::new(bind(*addr)?));
+            listeners.push(Arc::new(accept::bind(*addr)?));
         }
-        let http = config.metrics.map(bind).transpose()?;
+        let http = config.metrics.map(accept::bind).transpose()?;
         let addrs = listeners.iter().map(|l| l.local_addr()).collect::<io::Result<Vec<_>>>()?;
         let mut schedulers = Vec::new();
         for _ in 0..config.workers.max(1) {
@@ -361,24 +361,4 @@ impl Shared {
             config,
         })
     }
-}
-
-/// Connections that wait to be accepted; the system may have a lower limit. The standard
-/// library asks for 128, which a burst of clients exceeds: each then waits a second for its
-/// next try.
-const BACKLOG: i32 = 4096;
-
-fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(addr).map_err(|error| {
-        let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => ": another program listens there; choose another port",
-            io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege",
-            _ => "",
-        };
-        let text = error.to_string();
-        let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
-        io::Error::new(error.kind(), format!("can't listen on {addr}: {text}{hint}"))
-    })?;
-    rustix::net::listen(&listener, BACKLOG)?;
-    Ok(listener)
 }

@@ -50,7 +50,12 @@ pub fn serve(args: Serve) -> Outcome<u8> {
     let sink = trace.map(observe::Wanted::open).transpose()?;
     watch_guests(&mut config, sink.clone(), crash_dir.as_deref())?;
     raise_descriptor_limit();
-    let server = Server::bind(config).map_err(Failure::not_started)?;
+    let failed = |error: std::io::Error| match error.raw_os_error() {
+        // Others say where and what to do by themselves.
+        None => Failure::not_started(error),
+        Some(_) => Failure::not_started(format!("the server can't be made: {}", plain(&error))),
+    };
+    let server = Server::bind(config).map_err(failed)?;
     for addr in server.local_addrs() {
         log::info!("listening on {addr}");
     }
