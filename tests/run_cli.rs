@@ -169,6 +169,10 @@ fn a_rule_that_does_not_parse_stops_the_start_and_is_pointed_at() {
     let cases = [
         ("--net", "example.org", "column 12: no port", "  example.org\n             ^\n"),
         ("--net", "exa mple.org:80", "column 4: a blank", "  exa mple.org:80\n     ^\n"),
+        ("--net-listen", "7000", "no host: write 127.0.0.1:7000", "  7000\n  ^\n"),
+        ("--net-listen", "none", "write ADDR:PORT, as 127.0.0.1:7000", "  none\n      ^\n"),
+        ("--net-listen", "[::1]", "write [::1]:7000, or [::1]:*", "  [::1]\n       ^\n"),
+        ("--net", "7000", "no host: write localhost:7000", "  7000\n  ^\n"),
         ("--net-listen", "nowhere:80", "this is no address", "  nowhere:80\n  ^^^^^^^\n"),
     ];
     for (option, rule, what, caret) in cases {
@@ -228,7 +232,15 @@ fn a_command_without_its_parts_is_2() {
 
 #[test]
 fn options_of_serve_that_make_no_sense_are_2() {
-    let cases: [(&[&str], &[&str]); 8] = [
+    let cases: [(&[&str], &[&str]); 16] = [
+        (&["--env", "PROTO=x"], &["--env PROTO: it is the server's", "leave it out"]),
+        (&["--env=A=1", "--env=TCPLOCALPORT="], &["--env TCPLOCALPORT: it is the server's"]),
+        (&["--port", "8080"], &["no option --port: write --bind 127.0.0.1:8080"]),
+        (&["--listen=[::]:80"], &["no option --listen: write --bind [::]:80"]),
+        (&["--metrics", "9797"], &["'9797' is no address: write --metrics 127.0.0.1:9797"]),
+        (&["--bind", "localhost:80"], &["no address: write --bind 127.0.0.1:80"]),
+        (&["--bind", ":80"], &["no address: write --bind 127.0.0.1:80"]),
+        (&["--bind", "here"], &["write --bind 127.0.0.1:1997 or --bind [::1]:1997"]),
         (&["--per", "connection", "--max-line", "1K"], &["--max-line", "no lines", "leave it out"]),
         (&["--per=connection", "--max-reply=1K"], &["--max-reply", "no lines", "leave it out"]),
         (&["--workers", "0"], &["--workers", "from 1 to"]),
@@ -281,6 +293,11 @@ fn an_argument_that_is_not_utf8_is_2() {
     let mut command = tinyhost(["run", &fixture("hello")]);
     command.arg(bytes);
     refused_in_a_line(&Process::start(command).end(), 2, &["caf", "not UTF-8"]);
+    // Nor is it a value that could be passed on.
+    let mut command = tinyhost(["run", "--env", "TINYHOST_TEST_BYTES", &fixture("envdump")]);
+    command.env("TINYHOST_TEST_BYTES", bytes);
+    let parts = ["--env TINYHOST_TEST_BYTES: its value is not UTF-8", "=VALUE"];
+    refused_in_a_line(&Process::start(command).end(), 2, &parts);
 }
 
 #[test]

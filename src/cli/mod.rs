@@ -22,6 +22,7 @@ mod table;
 mod units;
 pub mod words;
 
+use std::env::VarError;
 use std::fmt;
 use std::path::Path;
 
@@ -148,12 +149,23 @@ fn check(error: &std::io::Error) -> &'static str {
 }
 
 /// `K=V`, or `K` to pass the host's own on; a variable the host does not have is left out.
+///
+/// # Errors
+///
+/// For one without a name, and for one of the host's that a guest can't have as it is.
 fn environment(texts: &[String]) -> Outcome<Vec<(String, String)>> {
     let mut variables: Vec<(String, String)> = Vec::new();
     for text in texts {
         let (key, value) = match text.split_once('=') {
             Some((key, value)) => (key, Some(value.to_owned())),
-            None => (text.as_str(), std::env::var(text).ok()),
+            None => match std::env::var(text) {
+                Err(VarError::NotUnicode(_)) => {
+                    return Err(Failure::usage(format!(
+                        "--env {text}: its value is not UTF-8: write --env {text}=VALUE"
+                    )));
+                }
+                value => (text.as_str(), value.ok()),
+            },
         };
         if key.is_empty() {
             return Err(Failure::usage(format!(

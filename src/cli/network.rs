@@ -11,7 +11,7 @@ use tinyhost::vfs::net::{Config, Listener, Net, Policy, RuleError, UnixSocket};
 use tinyhost::wasi::Builder;
 
 use super::policy::Allowed;
-use super::{Failure, Outcome, plain};
+use super::{Failure, Outcome, plain, units};
 
 /// What may be dialled, and where is listened. Nothing is opened yet.
 pub struct Network {
@@ -100,9 +100,5 @@ pub fn rule(option: &str, text: &str) -> Outcome<()> {
 ///
 /// If it is none.
 pub fn address(text: &str) -> Outcome<SocketAddr> {
-    text.parse().map_err(|_| {
-        Failure::usage(format!(
-            "--listen '{text}' is no address: write --listen 127.0.0.1:8080 or --listen [::1]:8080"
-        ))
-    })
+    units::address("--listen", text, 8080)
 }

@@ -120,12 +120,28 @@ fn unknown(command: &Command, word: &str, name: &str, value: Option<&str>) -> Fa
     if let Some(text) = elsewhere(name, value.unwrap_or_default()) {
         return Failure::usage(text);
     }
+    if let Some(bind) = bind(command, name, value.unwrap_or_default()) {
+        return Failure::usage(format!("'{}' has no option {name}: write {bind}", command.name));
+    }
     let near = suggest::near(name, command.flags.iter().map(|flag| flag.name));
     let command = command.name;
     Failure::usage(match near {
         Some(near) => format!("'{command}' has no option {name}: did you mean {near}?"),
         None => format!("'{command}' has no option {word}: tinyhost {command} --help lists them"),
     })
+}
+
+/// Where to listen, as other servers are told.
+fn bind(command: &Command, name: &str, value: &str) -> Option<String> {
+    let listens = ["--port", "-p", "--listen", "--addr", "--address"].contains(&name);
+    let at = match value.trim_start_matches(':') {
+        port if !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit()) => {
+            format!("127.0.0.1:{port}")
+        }
+        value if value.parse::<std::net::SocketAddr>().is_ok() => value.to_owned(),
+        _ => "ADDR:PORT".to_owned(),
+    };
+    (listens && command.name == "serve").then(|| format!("--bind {at}"))
 }
 
 /// Options of wasmtime, wazero, iwasm, wasmer and docker that people have in their fingers,

@@ -27,6 +27,9 @@ use super::{Failure, Outcome, environment, load, mounts, plain, table, units};
 /// The port the demo was given at; where `/dev/localhost:1997` leads.
 const PORT: u16 = 1997;
 
+/// Variables that are each guest's own.
+const CLIENT: [&str; 5] = ["PROTO", "TCPREMOTEIP", "TCPREMOTEPORT", "TCPLOCALIP", "TCPLOCALPORT"];
+
 /// What is run if no program is given.
 const ECHO: &[u8] = include_bytes!("../../../fixtures/echo.wasm");
 
@@ -133,8 +136,13 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
     let allowed = allowed(&args)?;
     let network = Network::new(&allowed)?;
     let env = environment(&allowed.env)?;
+    if let Some((name, _)) = env.iter().find(|(name, _)| CLIENT.contains(&name.as_str())) {
+        let told = "the server's, which tells each guest of its client";
+        return Err(Failure::usage(format!("--env {name}: it is {told}: leave it out")));
+    }
     let mounts = mounts::parse(&allowed.dir, &allowed.mount)?;
-    let metrics = args.metrics.as_deref().map(|text| address("--metrics", text)).transpose()?;
+    let metrics =
+        args.metrics.as_deref().map(|t| units::address("--metrics", t, 9797)).transpose()?;
     let workers = match &args.workers {
         Some(text) => usize::try_from(units::count("--workers", text)?).unwrap_or(usize::MAX),
         None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -143,7 +151,8 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
         return Err(Failure::usage(format!("--workers: write a number from 1 to {WORKERS_MAX}")));
     }
     let ahead = ahead(&args, unit)?;
-    let binds = args.bind.iter().map(|t| address("--bind", t)).collect::<Outcome<Vec<_>>>()?;
+    let binds =
+        args.bind.iter().map(|t| units::address("--bind", t, PORT)).collect::<Outcome<Vec<_>>>()?;
 
     let compile = Compile::default();
     let mut command = args.program.into_iter();
@@ -245,14 +254,6 @@ fn ahead(args: &Serve, unit: Unit) -> Outcome<usize> {
         return Ok(count);
     };
     Err(Failure::usage(format!("--ahead: {wrong}")))
-}
-
-fn address(option: &str, text: &str) -> Outcome<SocketAddr> {
-    text.parse().map_err(|_| {
-        Failure::usage(format!(
-            "{option} '{text}' is no address: write {option} 127.0.0.1:1997 or {option} [::1]:1997"
-        ))
-    })
 }
 
 /// Both loopback addresses; a machine without IPv6 has only one.
