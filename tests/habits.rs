@@ -2,6 +2,7 @@
 
 mod util;
 
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use util::{Ended, Process, TempDir, fixture, root, run, tinyhost};
@@ -157,6 +158,23 @@ fn help_fits_a_screen() {
     let usage = typed(&[]);
     assert_eq!(usage.status, Some(2));
     assert!(usage.stderr.contains("tinyhost run [OPTIONS] PROGRAM [ARGS...]"), "{usage:?}");
+}
+
+/// The lowest level has our records, not those of the libraries below.
+#[test]
+fn a_servers_log_is_its_own_at_every_level() {
+    let server = Process::start(tinyhost(["serve", "--bind=127.0.0.1:0", "--log-level=trace"]));
+    let line = server.wait_for_line("listening on ");
+    let mut client = std::net::TcpStream::connect(line.rsplit_once(' ').unwrap().1).unwrap();
+    client.write_all(b"x\n").unwrap();
+    client.read_exact(&mut [0; 2]).unwrap();
+    server.wait_for_line("guest ended");
+    server.signal(rustix::process::Signal::TERM);
+    let log = server.end().stderr;
+    let ours = ["listening on", "guest ended", "stopping", "stopped"];
+    for line in log.lines() {
+        assert!(ours.iter().any(|text| line.contains(text)), "{line}");
+    }
 }
 
 /// What stands in parentheses at the end is what holds if an option is left out.

@@ -308,8 +308,13 @@ impl Handle {
     }
 
     /// Loads the program anew, on a thread of its own: lines under way finish on the old
-    /// one. One that does not load is logged, and the old one stays.
+    /// one. One that does not load is logged, and the old one stays; so is that there is
+    /// nothing to load it from.
     pub fn reload(&self) {
+        if self.shared.config.reload.is_none() {
+            let program = self.shared.config.name.as_str();
+            ::log::warn!(target: log::TARGET, program = program; "program not reloaded: it came from no file");
+        }
         self.shared.reloads.ask();
     }
 
