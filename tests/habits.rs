@@ -160,6 +160,21 @@ fn help_fits_a_screen() {
     assert!(usage.stderr.contains("tinyhost run [OPTIONS] PROGRAM [ARGS...]"), "{usage:?}");
 }
 
+#[test]
+fn the_readme_has_every_option() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let of_serve = readme.find("`tinyhost serve [OPTIONS]").unwrap();
+    for (command, section) in [("run", &readme[..of_serve]), ("serve", &readme[of_serve..])] {
+        let help = answer(&[command, "--help"]);
+        let options = help.lines().filter_map(|line| line.strip_prefix("  "));
+        let words = options.flat_map(|line| line.split([' ', '[', '=']));
+        for option in words.filter(|word| word.starts_with("--") && word.len() > 2) {
+            let there = section.split([' ', '`', '[', '=']).any(|word| word == option);
+            assert!(there, "the README has nothing of {command} {option}");
+        }
+    }
+}
+
 /// The lowest level has our records, not those of the libraries below.
 #[test]
 fn a_servers_log_is_its_own_at_every_level() {
