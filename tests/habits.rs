@@ -93,6 +93,22 @@ fn what_is_to_be_traced_stands_behind_an_equals_sign() {
     assert_eq!(Process::start(command).input(b"").end().status, Some(42));
 }
 
+/// Stops a server as soon as it says that it listens: from then on it obeys.
+fn stopped(server: Process) -> Ended {
+    server.wait_for_line("listening on ");
+    server.signal(rustix::process::Signal::TERM);
+    let ended = server.end();
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    ended
+}
+
+#[test]
+fn a_server_that_says_it_listens_obeys_signals() {
+    for _ in 0..20 {
+        stopped(Process::start(tinyhost(["serve", "--bind=127.0.0.1:0"])));
+    }
+}
+
 #[test]
 fn options_behind_the_program_are_its_own_and_that_is_said() {
     let hint = |option: &str| {
@@ -110,10 +126,7 @@ fn options_behind_the_program_are_its_own_and_that_is_said() {
 
     let mut command = tinyhost(["serve", "--bind=127.0.0.1:0", &fixture("echo")]);
     command.args(["--timeout", "1s", "--fuel=5"]);
-    let server = Process::start(command);
-    server.wait_for_line("listening on ");
-    server.signal(rustix::process::Signal::TERM);
-    let log = server.end().stderr;
+    let log = stopped(Process::start(command)).stderr;
     let line = "WARN --timeout stands behind the program, so each guest is given it: write it";
     assert_eq!((log.matches(line).count(), log.matches("WARN").count()), (1, 1), "{log}");
     let help = answer(&["serve", "--help"]).replace('\n', " ");

@@ -59,13 +59,14 @@ pub fn serve(args: Serve) -> Outcome<u8> {
         Some(_) => Failure::not_started(format!("the server can't be made: {}", plain(&error))),
     };
     let server = Server::bind(config).map_err(failed)?;
+    // Who reads that it listens may send signals.
+    obey_signals(server.handle(), sink.clone())?;
     for addr in server.local_addrs() {
         log::info!("listening on {addr}");
     }
     if let Some(addr) = server.metrics_addr() {
         log::info!("metrics on http://{addr}/metrics");
     }
-    obey_signals(server.handle(), sink.clone())?;
     server.run().map_err(|error| Failure::not_started(plain(&error)))?;
     sink.inspect(|sink| sink.finish());
     log::info!("stopped");
@@ -135,11 +136,7 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
     let limits = limits::wanted(&args, unit)?;
     let allowed = allowed(&args)?;
     let network = Network::new(&allowed)?;
-    let env = environment(&allowed.env)?;
-    if let Some((name, _)) = env.iter().find(|(name, _)| CLIENT.contains(&name.as_str())) {
-        let told = "the server's, which tells each guest of its client";
-        return Err(Failure::usage(format!("--env {name}: it is {told}: leave it out")));
-    }
+    let env = variables(&allowed)?;
     let mounts = mounts::parse(&allowed.dir, &allowed.mount)?;
     let metrics =
         args.metrics.as_deref().map(|t| units::address("--metrics", t, 9797)).transpose()?;
@@ -179,12 +176,7 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
     // Without a mount no call fails for want of one.
     config.prepare = (!mounts.is_empty()).then(|| hints(&mounts));
     config.args = command.collect();
-    if let Some(option) = table::find("serve").and_then(|serve| serve.misplaced(&config.args)) {
-        log::warn!(
-            "{option} stands behind the program, so each guest is given it: write it before the \
-             program if it is meant for the server"
-        );
-    }
+    warn_of_misplaced(&config.args);
     config.env = env;
     config.namespace = Arc::new(move || opened.namespace(dev()).expect("it could be made before"));
     (config.unit, config.keep_open, config.workers) = (unit, args.keep_open, workers);
@@ -221,6 +213,27 @@ fn allowed(args: &Serve) -> Outcome<Allowed> {
             "--policy: 'listen {listen}' is for run only: leave it out (serve listens by --bind)"
         ))),
         None => Ok(allowed),
+    }
+}
+
+/// The variables of each guest, beside those that tell of its client.
+fn variables(allowed: &Allowed) -> Outcome<Vec<(String, String)>> {
+    let env = environment(&allowed.env)?;
+    match env.iter().find(|(name, _)| CLIENT.contains(&name.as_str())) {
+        Some((name, _)) => Err(Failure::usage(format!(
+            "--env {name}: it is the server's, which tells each guest of its client: leave it out"
+        ))),
+        None => Ok(env),
+    }
+}
+
+/// An option that was handed to the guests is a limit that is not in force.
+fn warn_of_misplaced(args: &[String]) {
+    if let Some(option) = table::find("serve").and_then(|serve| serve.misplaced(args)) {
+        log::warn!(
+            "{option} stands behind the program, so each guest is given it: write it before the \
+             program if it is meant for the server"
+        );
     }
 }
 
