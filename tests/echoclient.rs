@@ -131,7 +131,13 @@ fn a_name_that_does_not_exist_is_hostunreach() {
 
 #[test]
 fn without_dev_there_is_no_network() {
-    dials(&["--no-dev"], "/dev/localhost:1997").expect(1, "", "error: NotFound (os error 44)\n");
+    dials(&["--no-dev"], "/dev/localhost:1997").expect(
+        1,
+        "",
+        "error: NotFound (os error 44)\n\
+         tinyhost: hint: there is no '/dev/localhost:1997': leave out --no-dev (or no-dev in its \
+         policy)\n",
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod util;
 
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use util::{Ended, Process, TempDir, fixture, root, run, tinyhost};
@@ -59,6 +60,80 @@ fn a_slip_is_answered_with_what_was_meant() {
 }
 
 #[test]
+fn an_option_that_may_be_given_once_is() {
+    let cases: [&[&str]; 3] = [
+        &["run", "--timeout", "1s", "--timeout=2s", "x"],
+        &["run", "--trace", "--trace=fd", "x"],
+        &["serve", "--workers", "1", "--workers", "1"],
+    ];
+    for words in cases {
+        let name = words[1];
+        let line = format!("tinyhost: {name} is given twice: write it once\n");
+        typed(words).expect(2, "", &line);
+    }
+    let switch = ["run", "--no-dev", "--no-dev", "--env=A=1", "--env=B=2", &fixture("envdump")];
+    typed(&switch).expect(0, "arg[0]=envdump.wasm\nA=1\nB=2\n", "");
+}
+
+#[test]
+fn what_is_to_be_traced_stands_behind_an_equals_sign() {
+    for filter in ["fd", "path,net", "errors", "fd_read"] {
+        let says = "--trace takes its value behind an equals sign: write --trace";
+        typed(&["run", "--trace", filter, "x.wasm"]).expect(
+            2,
+            "",
+            &format!("tinyhost: {says}={filter}\n"),
+        );
+    }
+    // A program may be called so.
+    let dir = TempDir::new();
+    dir.file("clock", &std::fs::read(root().join(fixture("exit42"))).unwrap());
+    let mut command = tinyhost(["run", "--trace", "clock"]);
+    command.current_dir(dir.path());
+    assert_eq!(Process::start(command).input(b"").end().status, Some(42));
+}
+
+/// Stops a server as soon as it says that it listens: from then on it obeys.
+fn stopped(server: Process) -> Ended {
+    server.wait_for_line("listening on ");
+    server.signal(rustix::process::Signal::TERM);
+    let ended = server.end();
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+    ended
+}
+
+#[test]
+fn a_server_that_says_it_listens_obeys_signals() {
+    for _ in 0..20 {
+        stopped(Process::start(tinyhost(["serve", "--bind=127.0.0.1:0"])));
+    }
+}
+
+#[test]
+fn options_behind_the_program_are_its_own_and_that_is_said() {
+    let hint = |option: &str| {
+        format!(
+            "tinyhost: hint: {option} stands behind the program, so the program was given it: \
+             write it before the program\n"
+        )
+    };
+    let exit = fixture("exit");
+    typed(&["run", &exit, "7", "--timeout", "1s"]).expect(7, "", &hint("--timeout"));
+    typed(&["run", &exit, "7", "--memory=1M"]).expect(7, "", &hint("--memory"));
+    typed(&["run", "--quiet", &exit, "7", "--memory=1M"]).expect(7, "", "");
+    typed(&["run", &exit, "7", "--", "--timeout"]).expect(7, "", "");
+    typed(&["run", &exit, "0", "--timeout"]).expect(0, "", "");
+
+    let mut command = tinyhost(["serve", "--bind=127.0.0.1:0", &fixture("echo")]);
+    command.args(["--timeout", "1s", "--fuel=5"]);
+    let log = stopped(Process::start(command)).stderr;
+    let line = "WARN --timeout stands behind the program, so each guest is given it: write it";
+    assert_eq!((log.matches(line).count(), log.matches("WARN").count()), (1, 1), "{log}");
+    let help = answer(&["serve", "--help"]).replace('\n', " ");
+    assert!(help.contains("Everything behind its name is the program's own."), "{help}");
+}
+
+#[test]
 fn options_of_other_hosts_are_answered_with_ours() {
     let cases = [
         ("-mount=data:/d", "wazero's option: write --dir data::/d"),
@@ -96,6 +171,51 @@ fn help_fits_a_screen() {
     let usage = typed(&[]);
     assert_eq!(usage.status, Some(2));
     assert!(usage.stderr.contains("tinyhost run [OPTIONS] PROGRAM [ARGS...]"), "{usage:?}");
+}
+
+#[test]
+fn the_readme_has_every_option() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let of_serve = readme.find("`tinyhost serve [OPTIONS]").unwrap();
+    for (command, section) in [("run", &readme[..of_serve]), ("serve", &readme[of_serve..])] {
+        let help = answer(&[command, "--help"]);
+        let options = help.lines().filter_map(|line| line.strip_prefix("  "));
+        let words = options.flat_map(|line| line.split([' ', '[', '=']));
+        for option in words.filter(|word| word.starts_with("--") && word.len() > 2) {
+            let there = section.split([' ', '`', '[', '=']).any(|word| word == option);
+            assert!(there, "the README has nothing of {command} {option}");
+        }
+    }
+}
+
+/// The lowest level has our records, not those of the libraries below.
+#[test]
+fn a_servers_log_is_its_own_at_every_level() {
+    let server = Process::start(tinyhost(["serve", "--bind=127.0.0.1:0", "--log-level=trace"]));
+    let line = server.wait_for_line("listening on ");
+    let mut client = std::net::TcpStream::connect(line.rsplit_once(' ').unwrap().1).unwrap();
+    client.write_all(b"x\n").unwrap();
+    client.read_exact(&mut [0; 2]).unwrap();
+    server.wait_for_line("guest ended");
+    server.signal(rustix::process::Signal::TERM);
+    let log = server.end().stderr;
+    let ours = ["listening on", "guest ended", "stopping", "stopped"];
+    for line in log.lines() {
+        assert!(ours.iter().any(|text| line.contains(text)), "{line}");
+    }
+}
+
+/// What stands in parentheses at the end is what holds if an option is left out.
+#[test]
+fn every_limit_says_what_it_is_if_left_out() {
+    for command in ["run", "serve"] {
+        let help = answer(&[command, "--help"]);
+        let limits = help.split("\nlimits:\n").nth(1).unwrap().split("\n\n").next().unwrap();
+        assert!(limits.lines().count() >= 5, "{help}");
+        for line in limits.lines() {
+            assert!(line.ends_with(')'), "{line}");
+        }
+    }
 }
 
 #[test]

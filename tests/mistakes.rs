@@ -99,6 +99,25 @@ fn wrong_order() {
     typed(&["run", "--dir", "data::/guest", &cat, file], &[]).expect(0, "hello\n", "");
 }
 
+/// What the guest's directory is called says nothing of the host: with a HOST that is only
+/// mistyped, the other order would offer the host's own, writable.
+#[test]
+fn a_mistyped_host_is_not_taken_for_the_other_order() {
+    let cat = wasm("cat");
+    let none = "can't be opened: no such file or directory: check the path on the host";
+    let first = ["typo::/", "typo::/tmp", "typo::/etc::ro", "typo::/./tmp/", "typo::."];
+    for dir in first.into_iter().chain(["typo:/", "typo:/tmp", "typo:/etc:ro"]) {
+        let ended = typed(&["run", "--dir", dir, &cat], &[]);
+        let path = dir.split_once("::").map_or(dir, |(host, _)| host);
+        let line = format!("tinyhost: --dir '{dir}': '{path}' {none} (it comes first)\n");
+        ended.expect(125, "", &line);
+    }
+    for mount in ["/tmp=host:typo", "/=mem:typo", "/tmp=tar:typo", "data=host:typo"] {
+        let line = format!("tinyhost: --mount '{mount}': 'typo' {none} (it comes last)\n");
+        typed(&["run", "--mount", mount, &cat], &[]).expect(125, "", &line);
+    }
+}
+
 #[test]
 fn missing_program() {
     typed(&["run", "--dir", "."], &[]).expect(
@@ -165,6 +184,30 @@ fn port_taken() {
              there; choose another port\n"
         ),
     );
+    typed(&["run", "--listen", &addr, &wasm("hello")], &[]).expect(
+        125,
+        "",
+        &format!(
+            "tinyhost: can't listen on {addr}: address already in use: another program listens \
+             there; choose another port\n"
+        ),
+    );
+}
+
+/// Each of the few that there are is the one too many once.
+#[test]
+fn too_few_descriptors() {
+    let words = ["serve", "--bind=127.0.0.1:0", "--metrics=127.0.0.1:0", "--workers=4"];
+    for limit in 5..16 {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")]);
+        command.arg(env!("CARGO_BIN_EXE_tinyhost")).args(words).arg(wasm("echo"));
+        let ended = Process::start(command).end();
+        assert_eq!(ended.status, Some(125), "{ended:?}");
+        let (line, rest) = ended.stderr.split_once('\n').unwrap();
+        assert!(line.contains("too many open files") && line.contains("ulimit -n"), "{line}");
+        assert_eq!(rest, "");
+    }
 }
 
 #[test]
@@ -199,4 +242,59 @@ fn read_only_and_out_of_its_directory() {
          and a guest stays below what it was given (mount what it needs with --dir HOST::GUEST)\n\
          error: Uncategorized (os error 76)\n",
     );
+}
+
+#[test]
+fn what_is_full_or_left_out_or_not_there_yet() {
+    let (fstour, dial) = (wasm("fstour"), wasm("dial"));
+    typed(&["run", "--mount", "/w=mem,quota=1K", &fstour, "/w"], &[]).expect(
+        1,
+        "",
+        "tinyhost: denied: path_create_directory '/w/fstour/a/b' (ENOSPC): --mount \
+         '/w=mem,quota=1K' is full (allow more with quota=SIZE)\n\
+         fstour: /w/fstour: No space left on device (os error 51)\n",
+    );
+    let hint = "there is no '/dev/null': leave out --no-dev (or no-dev in its policy)";
+    for dirs in [&[][..], &["--dir", "data::/"]] {
+        let words = [&["run", "--no-dev"], dirs, &[&*dial, "/dev/null", "x"]].concat();
+        typed(&words, &[]).expect(
+            1,
+            "",
+            &format!("error: NotFound (os error 44)\ntinyhost: hint: {hint}\n"),
+        );
+    }
+    let mount = "/run/db=unix:data/db.sock";
+    typed(&["run", "--mount", mount, &dial, "/run/db", "x"], &[]).expect(
+        1,
+        "",
+        "error: NotFound (os error 44)\n\
+         tinyhost: hint: the guest found no '/run/db': on the host that is 'data/db.sock', which \
+         does not exist\n",
+    );
+}
+
+/// What a descriptor may not be used for has nothing to do with where it is.
+#[test]
+fn a_directory_is_read_or_written_like_a_file() {
+    typed(&["run", "--dir", "data::/d", &wasm("cat"), "/d"], &[]).expect(
+        1,
+        "",
+        "tinyhost: fd_read '/d': it is a directory: name a file in it\n\
+         cat: /d: Bad file descriptor (os error 8)\n",
+    );
+    let write = |fd: u32| {
+        let text = format!(
+            r#"(module
+              (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+              (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+              (memory (export "memory") 1)
+              (func (export "_start")
+                (call $exit (call $write (i32.const {fd}) (i32.const 0) (i32.const 0) (i32.const 8)))))"#
+        );
+        typed(
+            &["run", "--dir", "data::/d", "w.wasm"],
+            &[("w.wasm", &wat::parse_str(text).unwrap())],
+        )
+    };
+    write(3).expect(76, "", "");
 }

@@ -124,7 +124,7 @@ fn what_is_no_program_is_125_and_says_what_to_do() {
     // One whose permissions say no; they say nothing to root.
     rustix::fs::chmod(locked.as_str(), rustix::fs::Mode::empty()).unwrap();
     if fs::File::open(&locked).is_err() {
-        refused_in_a_line(&run(&[&locked], b""), 125, &[&locked, "permission denied"]);
+        refused_in_a_line(&run(&[&locked], b""), 125, &[&locked, "check its permissions"]);
     }
 }
 
@@ -169,11 +169,15 @@ fn a_rule_that_does_not_parse_stops_the_start_and_is_pointed_at() {
     let cases = [
         ("--net", "example.org", "column 12: no port", "  example.org\n             ^\n"),
         ("--net", "exa mple.org:80", "column 4: a blank", "  exa mple.org:80\n     ^\n"),
+        ("--net-listen", "7000", "no host: write 127.0.0.1:7000", "  7000\n  ^\n"),
+        ("--net-listen", "none", "write ADDR:PORT, as 127.0.0.1:7000", "  none\n      ^\n"),
+        ("--net-listen", "[::1]", "write [::1]:7000, or [::1]:*", "  [::1]\n       ^\n"),
+        ("--net", "7000", "no host: write localhost:7000", "  7000\n  ^\n"),
         ("--net-listen", "nowhere:80", "this is no address", "  nowhere:80\n  ^^^^^^^\n"),
     ];
     for (option, rule, what, caret) in cases {
         let ended = guest(&[option, rule], "hello", &[]);
-        assert_eq!(refused(&ended, 2, &[rule, what]), caret, "{ended:?}");
+        assert_eq!(refused(&ended, 2, &[&format!("{option} '{rule}'"), what]), caret, "{ended:?}");
     }
 }
 
@@ -186,7 +190,10 @@ fn what_is_typed_wrong_is_2_and_says_how_to_type_it() {
         (&["--dir", ".::/x", "--mount", "/x=mem"], &["/x"]),
         (&["--mount", "/x"], &["--mount '/x' has no '='", "GUEST=KIND"]),
         (&["--mount", "/x=disk"], &["unknown kind 'disk'", "tar:FILE"]),
-        (&["--mount", "/x=mem,quota=lots"], &["quota 'lots' is no size", "64K"]),
+        (
+            &["--mount", "/x=mem,quota=lots"],
+            &["--mount '/x=mem,quota=lots': quota 'lots' is no size", "64K"],
+        ),
         (&["--env", "=x"], &["--env '=x' has no name", "NAME=VALUE"]),
         (&["--timeout", "5"], &["--timeout '5' is no time", "5s"]),
         (&["--timeout", "-1s"], &["--timeout '-1s' is no time"]),
@@ -225,7 +232,18 @@ fn a_command_without_its_parts_is_2() {
 
 #[test]
 fn options_of_serve_that_make_no_sense_are_2() {
-    let cases: [(&[&str], &[&str]); 5] = [
+    let cases: [(&[&str], &[&str]); 16] = [
+        (&["--env", "PROTO=x"], &["--env PROTO: it is the server's", "leave it out"]),
+        (&["--env=A=1", "--env=TCPLOCALPORT="], &["--env TCPLOCALPORT: it is the server's"]),
+        (&["--port", "8080"], &["no option --port: write --bind 127.0.0.1:8080"]),
+        (&["--listen=[::]:80"], &["no option --listen: write --bind [::]:80"]),
+        (&["--metrics", "9797"], &["'9797' is no address: write --metrics 127.0.0.1:9797"]),
+        (&["--bind", "localhost:80"], &["no address: write --bind 127.0.0.1:80"]),
+        (&["--bind", ":80"], &["no address: write --bind 127.0.0.1:80"]),
+        (&["--bind", "here"], &["write --bind 127.0.0.1:1997 or --bind [::1]:1997"]),
+        (&["--per", "connection", "--max-line", "1K"], &["--max-line", "no lines", "leave it out"]),
+        (&["--per=connection", "--max-reply=1K"], &["--max-reply", "no lines", "leave it out"]),
+        (&["--workers", "0"], &["--workers", "from 1 to"]),
         (&["--per", "guest"], &["--per 'guest'", "line or connection"]),
         (&["--ahead", "some"], &["--ahead"]),
         (&["--ahead", "5000"], &["--ahead", "up to 1024"]),
@@ -238,6 +256,35 @@ fn options_of_serve_that_make_no_sense_are_2() {
     }
 }
 
+#[test]
+fn a_zero_with_which_nothing_could_be_done_is_2() {
+    let none = "leave it out for no limit";
+    for (option, zero, instead) in [
+        ("--timeout", "0s", none),
+        ("--fuel", "0", none),
+        ("--memory", "0", none),
+        ("--max-fds", "0", "leave it out for 1024"),
+    ] {
+        let line = format!("tinyhost: {option} {zero}: nothing could be done: {instead}\n");
+        guest(&[option, zero], "hello", &[]).expect(2, "", &line);
+    }
+    for (option, zero, instead) in [
+        ("--max-conns", "0", "write 1 or more, or leave it out for 1024"),
+        ("--max-conns-per-addr", "0", "write 1 or more, or leave it out for 64"),
+        ("--max-line", "0", "write more, or leave it out for 64K"),
+        ("--max-reply", "0", "write more, or leave it out for 8192K"),
+        ("--timeout", "0s", "write 1ms or more, or leave it out for 5s"),
+        ("--idle", "0ms", "write 1ms or more, or leave it out for 60s"),
+        ("--memory", "0M", "write more, or leave it out for 65536K"),
+        ("--fuel", "0", none),
+        ("--max-fds", "0", "write 1 or more, or leave it out for 64"),
+    ] {
+        let line = format!("tinyhost: {option} {zero}: nothing could be done: {instead}\n");
+        let args = ["serve", "--bind", "127.0.0.1:0", option, zero];
+        Process::start(tinyhost(args)).end().expect(2, "", &line);
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn an_argument_that_is_not_utf8_is_2() {
@@ -246,6 +293,11 @@ fn an_argument_that_is_not_utf8_is_2() {
     let mut command = tinyhost(["run", &fixture("hello")]);
     command.arg(bytes);
     refused_in_a_line(&Process::start(command).end(), 2, &["caf", "not UTF-8"]);
+    // Nor is it a value that could be passed on.
+    let mut command = tinyhost(["run", "--env", "TINYHOST_TEST_BYTES", &fixture("envdump")]);
+    command.env("TINYHOST_TEST_BYTES", bytes);
+    let parts = ["--env TINYHOST_TEST_BYTES: its value is not UTF-8", "=VALUE"];
+    refused_in_a_line(&Process::start(command).end(), 2, &parts);
 }
 
 #[test]

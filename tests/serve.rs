@@ -15,3 +15,5 @@ mod limits;
 mod lines;
 #[path = "serve/operations.rs"]
 mod operations;
+#[path = "serve/pages.rs"]
+mod pages;

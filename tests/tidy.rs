@@ -223,6 +223,22 @@ fn fixtures_are_current() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
 }
 
+#[test]
+fn every_guest_is_told_of() {
+    let page = fs::read_to_string(root().join("guest/README.md")).unwrap();
+    let mut wrong = Vec::new();
+    for folder in ["rust/src/bin", "go", "c", "zig", "as", "wat"] {
+        for entry in fs::read_dir(root().join("guest").join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            if name != "go" && !page.contains(&format!("`{name}`")) {
+                wrong.push(format!("guest/README.md: says nothing of {name}"));
+            }
+        }
+    }
+    none(wrong);
+}
+
 /// Where packages come from is a matter of the machine. What Cargo writes itself is exempt.
 #[test]
 fn no_file_names_a_package_registry() {

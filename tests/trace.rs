@@ -256,6 +256,50 @@ fn a_server_traces_each_guest_and_reports_each_cause_once() {
     assert_eq!(fs::read_dir(&at).unwrap().count(), 1);
 }
 
+/// One looks into the file while the server runs, and after it was ended in a hurry.
+#[test]
+fn a_servers_trace_is_in_its_file_when_a_guest_has_ended() {
+    let dir = TempDir::new();
+    let path = dir.path().join("trace").display().to_string();
+    let mut command = tinyhost(["serve", "--bind=127.0.0.1:0", "--workers=1", "--keep-open"]);
+    command.args(["--trace=fd_write,proc", "--trace-format=chrome", "--trace-file", &path]);
+    // It spins after its first line: only the second signal ends it.
+    let guest = r#"(module
+      (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1) (data (i32.const 0) "\40\00\00\00\05\00\00\00")
+      (func (export "_start")
+        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+        (if (i32.eq (i32.load8_u (i32.const 64)) (i32.const 115)) (then (loop $ever (br $ever))))))"#;
+    command.arg(dir.file("guest.wasm", &wat::parse_str(guest).unwrap()));
+    let server = Process::start(command);
+    let line = server.wait_for_line("listening on ");
+    let mut client = TcpStream::connect(line.rsplit_once(' ').unwrap().1).unwrap();
+    let mut reply = [0; 5];
+    client.write_all(b"line\n").unwrap();
+    client.read_exact(&mut reply).unwrap();
+    // Its reply is out a little before it has ended.
+    let told = || fs::read_to_string(&path).unwrap().contains("fd_write");
+    let wait = || std::thread::sleep(util::LIMIT / 1000);
+    assert!(
+        (0..1000).any(|_| told() || {
+            wait();
+            false
+        }),
+        "nothing in it"
+    );
+    client.write_all(b"spin\n").unwrap();
+    client.read_exact(&mut reply).unwrap();
+    server.signal(Signal::TERM);
+    server.wait_for_line("stopping");
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().status, Some(128 + 15));
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text.matches("fd_write").count(), 2, "{text}");
+    assert!(Json::parse(&text).is_ok(), "{text}");
+}
+
 #[test]
 fn a_server_explains_a_denial_once_for_all_its_guests() {
     let mut command = tinyhost(["serve", "--bind=127.0.0.1:0", "--dir=fixtures/tree::/d::ro"]);
@@ -314,6 +358,28 @@ fn what_was_learned_is_enough_and_no_more() {
     server.join().unwrap();
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_can_not_be_learned_is_told_before_the_guest_runs_or_beside_its_end() {
+    let line = |path: &str, why: &str| {
+        format!("tinyhost: {path}: can't be written: {why}: choose another path\n")
+    };
+    let ended = run(&["--learn", "/no/such/policy", &fixture("hello")], b"");
+    ended.expect(125, "", &line("/no/such/policy", "no such file or directory"));
+    // One that is full says so only when it is written to.
+    let full = line("/dev/full", "no space left on device");
+    let learn = |args: &[&str]| run(&[&["--learn", "/dev/full"], args].concat(), b"");
+    learn(&[&fixture("exit"), "7"]).expect(7, "", &full);
+    learn(&[&fixture("hello")]).expect(125, "hello, world\n", &full);
+    let up = "tinyhost: fixtures/spin.wasm: its time was up (allow more with --timeout TIME)\n";
+    learn(&["--timeout=50ms", &fixture("spin")]).expect(124, "", &(full + up));
+    // What is there is kept if the guest can't be started.
+    let dir = TempDir::new();
+    let path = dir.file("policy", b"net none\n");
+    assert_eq!(run(&["--learn", &path, "--dir=none", &fixture("hello")], b"").status, Some(125));
+    assert_eq!(fs::read(&path).unwrap(), b"net none\n");
+}
+
 #[test]
 fn a_policy_that_means_nothing_is_refused_by_line() {
     let dir = TempDir::new();
@@ -324,4 +390,26 @@ fn a_policy_that_means_nothing_is_refused_by_line() {
          dir, mount, no-dev, env, net, net-listen or listen\n"
     );
     ended.expect(2, "", &text);
+    for (line, rest) in [
+        (
+            "net 10.0.0.0/33:80",
+            "net '10.0.0.0/33:80', column 10: this is no mask: write a number from 0 to 32\n  \
+             10.0.0.0/33:80\n           ^^\n",
+        ),
+        ("dir ::/x", "dir '::/x' lacks a path: write --dir HOST[::GUEST][::ro]\n"),
+        ("env =x", "env '=x' has no name: write --env NAME=VALUE, or --env NAME\n"),
+        ("net", "'net' has no value: write it as behind --net\n"),
+        (
+            "mount /a=mem,quota=5X",
+            "mount '/a=mem,quota=5X': quota '5X' is no size: write it like 65536, 64K, 10M or 1G\n",
+        ),
+        (
+            "listen x",
+            "listen 'x' is no address: write --listen 127.0.0.1:8080 or --listen [::1]:8080\n",
+        ),
+    ] {
+        let path = dir.file("policy", format!("net none\n\n{line}\n").as_bytes());
+        let ended = run(&["--policy", &path, &fixture("hello")], b"");
+        ended.expect(2, "", &format!("tinyhost: --policy {path}: line 3: {rest}"));
+    }
 }

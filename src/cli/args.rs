@@ -64,16 +64,16 @@ pub struct Run {
     /// allowed | all of these, as a file
     #[argh(option, arg_name = "file")]
     pub policy: Option<String>,
-    /// limits | end it after this time: 500ms, 5s, 2m
+    /// limits | end it after this time, as 500ms, 5s, 2m (no limit)
     #[argh(option, arg_name = "time")]
     pub timeout: Option<String>,
-    /// limits | end it after so much; about 1 an instruction
+    /// limits | end it after so much, about 1 an instruction (no limit)
     #[argh(option, arg_name = "count")]
     pub fuel: Option<String>,
-    /// limits | memory it can have: 64M
+    /// limits | memory it can have, as 64M (no limit)
     #[argh(option, arg_name = "size")]
     pub memory: Option<String>,
-    /// limits | files it can have open (1024)
+    /// limits | files open at once, its streams and preopens too (1024)
     #[argh(option, arg_name = "count")]
     pub max_fds: Option<String>,
     /// limits | stack it can use (32M)
@@ -108,7 +108,7 @@ pub struct Run {
     pub program: Vec<String>,
 }
 
-/// Answer lines on TCP port 1997: each is the input of a guest, and what it prints is the reply. Without a program it echoes.
+/// Answer lines on TCP port 1997: each is the input of a guest, and what it prints is the reply. Without a program it echoes. Everything behind its name is the program's own.
 #[cfg(feature = "serve")]
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(
@@ -172,7 +172,7 @@ pub struct Serve {
     /// limits | fuel of a guest (no limit but its time)
     #[argh(option, arg_name = "count")]
     pub fuel: Option<String>,
-    /// limits | files a guest can have open (64)
+    /// limits | files of a guest open at once, streams too (64)
     #[argh(option, arg_name = "count")]
     pub max_fds: Option<String>,
     /// allowed | a directory: HOST[::GUEST][::ro]

@@ -9,7 +9,7 @@ use tinyhost::{Cause, End, Guest};
 use super::mounts::Mount;
 use super::observe::{self, Crashes};
 use super::run::Plan;
-use super::{Failure, Outcome, plain, policy, status, style};
+use super::{Failure, Outcome, plain, policy, status, style, table};
 
 /// A guest that has come to its end.
 pub struct Ended<'a> {
@@ -38,14 +38,25 @@ impl Ended<'_> {
         if self.plan.stats {
             self.sums();
         }
-        if let Some(path) = &self.plan.learn {
-            let cx = self.guest.context();
-            let used = cx.trace::<Learn>().map(Learn::used).cloned().unwrap_or_default();
-            let least = policy::least(&self.plan.allowed, &self.plan.mounts, &used);
-            std::fs::write(path, least.text(&self.plan.program, &used))
-                .map_err(|error| observe::unwritten(path, &error))?;
+        match self.write_down() {
+            Ok(()) => outcome,
+            Err(failure) if matches!(outcome, Ok(0)) => Err(failure),
+            // How the guest ended counts for more.
+            Err(failure) => {
+                log::error!("{}", failure.text);
+                outcome
+            }
         }
-        outcome
+    }
+
+    /// Writes the policy that was learned, if one was to be.
+    fn write_down(&self) -> Outcome<()> {
+        let Some(path) = &self.plan.learn else { return Ok(()) };
+        let cx = self.guest.context();
+        let used = cx.trace::<Learn>().map(Learn::used).cloned().unwrap_or_default();
+        let least = policy::least(&self.plan.allowed, &self.plan.mounts, &used);
+        std::fs::write(path, least.text(&self.plan.program, &used))
+            .map_err(|error| observe::unwritten(path, &error))
     }
 
     /// What may have been wrong with how it was run, if it failed by itself.
@@ -63,13 +74,33 @@ impl Ended<'_> {
             }
         };
         let missing = || cx.trace::<Hints>().and_then(Hints::missing);
-        let hint = limit()
+        let hint = self
+            .misplaced()
+            .or_else(limit)
+            .or_else(|| self.without_dev())
             .or_else(|| outside(&mounts, &self.plan.args))
             .or_else(missing)
             .or_else(closed_stdin);
         if let Some(hint) = hint {
             log::warn!("hint: {hint}");
         }
+    }
+
+    /// A device that was asked for and left out.
+    fn without_dev(&self) -> Option<String> {
+        let device = |arg: &&String| *arg == "/dev" || arg.starts_with("/dev/");
+        let arg = self.plan.args.iter().find(device).filter(|_| self.plan.allowed.no_dev)?;
+        Some(format!("there is no '{arg}': leave out --no-dev (or no-dev in its policy)"))
+    }
+
+    /// An option that was handed to the guest.
+    fn misplaced(&self) -> Option<String> {
+        let command = table::find("run")?;
+        let option = command.misplaced(&self.plan.args)?;
+        Some(format!(
+            "{option} stands behind the program, so the program was given it: write it before \
+             the program"
+        ))
     }
 
     fn sums(&self) {

@@ -22,6 +22,7 @@ mod table;
 mod units;
 pub mod words;
 
+use std::env::VarError;
 use std::fmt;
 use std::path::Path;
 
@@ -76,7 +77,7 @@ const MODULE_BYTES_MAX: u64 = 512 << 20;
 fn load(path: &str, config: &Config) -> Outcome<Program> {
     let fail = |text: String| Failure::not_started(format!("{path}: {text}"));
     let bytes = read_module(path)
-        .map_err(|error| fail(format!("can't be read: {}: check the path", plain(&error))))?;
+        .map_err(|error| fail(format!("can't be read: {}: {}", plain(&error), check(&error))))?;
     let wasm = assembled(bytes).map_err(fail)?;
     Program::with(config, wasm).map_err(|error| fail(error.to_string()))
 }
@@ -123,6 +124,10 @@ fn assembled(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
 
 /// An error of the system in words, without its number.
 fn plain(error: &std::io::Error) -> String {
+    use rustix::io::Errno;
+    if Errno::from_io_error(error) == Some(Errno::MFILE) {
+        return "too many open files for this process: raise its limit (ulimit -n)".to_owned();
+    }
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();
@@ -130,13 +135,37 @@ fn plain(error: &std::io::Error) -> String {
     first.unwrap_or_default() + chars.as_str()
 }
 
+/// What to do about a file that can't be read: `otherwise`, unless it may not be.
+fn advice<'a>(error: &std::io::Error, otherwise: &'a str) -> &'a str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => "check its permissions",
+        _ => otherwise,
+    }
+}
+
+/// The same for one whose path is all there is to it.
+fn check(error: &std::io::Error) -> &'static str {
+    advice(error, "check the path")
+}
+
 /// `K=V`, or `K` to pass the host's own on; a variable the host does not have is left out.
+///
+/// # Errors
+///
+/// For one without a name, and for one of the host's that a guest can't have as it is.
 fn environment(texts: &[String]) -> Outcome<Vec<(String, String)>> {
     let mut variables: Vec<(String, String)> = Vec::new();
     for text in texts {
         let (key, value) = match text.split_once('=') {
             Some((key, value)) => (key, Some(value.to_owned())),
-            None => (text.as_str(), std::env::var(text).ok()),
+            None => match std::env::var(text) {
+                Err(VarError::NotUnicode(_)) => {
+                    return Err(Failure::usage(format!(
+                        "--env {text}: its value is not UTF-8: write --env {text}=VALUE"
+                    )));
+                }
+                value => (text.as_str(), value.ok()),
+            },
         };
         if key.is_empty() {
             return Err(Failure::usage(format!(

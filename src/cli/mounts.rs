@@ -1,6 +1,6 @@
 //! `--dir` and `--mount`.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use tinyhost::trace::Mounted;
@@ -9,7 +9,7 @@ use tinyhost::vfs::namespace::Builder;
 use tinyhost::vfs::{Namespace, Node, ReadOnly, host, mem, tar};
 
 use super::network::Network;
-use super::{Failure, Outcome, plain, units};
+use super::{Failure, Outcome, advice, plain, units};
 
 /// One mount, as it was meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,18 +45,29 @@ impl Mount {
         &self.typed
     }
 
+    /// Whether it was typed as `--dir`, or is a `dir` of a policy.
+    fn is_dir_option(&self) -> bool {
+        self.typed.starts_with("--dir")
+    }
+
     pub fn is_read_only(&self) -> bool {
         self.read_only
     }
 
     /// As hints tell of it.
     pub fn told(&self) -> Mounted {
-        let by = if self.typed.starts_with("--dir") { "leave out ::ro" } else { "leave out ,ro" };
+        let by = if self.is_dir_option() { "leave out ::ro" } else { "leave out ,ro" };
+        let (host, bounded) = match &self.kind {
+            Kind::Host(path) | Kind::Unix(path) => (Some(path.clone()), false),
+            Kind::Mem { quota, .. } => (None, quota.is_some()),
+            Kind::Tar(_) => (None, false),
+        };
         Mounted {
             guest: self.guest.clone(),
             option: self.typed.clone(),
-            host: self.host().map(Path::to_owned),
+            host,
             writable_by: self.read_only.then(|| by.to_owned()),
+            larger_by: bounded.then(|| "allow more with quota=SIZE".to_owned()),
         }
     }
 }
@@ -78,7 +89,7 @@ pub fn parse(dirs: &[String], mounts: &[String]) -> Outcome<Vec<Mount>> {
 }
 
 /// `HOST[::GUEST][::ro]`
-fn dir(text: &str) -> Outcome<Mount> {
+pub fn dir(text: &str) -> Outcome<Mount> {
     let usage = |why: &str| {
         Failure::usage(format!("--dir '{text}' {why}: write --dir HOST[::GUEST][::ro]"))
     };
@@ -102,7 +113,7 @@ fn dir(text: &str) -> Outcome<Mount> {
 }
 
 /// `GUEST=KIND[:ARG][,ro][,quota=SIZE]`
-fn mount(text: &str) -> Outcome<Mount> {
+pub fn mount(text: &str) -> Outcome<Mount> {
     let usage = |why: &str| {
         Failure::usage(format!(
             "--mount '{text}' {why}: write --mount GUEST=KIND[:ARG][,ro][,quota=SIZE] with \
@@ -117,7 +128,10 @@ fn mount(text: &str) -> Outcome<Mount> {
     // A path may have commas: only options known at its end are taken from it.
     while let Some((rest, option)) = spec.rsplit_once(',') {
         match option.strip_prefix("quota=") {
-            Some(size) => quota = Some(units::size("quota", size)? as u64),
+            Some(size) => {
+                let option = format!("--mount '{text}': quota");
+                quota = Some(units::size(&option, size)? as u64);
+            }
             None if option == "ro" => read_only = true,
             None => break,
         }
@@ -198,8 +212,11 @@ impl Opened {
 fn node(mount: &Mount, network: &Network) -> Outcome<Arc<dyn Node>> {
     let fail = |path: &Path, error: &std::io::Error| {
         let (typed, shown) = (&mount.typed, path.display());
-        let hint = meant(mount, path)
-            .unwrap_or_else(|| "check the path on the host (it comes first)".to_owned());
+        let hint = meant(mount, path).unwrap_or_else(|| {
+            let place = if mount.is_dir_option() { "comes first" } else { "comes last" };
+            let path = format!("check the path on the host (it {place})");
+            advice(error, &path).to_owned()
+        });
         let error = plain(error);
         Failure::not_started(format!("{typed}: '{shown}' can't be opened: {error}: {hint}"))
     };
@@ -226,28 +243,39 @@ fn node(mount: &Mount, network: &Network) -> Outcome<Arc<dyn Node>> {
     }
 }
 
-/// What was probably meant by a directory that is not there: the two in the other order, as
+/// What was probably meant by a `--dir` that is not there: the two in the other order, as
 /// iwasm has them, or one colon, as others have it.
 fn meant(mount: &Mount, path: &Path) -> Option<String> {
-    if path.exists() {
+    if !mount.is_dir_option() || path.exists() {
         return None;
     }
     let (host, guest) = (path.to_str()?, mount.guest.as_str());
     let ro = if mount.read_only { "::ro" } else { "" };
-    if host != guest && Path::new(guest).is_dir() {
-        let order = "the order is HOST::GUEST";
-        return Some(format!("{order}: did you mean --dir {guest}::{host}{ro}?"));
+    if host != guest {
+        let order = "the order is HOST::GUEST: did you mean --dir";
+        return is_somebodys(guest).then(|| format!("{order} {guest}::{host}{ro}?"));
     }
     let (before, behind) = host.split_once(':')?;
     let (behind, ro) = match behind.strip_suffix(":ro") {
         Some(behind) => (behind, "::ro"),
         None => (behind, ro),
     };
-    let (host, guest) = match (Path::new(before).is_dir(), Path::new(behind).is_dir()) {
+    let (host, guest) = match (Path::new(before).is_dir(), is_somebodys(behind)) {
+        (true, _) => (before, behind),
         (false, true) => (behind, before),
-        _ => (before, behind),
+        // It may be mistyped: no order can be told from it.
+        (false, false) => return None,
     };
     Some(format!("there are two colons: did you mean --dir {host}::{guest}{ro}?"))
+}
+
+/// Whether a guest's path can be meant as a directory of this host. `/`, `.` and the likes of
+/// `/tmp` are on every host and what guests' directories are called: behind a HOST that was
+/// only mistyped, taking one for the host's would offer all that is in it.
+fn is_somebodys(path: &str) -> bool {
+    let path = Path::new(path);
+    let names = path.components().filter(|part| matches!(part, Component::Normal(_))).count();
+    names > usize::from(path.has_root()) && path.is_dir()
 }
 
 fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -11,7 +11,7 @@ use tinyhost::vfs::net::{Config, Listener, Net, Policy, RuleError, UnixSocket};
 use tinyhost::wasi::Builder;
 
 use super::policy::Allowed;
-use super::{Failure, Outcome, plain};
+use super::{Failure, Outcome, plain, units};
 
 /// What may be dialled, and where is listened. Nothing is opened yet.
 pub struct Network {
@@ -26,12 +26,11 @@ impl Network {
     ///
     /// If one of them means nothing.
     pub fn new(allowed: &Allowed) -> Outcome<Network> {
-        let texts = |list: &'_ [String]| list.to_vec();
-        let (net, listen) = (texts(&allowed.net), texts(&allowed.net_listen));
+        let (net, listen) = (&allowed.net, &allowed.net_listen);
+        net.iter().try_for_each(|text| rule("--net", text))?;
+        listen.iter().try_for_each(|text| rule("--net-listen", text))?;
         let rules = (net.iter().map(String::as_str), listen.iter().map(String::as_str));
-        let policy = Policy::from_rules(rules.0, rules.1).map_err(|error: RuleError| {
-            Failure::usage(format!("{error}\n  {}", error.caret().replace('\n', "\n  ")))
-        })?;
+        let policy = Policy::from_rules(rules.0, rules.1).map_err(Failure::usage)?;
         let net = Net::new(Config { policy, ..Default::default() });
         let listen = allowed.listen.iter().map(|text| address(text)).collect::<Outcome<_>>()?;
         Ok(Network { net, listen })
@@ -55,7 +54,17 @@ impl Network {
     pub fn listen(&self, mut cx: Builder) -> Outcome<Builder> {
         for at in &self.listen {
             let failed = |error: io::Error| {
-                Failure::not_started(format!("can't listen on {at}: {}", plain(&error)))
+                let what = match error.kind() {
+                    io::ErrorKind::AddrInUse => {
+                        ": another program listens there; choose another port"
+                    }
+                    io::ErrorKind::PermissionDenied => {
+                        ": ports below 1024 need a privilege; choose another port"
+                    }
+                    io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
+                    _ => "",
+                };
+                Failure::not_started(format!("can't listen on {at}: {}{what}", plain(&error)))
             };
             let socket = TcpListener::bind(at).map_err(failed)?;
             let listener = Listener::new(socket, &self.net).map_err(failed)?;
@@ -68,10 +77,28 @@ impl Network {
     }
 }
 
-fn address(text: &str) -> Outcome<SocketAddr> {
-    text.parse().map_err(|_| {
-        Failure::usage(format!(
-            "--listen '{text}' is no address: write --listen 127.0.0.1:8080 or --listen [::1]:8080"
-        ))
+/// Whether a rule means something.
+///
+/// # Errors
+///
+/// If not: the option, what is wrong with its value, and a line that points at it.
+pub fn rule(option: &str, text: &str) -> Outcome<()> {
+    let list = [text];
+    let (net, listen) = if option == "--net" { (&list[..], &[][..]) } else { (&[][..], &list[..]) };
+    let parsed = Policy::from_rules(net.iter().copied(), listen.iter().copied());
+    parsed.map(drop).map_err(|error: RuleError| {
+        let (shown, column) = (error.text.escape_debug(), error.column());
+        let (what, hint) = (&error.what, &error.hint);
+        let caret = error.caret().replace('\n', "\n  ");
+        Failure::usage(format!("{option} '{shown}', column {column}: {what}: {hint}\n  {caret}"))
     })
+}
+
+/// The address of a `--listen`.
+///
+/// # Errors
+///
+/// If it is none.
+pub fn address(text: &str) -> Outcome<SocketAddr> {
+    units::address("--listen", text, 8080)
 }

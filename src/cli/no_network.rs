@@ -14,6 +14,20 @@ use super::{Failure, Outcome};
 /// There is none.
 pub struct Network;
 
+/// # Errors
+///
+/// None: that there are no rules is for [`Network::new`] to say.
+pub fn rule(_option: &str, _text: &str) -> Outcome<()> {
+    Ok(())
+}
+
+/// # Errors
+///
+/// None.
+pub fn address(_text: &str) -> Outcome<()> {
+    Ok(())
+}
+
 impl Network {
     /// # Errors
     ///

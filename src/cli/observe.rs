@@ -79,6 +79,16 @@ impl Wanted {
     }
 }
 
+/// Whether a file can be written, which is found out by opening it; what is in it stays.
+///
+/// # Errors
+///
+/// If it can't be.
+pub fn writable(path: &Path) -> Outcome<()> {
+    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(path);
+    file.map(drop).map_err(|error| unwritten(path, &error))
+}
+
 /// A file the operator wants can't be written.
 pub fn unwritten(path: &Path, error: &std::io::Error) -> Failure {
     let (path, error) = (path.display(), plain(error));

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use tinyhost::trace::{Access, Used};
 
-use super::mounts::Mount;
-use super::{Failure, Outcome, plain};
+use super::mounts::{self, Mount};
+use super::{Failure, Outcome, check, environment, network, plain};
 
 /// Options that say what a guest may have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Allowed {
     pub fn add(&mut self, path: &str) -> Outcome<()> {
         let fail = |text: String| Failure::usage(format!("--policy {path}: {text}"));
         let text = std::fs::read_to_string(path)
-            .map_err(|error| fail(format!("{}: check the path", plain(&error))))?;
+            .map_err(|error| fail(format!("{}: {}", plain(&error), check(&error))))?;
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -41,7 +41,7 @@ impl Allowed {
             }
             let (directive, value) = line.split_once(' ').unwrap_or((line, ""));
             self.directive(directive, value.trim())
-                .map_err(|why| fail(format!("line {}: '{line}' {why}", number + 1)))?;
+                .map_err(|why| fail(format!("line {}: {why}", number + 1)))?;
         }
         Ok(())
     }
@@ -60,12 +60,26 @@ impl Allowed {
             "listen" => &mut self.listen,
             _ => {
                 let known = "dir, mount, no-dev, env, net, net-listen or listen";
-                return Err(format!("begins with no directive: write {known}"));
+                let line = format!("{directive} {value}");
+                let line = line.trim_end();
+                return Err(format!("'{line}' begins with no directive: write {known}"));
             }
         };
         if value.is_empty() {
-            return Err(format!("has no value: write it as behind --{directive}"));
+            let behind = format!("write it as behind --{directive}");
+            return Err(format!("'{directive}' has no value: {behind}"));
         }
+        // Here, where its place is known.
+        let wrong = |failure: Failure| failure.text.trim_start_matches("--").to_owned();
+        let (option, one) = (format!("--{directive}"), [value.to_owned()]);
+        match directive {
+            "dir" => mounts::dir(value).map(drop),
+            "mount" => mounts::mount(value).map(drop),
+            "env" => environment(&one).map(drop),
+            "listen" => network::address(value).map(drop),
+            _ => network::rule(&option, value),
+        }
+        .map_err(wrong)?;
         list.push(value.to_owned());
         Ok(())
     }
@@ -252,7 +266,6 @@ fn leaves(host: &Path, dir: &str, paths: &[&(String, Access)]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::mounts;
     use super::*;
 
     fn learned(dirs: &[&str], paths: &[(&str, bool, bool)]) -> Vec<String> {

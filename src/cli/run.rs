@@ -56,6 +56,8 @@ pub fn run(args: Run) -> Outcome<u8> {
     let crashes = crashes.transpose()?;
     let began = Instant::now();
     let mut guest = guest(&plan, &program, sink.as_ref())?;
+    // Before all that the guest does was for nothing.
+    plan.learn.as_deref().map_or(Ok(()), observe::writable)?;
     let until = plan.limits.time.and_then(|time| Instant::now().checked_add(time));
     let end = guest.run_until(until);
     let ended = Ended { plan: &plan, end: &end, guest: &guest, elapsed: began.elapsed() };
@@ -65,7 +67,36 @@ pub fn run(args: Run) -> Outcome<u8> {
     status
 }
 
+/// The limits that were asked for.
+fn limits(args: &Run) -> Outcome<Limits> {
+    const NONE: &str = "leave it out for no limit";
+    let size = |text: &Option<String>, option: &str| {
+        text.as_deref().map(|text| units::size(option, text)).transpose()
+    };
+    let mut config = Config { reuse: false, ..Config::default() };
+    if let Some(stack) = size(&args.stack, "--stack")? {
+        config.stack_max = stack;
+        // About the smallest frame there is.
+        config.frames_max = (stack / 64).max(1000);
+    }
+    let time = |text: &str| units::some("--timeout", text, units::time("--timeout", text)?, NONE);
+    let fuel = |text: &str| units::some("--fuel", text, units::count("--fuel", text)?, NONE);
+    let memory = |text: &str| units::some("--memory", text, units::size("--memory", text)?, NONE);
+    let fds = |text: &str| {
+        let count = usize::try_from(units::count("--max-fds", text)?).unwrap_or(usize::MAX);
+        units::some("--max-fds", text, count, "leave it out for 1024")
+    };
+    Ok(Limits {
+        time: args.timeout.as_deref().map(time).transpose()?,
+        fuel: args.fuel.as_deref().map(fuel).transpose()?,
+        memory: args.memory.as_deref().map(memory).transpose()?,
+        fds: args.max_fds.as_deref().map(fds).transpose()?,
+        config,
+    })
+}
+
 fn plan(args: Run) -> Outcome<Plan> {
+    let limits = limits(&args)?;
     let mut command = args.program.into_iter();
     let program = command.next().ok_or_else(|| {
         Failure::usage(
@@ -84,18 +115,6 @@ fn plan(args: Run) -> Outcome<Plan> {
     };
     args.policy.as_deref().map_or(Ok(()), |path| allowed.add(path))?;
     let network = Network::new(&allowed)?;
-    let size = |text: &Option<String>, option: &str| {
-        text.as_deref().map(|text| units::size(option, text)).transpose()
-    };
-    let count = |text: &Option<String>, option: &str| {
-        text.as_deref().map(|text| units::count(option, text)).transpose()
-    };
-    let mut config = Config { reuse: false, ..Config::default() };
-    if let Some(stack) = size(&args.stack, "--stack")? {
-        config.stack_max = stack;
-        // About the smallest frame there is.
-        config.frames_max = (stack / 64).max(1000);
-    }
     let trace = observe::Typed {
         filter: args.trace.as_deref(),
         format: args.trace_format.as_deref(),
@@ -109,14 +128,7 @@ fn plan(args: Run) -> Outcome<Plan> {
         mounts: mounts::parse(&allowed.dir, &allowed.mount)?,
         network,
         allowed,
-        limits: Limits {
-            time: args.timeout.as_deref().map(|t| units::time("--timeout", t)).transpose()?,
-            fuel: count(&args.fuel, "--fuel")?,
-            memory: size(&args.memory, "--memory")?,
-            fds: count(&args.max_fds, "--max-fds")?
-                .map(|count| usize::try_from(count).unwrap_or(usize::MAX)),
-            config,
-        },
+        limits,
         trace: observe::wanted(&trace, false)?,
         stats: args.stats,
         crash_dir: args.crash_dir,

@@ -1,6 +1,6 @@
 //! The commands and options there are, from their definitions in [`args`](super::args).
 
-use argh::{ArgsInfo, FlagInfo, FlagInfoKind, SubCommandInfo};
+use argh::{ArgsInfo, FlagInfo, FlagInfoKind, Optionality, SubCommandInfo};
 
 use super::args::Args;
 
@@ -15,6 +15,17 @@ pub struct Command {
     pub operands: &'static str,
 }
 
+impl Command {
+    /// The first of a program's own arguments that is spelled like an option of the command:
+    /// whoever wrote it there may have meant it as one. Not behind a `--`, which says that it
+    /// is the program's.
+    pub fn misplaced<'a>(&self, args: &'a [String]) -> Option<&'a str> {
+        let names = args.iter().take_while(|arg| *arg != "--");
+        let mut names = names.map(|arg| arg.split_once('=').map_or(&**arg, |(name, _)| name));
+        names.find(|name| self.flags.iter().any(|flag| flag.name == *name))
+    }
+}
+
 /// An option.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Flag {
@@ -24,6 +35,8 @@ pub struct Flag {
     pub group: &'static str,
     pub about: &'static str,
     pub value: Takes,
+    /// Whether it may be given more than once.
+    pub repeats: bool,
 }
 
 /// Whether an option takes a value; with what it is called.
@@ -85,7 +98,10 @@ fn flag(info: &FlagInfo<'static>) -> Flag {
             None => Takes::Value(arg_name),
         },
     };
-    Flag { name: info.long, group: group.trim(), about: about.trim(), value }
+    // A switch that is on can be switched on again.
+    let repeats = matches!(info.kind, FlagInfoKind::Switch)
+        || matches!(info.optionality, Optionality::Repeating);
+    Flag { name: info.long, group: group.trim(), about: about.trim(), value, repeats }
 }
 
 #[cfg(test)]

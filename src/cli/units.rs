@@ -55,6 +55,34 @@ pub fn count(option: &str, text: &str) -> Outcome<u64> {
     number.checked_mul(factor).ok_or_else(fail)
 }
 
+/// An address with its port. A port alone is what people write who mean this machine, on which
+/// it is for nobody else: `port` is for an example if it can't be told which they mean.
+#[cfg(feature = "net")]
+pub fn address(option: &str, text: &str, port: u16) -> Outcome<std::net::SocketAddr> {
+    text.parse().map_err(|_| {
+        let behind = text.strip_prefix("localhost:").or(text.strip_prefix(':')).unwrap_or(text);
+        let write = match behind.parse::<u16>() {
+            Ok(port) => format!("write {option} 127.0.0.1:{port}"),
+            Err(_) => format!("write {option} 127.0.0.1:{port} or {option} [::1]:{port}"),
+        };
+        Failure::usage(format!("{option} '{text}' is no address: {write}"))
+    })
+}
+
+/// A limit that is not zero: with that nothing could be done at all, while elsewhere a zero
+/// often means that there is no limit.
+pub fn some<T: PartialEq + Default>(
+    option: &str,
+    text: &str,
+    value: T,
+    instead: &str,
+) -> Outcome<T> {
+    if value == T::default() {
+        return Err(Failure::usage(format!("{option} {text}: nothing could be done: {instead}")));
+    }
+    Ok(value)
+}
+
 /// Digits, and the unit behind them.
 fn split(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

@@ -1,6 +1,8 @@
 //! Words as people type them, made into those argh takes: `--name=value`, values that may
 //! be left out, and words of other hosts' command lines, which are answered with ours.
 
+use tinyhost::trace::Filter;
+
 use super::table::{self, Command, Flag, Takes};
 use super::{Failure, Outcome, help, suggest};
 
@@ -69,7 +71,7 @@ fn command(name: &str) -> Outcome<Command> {
 fn option<'w>(
     command: &Command,
     word: &str,
-    rest: &mut impl Iterator<Item = &'w String>,
+    rest: &mut (impl Iterator<Item = &'w String> + Clone),
     words: &mut Vec<String>,
 ) -> Outcome<()> {
     let (name, value) = match word.split_once('=') {
@@ -79,8 +81,17 @@ fn option<'w>(
     let Some(flag) = command.flags.iter().find(|flag| flag.name == name) else {
         return Err(unknown(command, word, name, value.or_else(|| rest.next().map(|w| &**w))));
     };
+    if !flag.repeats && words.iter().any(|word| word == name) {
+        return Err(Failure::usage(format!("{name} is given twice: write it once")));
+    }
     words.push(name.to_owned());
     match (flag.value, value) {
+        (Takes::Optional(_), None) if rest.clone().next().is_some_and(|next| is_filter(next)) => {
+            let next = rest.next().map_or("", |next| next);
+            return Err(Failure::usage(format!(
+                "{name} takes its value behind an equals sign: write {name}={next}"
+            )));
+        }
         (Takes::Nothing, None) => {}
         (Takes::Nothing, Some(_)) => {
             return Err(Failure::usage(format!("{name} takes no value: write {name}")));
@@ -95,6 +106,12 @@ fn option<'w>(
     Ok(())
 }
 
+/// Whether the word behind a `--trace` is what it is to tell, and not the program.
+fn is_filter(word: &str) -> bool {
+    let file = || std::path::Path::new(word).exists();
+    !word.starts_with('-') && word.parse::<Filter>().is_ok() && !file()
+}
+
 fn lacks_value(flag: &Flag) -> String {
     format!("{} needs a value: write {} ({})", flag.name, flag.usage(), flag.about)
 }
@@ -103,12 +120,28 @@ fn unknown(command: &Command, word: &str, name: &str, value: Option<&str>) -> Fa
     if let Some(text) = elsewhere(name, value.unwrap_or_default()) {
         return Failure::usage(text);
     }
+    if let Some(bind) = bind(command, name, value.unwrap_or_default()) {
+        return Failure::usage(format!("'{}' has no option {name}: write {bind}", command.name));
+    }
     let near = suggest::near(name, command.flags.iter().map(|flag| flag.name));
     let command = command.name;
     Failure::usage(match near {
         Some(near) => format!("'{command}' has no option {name}: did you mean {near}?"),
         None => format!("'{command}' has no option {word}: tinyhost {command} --help lists them"),
     })
+}
+
+/// Where to listen, as other servers are told.
+fn bind(command: &Command, name: &str, value: &str) -> Option<String> {
+    let listens = ["--port", "-p", "--listen", "--addr", "--address"].contains(&name);
+    let at = match value.trim_start_matches(':') {
+        port if !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit()) => {
+            format!("127.0.0.1:{port}")
+        }
+        value if value.parse::<std::net::SocketAddr>().is_ok() => value.to_owned(),
+        _ => "ADDR:PORT".to_owned(),
+    };
+    (listens && command.name == "serve").then(|| format!("--bind {at}"))
 }
 
 /// Options of wasmtime, wazero, iwasm, wasmer and docker that people have in their fingers,

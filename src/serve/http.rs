@@ -10,12 +10,16 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::Shared;
+use super::log::{Bucket, TARGET};
 
 const LISTENER: Token = Token(usize::MAX - 1);
 const STOP: Token = Token(usize::MAX);
 
 /// Clients at once; each has a place in a table of this length.
 const CLIENTS_MAX: usize = 64;
+
+/// Records a second that a client was closed for another's sake.
+const CROWDED_PER_SECOND: u32 = 1;
 
 /// How long a client has for its request and the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,6 +35,7 @@ pub(super) struct Http {
     shared: Arc<Shared>,
     stop: Arc<Waker>,
     clients: Vec<Option<Client>>,
+    crowded: Bucket,
 }
 
 struct Client {
@@ -60,7 +65,8 @@ impl Http {
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let stop = Arc::new(Waker::new(poll.registry(), STOP)?);
         let clients = (0..CLIENTS_MAX).map(|_| None).collect();
-        Ok(Http { poll, listener, addr, shared, stop, clients })
+        let crowded = Bucket::new(CROWDED_PER_SECOND);
+        Ok(Http { poll, listener, addr, shared, stop, clients, crowded })
     }
 
     pub fn local_addr(&self) -> SocketAddr {
@@ -99,7 +105,8 @@ impl Http {
 
     fn accept(&mut self) {
         while let Ok((mut stream, _)) = self.listener.accept() {
-            let Some(place) = self.clients.iter().position(Option::is_none) else { continue };
+            let free = self.clients.iter().position(Option::is_none);
+            let place = free.unwrap_or_else(|| self.make_room());
             let both = Interest::READABLE | Interest::WRITABLE;
             if self.poll.registry().register(&mut stream, Token(place), both).is_err() {
                 continue;
@@ -108,6 +115,21 @@ impl Http {
             let (request, answer) = (Vec::new(), Vec::new());
             self.clients[place] = Some(Client { stream, until, request, answer, sent: 0 });
         }
+    }
+
+    /// The place of the client that has been there longest, which is closed: of those that have
+    /// not asked anything yet, so that no number of them keeps a probe from its answer.
+    fn make_room(&mut self) -> usize {
+        let worth = |client: &Option<Client>| {
+            client.as_ref().map(|client| (!client.answer.is_empty(), client.until))
+        };
+        let oldest = self.clients.iter().enumerate().min_by_key(|(_, client)| worth(client));
+        let place = oldest.map_or(0, |(place, _)| place);
+        self.clients[place] = None;
+        if self.crowded.take(Instant::now()) {
+            log::warn!(target: TARGET, clients = CLIENTS_MAX; "the metrics have too many clients: the oldest is closed");
+        }
+        place
     }
 
     fn go_on(&mut self, place: usize) {

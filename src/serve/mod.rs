@@ -45,6 +45,7 @@ use crate::sched::Scheduler;
 use crate::vfs::Namespace;
 use crate::wasi::{Builder, MemoryBudget, Strings};
 use crate::{Guest, Program};
+pub use accept::listen;
 pub use limits::Limits;
 pub use metrics::{Metrics, Outcome, Refusal};
 pub use stream::LOG_LINE_MAX;
@@ -309,8 +310,13 @@ impl Handle {
     }
 
     /// Loads the program anew, on a thread of its own: lines under way finish on the old
-    /// one. One that does not load is logged, and the old one stays.
+    /// one. One that does not load is logged, and the old one stays; so is that there is
+    /// nothing to load it from.
     pub fn reload(&self) {
+        if self.shared.config.reload.is_none() {
+            let program = self.shared.config.name.as_str();
+            ::log::warn!(target: log::TARGET, program = program; "program not reloaded: it came from no file");
+        }
         self.shared.reloads.ask();
     }
 
@@ -362,29 +368,4 @@ impl Shared {
             config,
         })
     }
-}
-
-/// Connections that wait to be accepted; the system may have a lower limit. The standard
-/// library asks for 128, which a burst of clients exceeds: each then waits a second for its
-/// next try.
-const BACKLOG: i32 = 4096;
-
-/// A socket for [`Config::listeners`], bound as those of [`Config::binds`] are.
-///
-/// # Errors
-///
-/// If the address can't be bound; the text names it, and says why.
-pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(addr).map_err(|error| {
-        let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => ": another program listens there; choose another port",
-            io::ErrorKind::PermissionDenied => ": ports below 1024 need a privilege",
-            _ => "",
-        };
-        let text = error.to_string();
-        let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
-        io::Error::new(error.kind(), format!("can't listen on {addr}: {text}{hint}"))
-    })?;
-    rustix::net::listen(&listener, BACKLOG)?;
-    Ok(listener)
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::record::errno_name;
 use crate::Errno;
-use crate::wasi::{Kind, Outcome, Seen, Trace};
+use crate::wasi::{Descriptor, Kind, Outcome, Seen, Trace};
 
 /// Causes that are told, so that no guest can fill a log.
 const CAUSES_MAX: usize = 64;
@@ -18,10 +18,12 @@ pub struct Mounted {
     pub guest: String,
     /// The option it was made with.
     pub option: String,
-    /// What it is on the host, if it is a directory there.
+    /// What it is on the host, if it is a directory or a socket there.
     pub host: Option<PathBuf>,
     /// What would make it writable, if it is not: "leave out ::ro".
     pub writable_by: Option<String>,
+    /// What would give it more room, if that is bounded: "allow more with quota=SIZE".
+    pub larger_by: Option<String>,
 }
 
 /// Takes the line of a hint.
@@ -65,6 +67,9 @@ impl Hints {
         let mount = covering(&self.mounts, path)?;
         let below = normal(path).strip_prefix(normal(&mount.guest))?.trim_start_matches('/');
         let there = match &mount.host {
+            Some(host) if below.is_empty() => {
+                format!("on the host that is '{}', which", host.display())
+            }
             Some(host) => format!("on the host that is '{}', which", host.join(below).display()),
             None => format!("it would be in {}, where it", mount.option),
         };
@@ -81,6 +86,7 @@ impl Trace for Hints {
                 self.missing = path.filter(|path| !is_dev(path)).or(self.missing.take());
             }
             Errno::Rofs => self.read_only(call),
+            Errno::Nospc => self.full(call),
             Errno::Notcapable => self.escape(call),
             _ => {}
         }
@@ -106,8 +112,32 @@ impl Hints {
         self.tell(&cause, &format!("denied: {name} '{path}' ({errno}): {why}"));
     }
 
+    /// A disk that is full tells of itself; a quota is the operator's.
+    fn full(&mut self, call: &Seen<'_>) {
+        let path = path_of(call).unwrap_or_default();
+        let Some(mount) = covering(&self.mounts, &path).cloned() else { return };
+        let Mounted { option, larger_by: Some(by), .. } = mount else { return };
+        let (name, errno) = (call.row.name, errno_name(Errno::Nospc));
+        self.tell(
+            &format!("full {option}"),
+            &format!("denied: {name} '{path}' ({errno}): {option} is full ({by})"),
+        );
+        // What it looked for before has nothing to do with its failure.
+        self.missing = None;
+    }
+
+    /// A call with a path was refused where the path led. One without has no such way: a
+    /// descriptor lacks the right, as that of a directory does for reading.
     fn escape(&mut self, call: &Seen<'_>) {
         let dir = call.arg_u32("fd").and_then(|fd| call.descriptor(fd));
+        if !call.row.params.iter().any(|param| param.kind == Kind::Path) {
+            return match dir {
+                Some(dir) if matches!(call.row.name, "fd_read" | "fd_pread") => {
+                    self.directory(call, dir);
+                }
+                _ => {}
+            };
+        }
         let Some(dir) = dir.filter(|dir| dir.place.is_some()) else { return };
         let Some(path) = path_of(call) else { return };
         let (name, dir) = (call.row.name, &dir.path);
@@ -118,6 +148,16 @@ impl Hints {
                  stays below what it was given (mount what it needs with --dir HOST::GUEST)"
             ),
         );
+    }
+}
+
+impl Hints {
+    fn directory(&mut self, call: &Seen<'_>, behind: &Descriptor) {
+        if behind.place.is_some() {
+            let (name, path) = (call.row.name, &behind.path);
+            let line = format!("{name} '{path}': it is a directory: name a file in it");
+            self.tell(&format!("read {path}"), &line);
+        }
     }
 }
 

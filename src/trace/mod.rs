@@ -151,13 +151,13 @@ impl Trace for Tracer {
 impl Drop for Tracer {
     /// A guest that was ended while it waited: what it waited in is what one wants to know.
     fn drop(&mut self) {
-        let Some(mut open) = self.open.take() else { return };
-        let now = self.sink.now();
-        if open.args.is_none() || self.sink.options.filter.errors_only() {
-            return;
+        let untold = |open: &Open| open.args.is_some() && !self.sink.options.filter.errors_only();
+        if let Some(mut open) = self.open.take().filter(untold) {
+            let now = self.sink.now();
+            open.parks.extend(open.parked_at.take().map(|since| (since, now)));
+            self.sink.write(&self.record(open, None, now));
         }
-        open.parks.extend(open.parked_at.take().map(|since| (since, now)));
-        self.sink.write(&self.record(open, None, now));
+        self.sink.guest_ended();
     }
 }
 

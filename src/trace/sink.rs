@@ -114,6 +114,11 @@ impl Sink {
         let _ = out.to.flush();
     }
 
+    /// A guest is gone: whoever looks at the file sees all it did.
+    pub(super) fn guest_ended(&self) {
+        let _ = self.out().to.flush();
+    }
+
     /// Ends the trace: nothing more is written.
     pub fn finish(&self) {
         let mut out = self.out();

@@ -28,7 +28,7 @@ fn a_rule_that_does_not_parse_stops_the_start() {
         let ended = run(&["--net", rule, "/none/none"]);
         assert_eq!((ended.status, &*ended.stdout), (Some(2), ""), "{rule}");
         let lines: Vec<_> = ended.stderr.lines().collect();
-        let first = format!("tinyhost: network rule '{rule}', column {column}: ");
+        let first = format!("tinyhost: --net '{rule}', column {column}: ");
         assert!(lines[0].starts_with(&first), "{}", ended.stderr);
         assert_eq!(lines[1], format!("  {rule}"));
         assert_eq!(lines[2], format!("  {}{carets}", " ".repeat(column - 1)), "{rule}");

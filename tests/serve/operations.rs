@@ -160,6 +160,28 @@ fn metrics_and_health_are_told_over_http() {
 }
 
 #[test]
+fn silent_clients_do_not_keep_a_probe_from_its_answer() {
+    let server =
+        serve(program("echo"), |config| config.metrics = Some("127.0.0.1:0".parse().unwrap()));
+    let mut silent: Vec<TcpStream> =
+        (0..100).map(|_| TcpStream::connect(server.metrics.unwrap()).unwrap()).collect();
+    assert!(http(&server, "GET /healthz HTTP/1.0\r\n\r\n").ends_with("ok\n"));
+    server.waits_for("the first of them to be closed");
+    assert_eq!(silent[0].read(&mut [0]).unwrap_or(0), 0);
+    server.waits_for("the last of them to be answered");
+    silent[99].write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
+    assert!(server.rest(&mut silent[99]).ends_with(b"ok\n"));
+    assert!(crate::support::logged("the metrics have too many clients: the oldest is closed"));
+}
+
+#[test]
+fn what_came_from_no_file_is_not_reloaded_and_that_is_logged() {
+    let server = serve(program("echo"), |_| {});
+    server.handle.reload();
+    server.until_record("program not reloaded: it came from no file");
+}
+
+#[test]
 fn health_tells_of_the_end() {
     let start = "(call $write (i32.const 1)) (call $sleep_ms (i64.const 500))";
     let mut server = serve(assembled("x", start), |config| {

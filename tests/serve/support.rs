@@ -57,6 +57,11 @@ impl log::Log for Recorder {
     fn flush(&self) {}
 }
 
+/// Whether some server has said this.
+pub fn logged(what: &str) -> bool {
+    RECORDS.lock().unwrap().iter().any(|line| line.contains(what))
+}
+
 /// A server that serves, until it is dropped.
 pub struct Running {
     pub handle: Handle,

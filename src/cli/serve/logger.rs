@@ -6,11 +6,15 @@ use tinyhost::serve::log::{Format, print};
 struct Logger(Format);
 
 impl Log for Logger {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
+    /// What libraries below say at their lowest level is of no use to who runs a server.
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("tinyhost")
     }
 
     fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
         // A standard error that is gone is no reason to end a guest.
         let _ = print(&mut std::io::stderr().lock(), record, self.0);
     }

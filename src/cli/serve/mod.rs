@@ -1,6 +1,7 @@
 //! `tinyhost serve`.
 
 mod inherited;
+mod limits;
 mod logger;
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
@@ -11,7 +12,7 @@ use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tinyhost::serve::log::Format;
-use tinyhost::serve::{Config, Handle, Limits, Prepare, Server, Unit};
+use tinyhost::serve::{Config, Handle, Prepare, Server, Unit};
 use tinyhost::trace::{Hints, Last, Sink, Tracer};
 use tinyhost::vfs::dev::Dev;
 use tinyhost::wasi::{Tee, Trace};
@@ -21,10 +22,13 @@ use super::args::Serve;
 use super::network::Network;
 use super::observe::{self, Crashes};
 use super::policy::Allowed;
-use super::{Failure, Outcome, environment, load, mounts, plain, units};
+use super::{Failure, Outcome, environment, load, mounts, plain, table, units};
 
 /// The port the demo was given at; where `/dev/localhost:1997` leads.
 const PORT: u16 = 1997;
+
+/// Variables that are each guest's own.
+const CLIENT: [&str; 5] = ["PROTO", "TCPREMOTEIP", "TCPREMOTEPORT", "TCPLOCALIP", "TCPLOCALPORT"];
 
 /// What is run if no program is given.
 const ECHO: &[u8] = include_bytes!("../../../fixtures/echo.wasm");
@@ -49,14 +53,20 @@ pub fn serve(args: Serve) -> Outcome<u8> {
     let sink = trace.map(observe::Wanted::open).transpose()?;
     watch_guests(&mut config, sink.clone(), crash_dir.as_deref())?;
     raise_descriptor_limit();
-    let server = Server::bind(config).map_err(Failure::not_started)?;
+    let failed = |error: std::io::Error| match error.raw_os_error() {
+        // Others say where and what to do by themselves.
+        None => Failure::not_started(error),
+        Some(_) => Failure::not_started(format!("the server can't be made: {}", plain(&error))),
+    };
+    let server = Server::bind(config).map_err(failed)?;
+    // Who reads that it listens may send signals.
+    obey_signals(server.handle(), sink.clone())?;
     for addr in server.local_addrs() {
         log::info!("listening on {addr}");
     }
     if let Some(addr) = server.metrics_addr() {
         log::info!("metrics on http://{addr}/metrics");
     }
-    obey_signals(server.handle())?;
     server.run().map_err(|error| Failure::not_started(plain(&error)))?;
     sink.inspect(|sink| sink.finish());
     log::info!("stopped");
@@ -122,13 +132,14 @@ fn logging(args: &Serve) -> Outcome<(Format, LevelFilter)> {
 }
 
 fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
-    let limits = limits(&args)?;
+    let unit = unit(&args)?;
+    let limits = limits::wanted(&args, unit)?;
     let allowed = allowed(&args)?;
     let network = Network::new(&allowed)?;
-    let env = environment(&allowed.env)?;
+    let env = variables(&allowed)?;
     let mounts = mounts::parse(&allowed.dir, &allowed.mount)?;
-    let unit = unit(&args)?;
-    let metrics = args.metrics.as_deref().map(|text| address("--metrics", text)).transpose()?;
+    let metrics =
+        args.metrics.as_deref().map(|t| units::address("--metrics", t, 9797)).transpose()?;
     let workers = match &args.workers {
         Some(text) => usize::try_from(units::count("--workers", text)?).unwrap_or(usize::MAX),
         None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -137,7 +148,8 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
         return Err(Failure::usage(format!("--workers: write a number from 1 to {WORKERS_MAX}")));
     }
     let ahead = ahead(&args, unit)?;
-    let binds = args.bind.iter().map(|t| address("--bind", t)).collect::<Outcome<Vec<_>>>()?;
+    let binds =
+        args.bind.iter().map(|t| units::address("--bind", t, PORT)).collect::<Outcome<Vec<_>>>()?;
 
     let compile = Compile::default();
     let mut command = args.program.into_iter();
@@ -164,6 +176,7 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
     // Without a mount no call fails for want of one.
     config.prepare = (!mounts.is_empty()).then(|| hints(&mounts));
     config.args = command.collect();
+    warn_of_misplaced(&config.args);
     config.env = env;
     config.namespace = Arc::new(move || opened.namespace(dev()).expect("it could be made before"));
     (config.unit, config.keep_open, config.workers) = (unit, args.keep_open, workers);
@@ -203,6 +216,27 @@ fn allowed(args: &Serve) -> Outcome<Allowed> {
     }
 }
 
+/// The variables of each guest, beside those that tell of its client.
+fn variables(allowed: &Allowed) -> Outcome<Vec<(String, String)>> {
+    let env = environment(&allowed.env)?;
+    match env.iter().find(|(name, _)| CLIENT.contains(&name.as_str())) {
+        Some((name, _)) => Err(Failure::usage(format!(
+            "--env {name}: it is the server's, which tells each guest of its client: leave it out"
+        ))),
+        None => Ok(env),
+    }
+}
+
+/// An option that was handed to the guests is a limit that is not in force.
+fn warn_of_misplaced(args: &[String]) {
+    if let Some(option) = table::find("serve").and_then(|serve| serve.misplaced(args)) {
+        log::warn!(
+            "{option} stands behind the program, so each guest is given it: write it before the \
+             program if it is meant for the server"
+        );
+    }
+}
+
 /// More threads than any machine this runs on has processors.
 const WORKERS_MAX: usize = 1024;
 
@@ -235,44 +269,6 @@ fn ahead(args: &Serve, unit: Unit) -> Outcome<usize> {
     Err(Failure::usage(format!("--ahead: {wrong}")))
 }
 
-fn limits(args: &Serve) -> Outcome<Limits> {
-    let mut limits = Limits::default();
-    let count = |option: &str, text: &Option<String>, default: usize| match text {
-        Some(text) => {
-            units::count(option, text).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
-        }
-        None => Ok(default),
-    };
-    let size = |option: &str, text: &Option<String>, default| match text {
-        Some(text) => units::size(option, text),
-        None => Ok(default),
-    };
-    let time = |option: &str, text: &Option<String>, default| match text {
-        Some(text) => units::time(option, text),
-        None => Ok(default),
-    };
-    limits.max_conns = count("--max-conns", &args.max_conns, limits.max_conns)?;
-    limits.max_conns_per_addr =
-        count("--max-conns-per-addr", &args.max_conns_per_addr, limits.max_conns_per_addr)?;
-    limits.max_line = size("--max-line", &args.max_line, limits.max_line)?;
-    limits.max_reply = size("--max-reply", &args.max_reply, limits.max_reply)?;
-    limits.timeout = time("--timeout", &args.timeout, limits.timeout)?;
-    limits.idle = time("--idle", &args.idle, limits.idle)?;
-    limits.memory = size("--memory", &args.memory, limits.memory)?;
-    limits.memory_total = size("--memory-total", &args.memory_total, limits.memory_total)?;
-    limits.fuel = args.fuel.as_deref().map(|t| units::count("--fuel", t)).transpose()?;
-    limits.max_fds = count("--max-fds", &args.max_fds, limits.max_fds)?;
-    Ok(limits)
-}
-
-fn address(option: &str, text: &str) -> Outcome<SocketAddr> {
-    text.parse().map_err(|_| {
-        Failure::usage(format!(
-            "{option} '{text}' is no address: write {option} 127.0.0.1:1997 or {option} [::1]:1997"
-        ))
-    })
-}
-
 /// Both loopback addresses; a machine without IPv6 has only one.
 fn default_listeners() -> Outcome<Vec<Arc<TcpListener>>> {
     let bind = |addr: SocketAddr| tinyhost::serve::listen(addr).map(Arc::new);
@@ -299,7 +295,7 @@ fn raise_descriptor_limit() {
 }
 
 /// SIGHUP loads the program anew; SIGINT and SIGTERM end the server, the second one at once.
-fn obey_signals(handle: Handle) -> Outcome<()> {
+fn obey_signals(handle: Handle, sink: Option<Arc<Sink>>) -> Outcome<()> {
     let failed = |error: std::io::Error| {
         Failure::not_started(format!("signals can't be handled: {}", plain(&error)))
     };
@@ -310,6 +306,8 @@ fn obey_signals(handle: Handle) -> Outcome<()> {
             if signal == SIGHUP {
                 handle.reload();
             } else if std::mem::replace(&mut stopping, true) {
+                // What is buffered of the trace would be lost.
+                sink.iter().for_each(|sink| sink.finish());
                 std::process::exit(128 + signal);
             } else {
                 log::info!("stopping: running lines may finish");

@@ -97,7 +97,7 @@ impl FromStr for Rule {
     type Err = RuleError;
 
     fn from_str(text: &str) -> Result<Rule, RuleError> {
-        let (host, port_at) = split(text)?;
+        let (host, port_at) = split(text, &DIAL)?;
         let ports = ports(text, port_at, 1)?;
         let bad = |at, what: &str, hint: &str| Err(RuleError::new(text, at, what, hint));
         let name = |from: usize| {
@@ -126,7 +126,7 @@ impl FromStr for ListenRule {
     type Err = RuleError;
 
     fn from_str(text: &str) -> Result<ListenRule, RuleError> {
-        let (host, port_at) = split(text)?;
+        let (host, port_at) = split(text, &LISTEN)?;
         let ports = ports(text, port_at, 0)?;
         let addresses = if host == "*" {
             None
@@ -142,18 +142,58 @@ impl FromStr for ListenRule {
     }
 }
 
+/// How rules of a kind are written, for hints.
+struct Form {
+    example: &'static str,
+    /// A host that any port may stand behind.
+    host: &'static str,
+    port: u16,
+    /// Whether that can be a host; what it is not, is no reason to be shown again.
+    is_host: fn(&str) -> bool,
+}
+
+const DIAL: Form = Form {
+    example: "write HOST:PORT, as example.org:443",
+    host: "localhost",
+    port: 443,
+    is_host: |_| true,
+};
+
+const LISTEN: Form = Form {
+    example: "write ADDR:PORT, as 127.0.0.1:7000",
+    host: "127.0.0.1",
+    port: 7000,
+    is_host: |text| {
+        text == "*" || text == "localhost" || matches!(address(text, text), Ok(Some(_)))
+    },
+};
+
+impl Form {
+    /// What to write in place of one without a colon.
+    fn whole(&self, text: &str) -> String {
+        let Form { example, host, port: usual, is_host } = self;
+        if port(text).is_some() {
+            format!("write {host}:{text}")
+        } else if is_host(text) {
+            format!("write {text}:{usual}, or {text}:* for every port")
+        } else {
+            (*example).to_owned()
+        }
+    }
+}
+
 /// The host, which is where the text begins, and the place of the port.
-fn split(text: &str) -> Result<(&str, usize), RuleError> {
+fn split<'t>(text: &'t str, form: &Form) -> Result<(&'t str, usize), RuleError> {
     let bad = |at, what: &str, hint: &str| Err(RuleError::new(text, at, what, hint));
     if text.is_empty() {
-        return bad(0..0, "it is empty", "write HOST:PORT, as example.org:443");
+        return bad(0..0, "it is empty", form.example);
     }
     if let Some((at, c)) = text.char_indices().find(|(_, c)| c.is_whitespace() || c.is_control()) {
         let hint = "remove it, and give each rule an option of its own";
         return bad(at..at + c.len_utf8(), "a blank", hint);
     }
     if let Some(at) = text.find("://") {
-        return bad(0..at + 3, "a rule is no URL", "write HOST:PORT alone, as example.org:443");
+        return bad(0..at + 3, "a rule is no URL", form.example);
     }
     // Colons in brackets are of the address.
     let host_end = match text.strip_prefix('[').map(|inner| inner.find(']')) {
@@ -162,8 +202,10 @@ fn split(text: &str) -> Result<(&str, usize), RuleError> {
         None => 0,
     };
     let Some(colon) = text[host_end..].find(':').map(|at| at + host_end) else {
-        let hint = format!("write {text}:443, or {text}:* for every port");
-        return bad(text.len()..text.len(), "no port", &hint);
+        return match port(text) {
+            Some(_) => bad(0..0, "no host", &form.whole(text)),
+            None => bad(text.len()..text.len(), "no port", &form.whole(text)),
+        };
     };
     if text[colon + 1..].contains(':') {
         let hint = "write an IPv6 address in brackets, as [::1]:443, and one port";

@@ -1,0 +1,75 @@
+//! The limits of `serve`, as typed.
+
+use std::time::Duration;
+
+use tinyhost::serve::{Limits, Unit};
+
+use crate::cli::args::Serve;
+use crate::cli::{Failure, Outcome, units};
+
+/// The limits that were asked for, and the usual ones beside them.
+///
+/// # Errors
+///
+/// For a number that is none, one with which nothing could be served, and a limit of lines
+/// where there are none.
+pub fn wanted(args: &Serve, unit: Unit) -> Outcome<Limits> {
+    if unit == Unit::Connection {
+        of_lines("--max-line", args.max_line.as_ref())?;
+        of_lines("--max-reply", args.max_reply.as_ref())?;
+    }
+    let usual = Limits::default();
+    Ok(Limits {
+        max_conns: count("--max-conns", &args.max_conns, usual.max_conns)?,
+        max_conns_per_addr: count(
+            "--max-conns-per-addr",
+            &args.max_conns_per_addr,
+            usual.max_conns_per_addr,
+        )?,
+        max_line: size("--max-line", &args.max_line, usual.max_line)?,
+        max_reply: size("--max-reply", &args.max_reply, usual.max_reply)?,
+        timeout: time("--timeout", &args.timeout, usual.timeout)?,
+        idle: time("--idle", &args.idle, usual.idle)?,
+        memory: size("--memory", &args.memory, usual.memory)?,
+        // None at all is no trouble: some MiB of each guest are not counted.
+        memory_total: match &args.memory_total {
+            Some(text) => units::size("--memory-total", text)?,
+            None => usual.memory_total,
+        },
+        fuel: args.fuel.as_deref().map(fuel).transpose()?,
+        max_fds: count("--max-fds", &args.max_fds, usual.max_fds)?,
+    })
+}
+
+/// A guest of a connection reads and writes bytes, and as many as it likes.
+fn of_lines(option: &str, typed: Option<&String>) -> Outcome<()> {
+    match typed {
+        None => Ok(()),
+        Some(_) => Err(Failure::usage(format!(
+            "{option}: a guest of a connection has no lines and replies: leave it out"
+        ))),
+    }
+}
+
+fn count(option: &str, text: &Option<String>, usual: usize) -> Outcome<usize> {
+    let Some(text) = text else { return Ok(usual) };
+    let count = usize::try_from(units::count(option, text)?).unwrap_or(usize::MAX);
+    let instead = format!("write 1 or more, or leave it out for {usual}");
+    units::some(option, text, count, &instead)
+}
+
+fn size(option: &str, text: &Option<String>, usual: usize) -> Outcome<usize> {
+    let Some(text) = text else { return Ok(usual) };
+    let instead = format!("write more, or leave it out for {}K", usual >> 10);
+    units::some(option, text, units::size(option, text)?, &instead)
+}
+
+fn time(option: &str, text: &Option<String>, usual: Duration) -> Outcome<Duration> {
+    let Some(text) = text else { return Ok(usual) };
+    let instead = format!("write 1ms or more, or leave it out for {}s", usual.as_secs());
+    units::some(option, text, units::time(option, text)?, &instead)
+}
+
+fn fuel(text: &str) -> Outcome<u64> {
+    units::some("--fuel", text, units::count("--fuel", text)?, "leave it out for no limit")
+}
