@@ -16,20 +16,22 @@ use tinyhost::serve::Refusal;
 
 #[test]
 fn without_descriptors_accepting_rests_and_goes_on_later() {
-    let server = serve(program("echo"), |config| config.keep_open = true);
+    let server = serve(program("echo"), |config| {
+        config.keep_open = true;
+        config.metrics = Some("127.0.0.1:0".parse().unwrap());
+    });
     let mut first = server.connect();
     first.write_all(b"in\n").unwrap();
     assert_eq!(server.some(&mut first, 3), b"in\n");
     let before = getrlimit(Resource::Nofile);
     // It has its own descriptor, but there will be none for the server's end of it.
-    let waiting = rustix::net::socket(
-        rustix::net::AddressFamily::INET,
-        rustix::net::SocketType::STREAM,
-        None,
-    )
-    .unwrap();
+    let [waiting, probe] = [(); 2].map(|()| {
+        let stream = rustix::net::SocketType::STREAM;
+        rustix::net::socket(rustix::net::AddressFamily::INET, stream, None).unwrap()
+    });
     setrlimit(Resource::Nofile, Rlimit { current: Some(3), ..before }).unwrap();
     rustix::net::connect(&waiting, &server.addr).unwrap();
+    rustix::net::connect(&probe, &server.metrics.unwrap()).unwrap();
     server.until("accepting to rest", |m| m.refused(Refusal::Accept) == 1);
     first.write_all(b"on\n").unwrap();
     assert_eq!(server.some(&mut first, 3), b"on\n", "those that are in are served");
@@ -39,4 +41,8 @@ fn without_descriptors_accepting_rests_and_goes_on_later() {
     let mut late = TcpStream::from(waiting);
     late.write_all(b"late\n").unwrap();
     assert_eq!(server.some(&mut late, 5), b"late\n");
+    // So is a probe that came in the meantime: nobody else has to come for it.
+    let mut probe = TcpStream::from(probe);
+    probe.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
+    assert!(server.rest(&mut probe).starts_with(b"HTTP/1.0 200"));
 }

@@ -26,7 +26,7 @@ use super::worker::{ACCEPT_AGAIN, Worker};
 const ACCEPTS_PER_TURN: usize = 512;
 
 /// How long nothing is accepted after the system had no descriptors left.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// Connections that wait to be accepted; the system may have a lower limit. The standard
 /// library asks for 128, which a burst of clients exceeds: each then waits a second for its
@@ -290,7 +290,7 @@ impl Worker {
 }
 
 /// Errors of accept(2) that are the connection's, not the listener's.
-fn is_the_clients(error: &io::Error) -> bool {
+pub(super) fn is_the_clients(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
         NetworkUnreachable, TimedOut,

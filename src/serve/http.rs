@@ -10,7 +10,9 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::Shared;
+use super::accept::{PAUSE, is_the_clients};
 use super::log::{Bucket, TARGET};
+use crate::wasi;
 
 const LISTENER: Token = Token(usize::MAX - 1);
 const STOP: Token = Token(usize::MAX);
@@ -35,6 +37,8 @@ pub(super) struct Http {
     shared: Arc<Shared>,
     stop: Arc<Waker>,
     clients: Vec<Option<Client>>,
+    /// The system had no descriptors left, and somebody may wait.
+    starved: bool,
     crowded: Bucket,
 }
 
@@ -66,7 +70,7 @@ impl Http {
         let stop = Arc::new(Waker::new(poll.registry(), STOP)?);
         let clients = (0..CLIENTS_MAX).map(|_| None).collect();
         let crowded = Bucket::new(CROWDED_PER_SECOND);
-        Ok(Http { poll, listener, addr, shared, stop, clients, crowded })
+        Ok(Http { poll, listener, addr, shared, stop, clients, starved: false, crowded })
     }
 
     pub fn local_addr(&self) -> SocketAddr {
@@ -82,7 +86,9 @@ impl Http {
         let mut events = Events::with_capacity(CLIENTS_MAX);
         loop {
             let due = self.clients.iter().flatten().map(|client| client.until).min();
-            let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
+            let due = due.map(|due| due.saturating_duration_since(Instant::now()));
+            // No event tells of those that wait already.
+            let timeout = wasi::sooner(due, self.starved.then_some(PAUSE));
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return,
                 _ => {}
@@ -94,6 +100,9 @@ impl Http {
                     Token(place) => self.go_on(place),
                 }
             }
+            if self.starved {
+                self.accept();
+            }
             let now = Instant::now();
             for client in &mut self.clients {
                 if client.as_ref().is_some_and(|client| client.until <= now) {
@@ -104,7 +113,15 @@ impl Http {
     }
 
     fn accept(&mut self) {
-        while let Ok((mut stream, _)) = self.listener.accept() {
+        loop {
+            let mut stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if is_the_clients(&error) => continue,
+                Err(error) => {
+                    self.starved = error.kind() != io::ErrorKind::WouldBlock;
+                    return;
+                }
+            };
             let free = self.clients.iter().position(Option::is_none);
             let place = free.unwrap_or_else(|| self.make_room());
             let both = Interest::READABLE | Interest::WRITABLE;
