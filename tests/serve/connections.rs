@@ -190,7 +190,7 @@ fn a_guest_that_takes_what_came_before_is_not_idle() {
         (if (i32.load (i32.const 8)) (then (call $sleep_ms (i64.const 60)) (br $again))))
         (call $write (i32.const 1))";
     let program = assembled("done\\n", a_byte_at_a_time);
-    let server = connected(program, |config| config.limits.idle = Duration::from_millis(100));
+    let server = connected(program, |config| config.limits.idle = Duration::from_millis(400));
     // For longer than it may be idle.
-    assert_eq!(server.ask_and_shut(b"12345"), b"done\n");
+    assert_eq!(server.ask_and_shut(b"1234567890"), b"done\n");
 }
