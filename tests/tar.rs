@@ -305,6 +305,7 @@ fn hostile_paths_are_refused() {
 fn broken_archives_are_refused() {
     let error = |bytes: Vec<u8>| tar::open(bytes).err().expect("bad");
     assert_eq!(error(b"#!/bin/sh\n".repeat(100)).kind, Kind::NotTar);
+    assert_eq!(error(b"\xfd7zXZ\0\0\x04".to_vec()).kind, Kind::Compressed("xz"));
     assert_eq!(error(Vec::new()).kind, Kind::Truncated);
     let good = sample().end();
     let mut bad = good.clone();

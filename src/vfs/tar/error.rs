@@ -20,6 +20,8 @@ pub struct TarError {
 pub enum TarErrorKind {
     /// It begins with no tar header.
     NotTar,
+    /// It is compressed, and not with gzip.
+    Compressed(&'static str),
     /// The gzip header, data, checksum or length is wrong.
     Gzip(&'static str),
     /// It unpacks to more than [`INFLATED_MAX`] bytes.
@@ -58,6 +60,9 @@ impl fmt::Display for TarError {
         write!(f, "tar image, byte {}: ", self.offset)?;
         match self.kind {
             K::NotTar => f.write_str("not a tar header; give a .tar or .tar.gz file"),
+            K::Compressed(with) => {
+                write!(f, "compressed with {with}; unpack that, or pack it anew with tar -czf")
+            }
             K::Gzip(what) => write!(f, "gzip {what}; copy or download the file again"),
             K::TooLarge => write!(
                 f,

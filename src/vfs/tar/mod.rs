@@ -31,12 +31,19 @@ pub const NODES_MAX: usize = 1 << 20;
 ///
 /// For an image that is damaged, truncated, too large, or has a path with `..`.
 pub fn open(bytes: Vec<u8>) -> Result<Arc<dyn Node>, TarError> {
+    if let Some((_, with)) = COMPRESSED.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return Err(TarErrorKind::Compressed(with).at(0));
+    }
     let bytes =
         if bytes.starts_with(&gzip::MAGIC) { gzip::unpack(&bytes, INFLATED_MAX)? } else { bytes };
     let nodes = build::build(&bytes)?;
     let image = Arc::new(Image { bytes, nodes, dev: mem::new_dev() });
     Ok(Arc::new(ReadOnly(Arc::new(TarNode { image, index: ROOT }))))
 }
+
+/// How files begin that are compressed in ways that are not understood here.
+const COMPRESSED: [(&[u8], &str); 3] =
+    [(b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2")];
 
 const ROOT: usize = 0;
 
