@@ -1,13 +1,13 @@
 //! The network, as the options give it to a guest.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use tinyhost::vfs::Node;
 use tinyhost::vfs::dev::Dev;
-use tinyhost::vfs::net::{Config, Listener, Net, Policy, RuleError, UnixSocket};
+use tinyhost::vfs::net::{self, Config, Listener, Net, Policy, RuleError, UnixSocket};
 use tinyhost::wasi::Builder;
 
 use super::policy::Allowed;
@@ -54,19 +54,9 @@ impl Network {
     pub fn listen(&self, mut cx: Builder) -> Outcome<Builder> {
         for at in &self.listen {
             let failed = |error: io::Error| {
-                let what = match error.kind() {
-                    io::ErrorKind::AddrInUse => {
-                        ": another program listens there; choose another port"
-                    }
-                    io::ErrorKind::PermissionDenied => {
-                        ": ports below 1024 need a privilege; choose another port"
-                    }
-                    io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
-                    _ => "",
-                };
-                Failure::not_started(format!("can't listen on {at}: {}{what}", plain(&error)))
+                Failure::not_started(format!("can't listen on {at}: {}", plain(&error)))
             };
-            let socket = TcpListener::bind(at).map_err(failed)?;
+            let socket = net::listen(*at).map_err(Failure::not_started)?;
             let listener = Listener::new(socket, &self.net).map_err(failed)?;
             if at.port() == 0 {
                 eprintln!("tinyhost: listening on {}", listener.local_addr().map_err(failed)?);

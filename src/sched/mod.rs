@@ -28,7 +28,7 @@ use crate::guest::{End, Guest, Step};
 use crate::wasi;
 use crate::watch::Watched;
 
-/// Fuel of one slice at the most; some hundred microseconds of computing.
+/// Fuel of one slice at the most; some tens of microseconds of computing.
 pub const SLICE_FUEL: u64 = 100_000;
 
 /// How long guests that only compute may go on before everybody else is looked after.

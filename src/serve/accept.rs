@@ -1,7 +1,7 @@
 //! Taking connections, and spreading them over the workers.
 
 use std::io;
-use std::net::{self, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
@@ -28,11 +28,6 @@ const ACCEPTS_PER_TURN: usize = 512;
 /// How long nothing is accepted after the system had no descriptors left.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
-/// Connections that wait to be accepted; the system may have a lower limit. The standard
-/// library asks for 128, which a burst of clients exceeds: each then waits a second for its
-/// next try.
-const BACKLOG: i32 = 4096;
-
 /// A connection accepted by one worker for another.
 pub(super) struct Arrival {
     stream: TcpStream,
@@ -58,36 +53,9 @@ struct Listening {
     ready: bool,
 }
 
-/// A socket for [`Config::listeners`](super::Config::listeners), bound as those of
-/// [`Config::binds`](super::Config::binds) are.
-///
-/// # Errors
-///
-/// What the system says, with the address and what to do.
-pub fn listen(addr: SocketAddr) -> io::Result<net::TcpListener> {
-    let listener = net::TcpListener::bind(addr).map_err(|error| {
-        let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => ": another program listens there; choose another port",
-            io::ErrorKind::PermissionDenied => {
-                ": ports below 1024 need a privilege; choose another port"
-            }
-            io::ErrorKind::AddrNotAvailable => ": this machine has no such address",
-            _ if rustix::io::Errno::from_io_error(&error) == Some(rustix::io::Errno::MFILE) => {
-                ": raise the limit of this process (ulimit -n)"
-            }
-            _ => "",
-        };
-        let text = error.to_string();
-        let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
-        io::Error::new(error.kind(), format!("can't listen on {addr}: {text}{hint}"))
-    })?;
-    rustix::net::listen(&listener, BACKLOG)?;
-    Ok(listener)
-}
-
 impl Listeners {
     pub fn new(
-        listeners: &[std::sync::Arc<net::TcpListener>],
+        listeners: &[std::sync::Arc<std::net::TcpListener>],
         registry: &mio::Registry,
     ) -> io::Result<Listeners> {
         let mut sockets = Vec::new();

@@ -33,7 +33,7 @@ pub struct Limits {
     pub memory: usize,
     /// Bytes of memory of all guests together, beyond 4 MiB of each.
     pub memory_total: usize,
-    /// Fuel of a guest, about one an instruction.
+    /// Fuel of a guest, about one an instruction and one a nanosecond of a call.
     pub fuel: Option<u64>,
     /// Descriptors of a guest.
     pub max_fds: usize,

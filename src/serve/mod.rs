@@ -43,9 +43,9 @@ use std::time::Duration;
 
 use crate::sched::Scheduler;
 use crate::vfs::Namespace;
+use crate::vfs::net::listen;
 use crate::wasi::{Builder, MemoryBudget, Strings};
 use crate::{Guest, Program};
-pub use accept::listen;
 pub use limits::Limits;
 pub use metrics::{Metrics, Outcome, Refusal};
 pub use stream::LOG_LINE_MAX;

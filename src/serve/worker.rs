@@ -36,7 +36,7 @@ const LINES_PER_TURN: Duration = Duration::from_millis(10);
 const LINES_AMONG_ACCEPTS: Duration = Duration::from_millis(2);
 
 /// How long one of them is gone on with before it is the next one's turn.
-const LINES_AT_ONCE: Duration = Duration::from_millis(1);
+const TURN_OF_ONE: Duration = Duration::from_millis(1);
 
 const SCRATCH: usize = 64 << 10;
 
@@ -264,7 +264,7 @@ impl Worker {
         let until = now + for_long;
         for _ in 0..self.ready.len() {
             let Some(key) = self.ready.pop_front() else { break };
-            let its = until.min(now + LINES_AT_ONCE);
+            let its = until.min(now + TURN_OF_ONE);
             self.visit(key, |worker, conn| {
                 conn.queued = false;
                 if conn.phase == Phase::Fresh {

@@ -271,7 +271,7 @@ fn ahead(args: &Serve, unit: Unit) -> Outcome<usize> {
 
 /// Both loopback addresses; a machine without IPv6 has only one.
 fn default_listeners() -> Outcome<Vec<Arc<TcpListener>>> {
-    let bind = |addr: SocketAddr| tinyhost::serve::listen(addr).map(Arc::new);
+    let bind = |addr: SocketAddr| tinyhost::vfs::net::listen(addr).map(Arc::new);
     let failed = |error: std::io::Error| {
         Failure::not_started(format!("{error} with --bind ADDR:PORT (port 0 takes a free one)"))
     };

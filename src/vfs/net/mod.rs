@@ -13,6 +13,7 @@
 mod accept;
 mod addr;
 mod dial;
+mod listen;
 mod names;
 mod opening;
 mod policy;
@@ -31,6 +32,7 @@ use std::time::Duration;
 
 pub use accept::Listener;
 pub use addr::{Class, Host, HostName};
+pub use listen::listen;
 pub use policy::Policy;
 pub use resolve::{Answer, Resolver, SystemResolver};
 pub use rule::{ListenRule, Rule, RuleError};
