@@ -211,6 +211,17 @@ fn too_few_descriptors() {
 }
 
 #[test]
+fn a_standard_stream_that_cannot_be_had_is_not_taken_for_closed() {
+    let mut command = std::process::Command::new("sh");
+    let line = "ulimit -n 4 && exec \"$0\" run \"$1\"";
+    command.args(["-c", line, env!("CARGO_BIN_EXE_tinyhost"), &wasm("hello")]);
+    let ended = Process::start(command).end();
+    // Which of the three is the first to fail depends on what else the test was started with.
+    assert_eq!((ended.status, &*ended.stdout), (Some(125), &b""[..]), "{ended:?}");
+    assert!(ended.stderr.contains("too many open files for this process"), "{ended:?}");
+}
+
+#[test]
 fn closed_stdin() {
     let mut command = std::process::Command::new("sh");
     let line = "exec \"$0\" run \"$1\" <&-";

@@ -1,5 +1,6 @@
 //! `tinyhost run`.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -151,7 +152,7 @@ fn guest(plan: &Plan, program: &Program, sink: Option<&Arc<Sink>>) -> Outcome<Gu
         cx = cx.env(key, value).map_err(usage)?;
     }
     cx = plan.network.listen(cx)?;
-    cx = watched(standard_streams(cx), plan, sink);
+    cx = watched(standard_streams(cx)?, plan, sink);
     if let Some(memory) = plan.limits.memory {
         cx = cx.memory_max(memory);
     }
@@ -169,19 +170,32 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-fn standard_streams(mut cx: Builder) -> Builder {
-    cx = match Stream::new(std::io::stdin()) {
+fn standard_streams(mut cx: Builder) -> Outcome<Builder> {
+    cx = match standard("input", std::io::stdin())? {
         Some(stream) => cx.stdin(stream),
         None => cx.stdin(Closed),
     };
-    cx = match Stream::new(std::io::stdout()) {
+    cx = match standard("output", std::io::stdout())? {
         Some(stream) => cx.stdout(stream),
         None => cx.stdout(Closed),
     };
-    match Stream::new(std::io::stderr()) {
+    Ok(match standard("error", std::io::stderr())? {
         Some(stream) => cx.stderr(stream),
         None => cx.stderr(Closed),
+    })
+}
+
+/// One of them, if it is open. One that is and can't be had must not be taken for closed: what
+/// the guest writes there would be lost.
+fn standard(name: &str, fd: impl AsFd) -> Outcome<Option<Stream>> {
+    let stream = Stream::new(&fd);
+    if stream.is_none() && rustix::fs::fstat(&fd).is_ok() {
+        return Err(Failure::not_started(format!(
+            "standard {name} can't be had: too many open files for this process: raise its limit \
+             (ulimit -n)"
+        )));
     }
+    Ok(stream)
 }
 
 /// Has those look on that were asked for. Hints cost nothing until a call fails.
