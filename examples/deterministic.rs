@@ -6,10 +6,11 @@ use std::error::Error;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
 
+use tinyhost::seeded;
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::pipe::Capture;
 use tinyhost::vfs::{self, Namespace};
-use tinyhost::wasi::{Outcome, Seen, Trace, seeded};
+use tinyhost::wasi::{Outcome, Seen, Trace};
 use tinyhost::{Armed, Clock, Guest, ManualClock, Program, Step, WasiCtx};
 
 /// One line for each call: name, arguments, how it ended; at the exit a sum over memory.

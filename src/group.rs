@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use crate::guest::{Armed, Guest};
+use crate::guest::Guest;
 use crate::step::Step;
+use crate::vfs::Armed;
 
 /// Fuel a guest may use before the next has its turn.
 const SLICE_FUEL: u64 = 100_000;

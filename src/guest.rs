@@ -11,11 +11,11 @@ use wasmi::{
     ResumableCallOutOfFuel, Store, TrapCode, Val,
 };
 
+use crate::instance::Parts;
 use crate::program::{Program, is_out_of_memory};
-use crate::recycle::Parts;
-pub use crate::step::{Armed, Cause, End, Step, Trap};
+use crate::step::{Cause, End, Step, Trap};
 use crate::step::{fuel_trap, trap_text};
-use crate::vfs::{Fd, Interest};
+use crate::vfs::{Armed, Fd, Interest};
 use crate::wasi::frame::On;
 use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
 

@@ -70,11 +70,14 @@
 #![cfg_attr(not(feature = "tar"), doc = "\n[`vfs::tar`]: self")]
 #![deny(missing_docs)]
 
+mod clock;
 mod errno;
 mod group;
 mod guest;
+mod instance;
+mod pool;
 mod program;
-mod recycle;
+mod random;
 #[cfg(all(unix, feature = "net"))]
 pub mod sched;
 #[cfg(all(unix, feature = "serve"))]
@@ -83,17 +86,21 @@ mod step;
 pub mod trace;
 pub mod vfs;
 pub mod wasi;
-#[cfg(all(unix, feature = "net"))]
-mod watch;
 
+pub use clock::{Clock, ManualClock, SystemClock};
 pub use errno::Errno;
 pub use group::{Group, Member, Turn};
-pub use guest::{Armed, Cause, End, Guest, Step, Trap};
-pub use program::{Config, Program, ProgramError};
+pub use guest::Guest;
 #[cfg(all(target_os = "linux", feature = "recycle"))]
-pub use recycle::GuestAllocator;
-pub use recycle::{Ahead, Pool};
-pub use wasi::{Clock, ManualClock, Random, SystemClock, WasiCtx};
+pub use instance::GuestAllocator;
+pub use pool::{Ahead, Pool};
+pub use program::{Config, Program, ProgramError};
+#[cfg(feature = "os-random")]
+pub use random::SystemRandom;
+pub use random::{Random, seeded};
+pub use step::{Cause, End, Step, Trap};
+pub use vfs::Armed;
+pub use wasi::WasiCtx;
 /// The interpreter, in the version that [`wasi::add_to_linker`] is for.
 pub use wasmi;
 

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 
+use cli::args::words::{Asked, understand};
 use cli::args::{Args, Command};
-use cli::words::{Asked, understand};
-use cli::{Failure, Outcome, complete, style};
+use cli::help::complete;
+use cli::{Failure, Outcome, style};
 
 /// What makes guests that arrive together cheap.
 #[cfg(all(target_os = "linux", feature = "recycle"))]

@@ -1,7 +1,6 @@
 //! What a step of a guest comes to, and what its end is.
 
 use std::fmt;
-use std::time::Duration;
 
 use wasmi::TrapCode;
 
@@ -24,18 +23,6 @@ impl Step {
     pub fn is_end(&self) -> bool {
         matches!(self, Step::Exited(_) | Step::Trapped(_))
     }
-}
-
-/// What [`Guest::arm`](crate::Guest::arm) found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Armed {
-    /// Nothing to wait for: step it.
-    Now,
-    /// Step it when woken, or after this time if there is one.
-    ///
-    /// The time is one of the guest's own clock, if it sleeps; a clock that stands still
-    /// until it is moved (a [`ManualClock`](crate::ManualClock)) is to be moved by as much.
-    Until(Option<Duration>),
 }
 
 /// How a guest came to its end.

@@ -4,10 +4,11 @@ use std::ffi::c_char;
 use std::sync::Arc;
 
 use tinyhost::WasiCtx;
+use tinyhost::seeded;
 use tinyhost::vfs::Node;
 use tinyhost::vfs::namespace::{Builder as Mounts, Namespace};
 use tinyhost::vfs::pipe::{Reader, Writer, pipe};
-use tinyhost::wasi::{Builder as Cx, seeded};
+use tinyhost::wasi::Builder as Cx;
 
 use crate::node::CNode;
 use crate::{Fail, OK, Status, USAGE, exclusive, free, object, put, shared, status, text, utf8};

@@ -4,23 +4,14 @@
 //! bound or started.
 
 pub mod args;
-pub mod complete;
-mod ended;
-mod help;
+mod grant;
+pub mod help;
 mod logger;
-mod mounts;
-#[cfg_attr(not(feature = "net"), path = "no_network.rs")]
-mod network;
 mod observe;
-mod policy;
 mod run;
 #[cfg(feature = "serve")]
 mod serve;
 pub mod style;
-mod suggest;
-mod table;
-mod units;
-pub mod words;
 
 use std::env::VarError;
 use std::fmt;

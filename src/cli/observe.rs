@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tinyhost::Guest;
 use tinyhost::trace::{Format, Options, Sink, crash};
 
-use super::{Failure, Outcome, plain, style, units};
+use super::args::units;
+use super::{Failure, Outcome, plain, style};
 
 /// Bytes of a buffer that are shown at the most.
 const TRACE_BYTES_MAX: u64 = 1 << 20;

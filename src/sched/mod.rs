@@ -24,9 +24,10 @@ use mailbox::{Mailbox, NO_SLOT};
 use queue::{Queue, Record};
 pub(crate) use table::cut;
 
-use crate::guest::{End, Guest, Step};
+use crate::guest::Guest;
+use crate::step::{End, Step};
 use crate::wasi;
-use crate::watch::Watched;
+use crate::wasi::watch::Watched;
 
 /// Fuel of one slice at the most; some tens of microseconds of computing.
 pub const SLICE_FUEL: u64 = 100_000;

@@ -11,7 +11,7 @@ use super::metrics::add;
 use super::stream::{Client, Errors, LineInput, Output, SocketInput};
 use super::worker::{EXPIRY, Worker};
 use super::{Shared, Unit};
-use crate::recycle::Ahead;
+use crate::pool::Ahead;
 use crate::sched::SLICE_FUEL;
 use crate::wasi::Strings;
 use crate::{Guest, WasiCtx};

@@ -11,8 +11,9 @@ use super::link::{OUTPUT_MAX, wake};
 use super::log::{Report, TARGET};
 use super::metrics::{Outcome, Refusal, add};
 use super::worker::Worker;
-use crate::guest::{Cause, End, Guest, Step};
+use crate::guest::Guest;
 use crate::sched::FIRST_FUEL;
+use crate::step::{Cause, End, Step};
 use crate::wasi::Refused;
 
 /// Lines of one connection in one go, before others have theirs.

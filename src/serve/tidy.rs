@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::worker::{TIDY, Worker};
 use crate::guest::Guest;
-use crate::recycle::Pool;
+use crate::pool::Pool;
 
 /// A guest whose memory has grown to this, in bytes, is not freed at once: the kernel takes
 /// some 30 µs for each MiB, and many such guests can end in one turn.

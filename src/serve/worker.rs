@@ -17,7 +17,7 @@ use super::link::Dirty;
 use super::log::Reporter;
 use super::metrics::Counters;
 use super::tidy::Tidy;
-use crate::recycle::{Ahead, Pool};
+use crate::pool::{Ahead, Pool};
 use crate::sched::{GuestId, Happened, Scheduler};
 
 /// Alarms that are not a connection's.

@@ -4,7 +4,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Result, Stat};
-use crate::wasi::{Random, default_random};
+use crate::random::{Random, default_random};
 
 /// The directory to be mounted at `/dev`.
 pub struct Dev {

@@ -50,7 +50,7 @@ pub use crate::errno::Errno;
 pub use name::Name;
 pub use namespace::Namespace;
 pub use readonly::ReadOnly;
-pub use ready::{Fd, Interest, Ready, Wait};
+pub use ready::{Armed, Fd, Interest, Ready, Wait};
 pub use stat::{Filetype, SetTime, Stat, Times};
 pub use whole::{read, write};
 

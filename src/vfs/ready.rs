@@ -1,5 +1,7 @@
 //! Waiting and readiness: what is asked of a file, and what it answers.
 
+use std::time::Duration;
+
 /// One direction of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interest {
@@ -55,4 +57,16 @@ pub enum Wait<'a> {
 impl Wait<'_> {
     /// [`Wait::Never`], spelt without its marker.
     pub const NEVER: Wait<'static> = Wait::Never(std::marker::PhantomData);
+}
+
+/// What [`Guest::arm`](crate::Guest::arm) found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Armed {
+    /// Nothing to wait for: step it.
+    Now,
+    /// Step it when woken, or after this time if there is one.
+    ///
+    /// The time is one of the guest's own clock, if it sleeps; a clock that stands still
+    /// until it is moved (a [`ManualClock`](crate::ManualClock)) is to be moved by as much.
+    Until(Option<Duration>),
 }

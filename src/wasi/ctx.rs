@@ -6,11 +6,12 @@ use std::sync::{Arc, LazyLock};
 use wasmi::Memory;
 
 use super::abi::{Fdflags, Rights};
-use super::clock::{Clock, Random, SystemClock, default_random};
 use super::fd::{Descriptor, Fds};
 use super::frame::Frame;
 use super::limits::{Limits, MemoryBudget};
 use super::trace::Trace;
+use crate::clock::{Clock, SystemClock};
+use crate::random::{Random, default_random};
 use crate::vfs::stdio::Empty;
 use crate::vfs::{File, Filetype, Namespace, Open};
 

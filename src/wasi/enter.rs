@@ -3,7 +3,7 @@
 use wasmi::{AsContextMut, Caller, Extern, Memory};
 
 use super::frame::Args;
-use super::{Call, Mem, Mode, Row, Stop, Suspended, Sys, TABLE, WasiCtx, block, limits, trace};
+use super::{Call, Mem, Mode, Row, Stop, Suspended, Sys, TABLE, WasiCtx, limits, trace, wait};
 
 /// Bytes moved by calls, or as much work, before their guest is charged fuel for them; so that
 /// a guest can't get a slice's worth of copying for a handful of calls.
@@ -95,7 +95,7 @@ fn after<T>(
         ))),
         (stop, Mode::InPlace) => {
             let mut store = caller.as_context_mut();
-            block::in_place(&mut store, get, memory, row, &args, stop)
+            wait::in_place(&mut store, get, memory, row, &args, stop)
         }
     }
 }

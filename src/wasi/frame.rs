@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::Clock;
 use super::abi::{Fdflags, Rights};
 use super::fd::Fds;
+use crate::clock::Clock;
 use crate::vfs::{Fd, File, Filetype, Interest, Wait};
 
 /// Parameters of the call with the most (`path_open`).

@@ -5,8 +5,6 @@
 //! [filesystem](crate::vfs) and encodes the answer; it never calls the system itself.
 
 pub mod abi;
-mod block;
-mod clock;
 mod ctx;
 mod enter;
 mod fd;
@@ -22,18 +20,14 @@ mod readdir;
 mod resume;
 mod sock;
 mod trace;
+mod wait;
+#[cfg(all(unix, feature = "net"))]
+pub(crate) mod watch;
 
 use wasmi::{Caller, Linker};
 
 use crate::Errno;
 use crate::vfs::Interest;
-pub(crate) use block::Waiter;
-#[cfg(all(unix, feature = "net"))]
-pub(crate) use block::{left, remaining, sooner};
-#[cfg(feature = "os-random")]
-pub use clock::SystemRandom;
-pub(crate) use clock::default_random;
-pub use clock::{Clock, ManualClock, Random, SystemClock, seeded};
 pub use ctx::{BadString, Builder, FDS_DEFAULT, Mode, Strings, WasiCtx};
 use enter::enter;
 pub use fd::Descriptor;
@@ -49,6 +43,9 @@ pub use resume::{Retried, is_parked, retry};
 pub(crate) use resume::{Suspended, run_again};
 pub(crate) use trace::join;
 pub use trace::{Outcome, Seen, Tee, Trace};
+pub(crate) use wait::Waiter;
+#[cfg(all(unix, feature = "net"))]
+pub(crate) use wait::{left, remaining, sooner};
 
 /// The import module all functions are in.
 pub const MODULE: &str = "wasi_snapshot_preview1";

@@ -5,9 +5,8 @@ use std::task::Waker;
 use wasmi::{AsContextMut, StoreContextMut, Val};
 
 use super::enter::run;
-use super::{Stop, WasiCtx, block, frame};
-use crate::guest::Armed;
-use crate::vfs::{Fd, Interest};
+use super::{Stop, WasiCtx, frame, wait};
+use crate::vfs::{Armed, Fd, Interest};
 
 /// Whether the error of a wasmi `ResumableCall::HostTrap` means that a WASI call has to wait
 /// (a context with [`Mode::Suspend`](super::Mode::Suspend)); any other is a real one.
@@ -87,7 +86,7 @@ impl WasiCtx {
         if !self.frame.arm(&mut self.fds, waker, watch) {
             return Armed::Now;
         }
-        Armed::Until(block::remaining(self))
+        Armed::Until(wait::remaining(self))
     }
 
     /// Blocks the thread until the parked call may be worth a [`retry`].
@@ -96,7 +95,7 @@ impl WasiCtx {
     ///
     /// If the host can't wait (no descriptors left for a poll).
     pub fn wait(&mut self) -> std::io::Result<()> {
-        block::Waiter::new()?.wait(self, None)
+        wait::Waiter::new()?.wait(self, None)
     }
 }
 

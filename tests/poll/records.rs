@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tinyhost::wasi::Clock;
+use tinyhost::Clock;
 
 pub const REALTIME: u32 = 0;
 pub const MONOTONIC: u32 = 1;

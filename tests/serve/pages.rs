@@ -39,7 +39,7 @@ fn each_outcome_and_limit_is_on_the_page_with_an_option_there_is() {
     let (outcomes, limits) = (rows("| `outcome=` |"), rows("| `limit=` |"));
     assert_eq!(names(&outcomes), Outcome::ALL.iter().map(|outcome| outcome.name()).collect());
     assert_eq!(names(&limits), Refusal::ALL.iter().map(|limit| limit.name()).collect());
-    let options = include_str!("../../src/cli/args.rs");
+    let options = include_str!("../../src/cli/args/mod.rs");
     for (name, rest) in outcomes.iter().chain(&limits) {
         for option in rest.split("`--").skip(1).filter_map(|rest| rest.split('`').next()) {
             let field = format!("pub {}:", option.replace('-', "_"));

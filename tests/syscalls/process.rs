@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tinyhost::wasi::{Clock, Random};
 use tinyhost::{Cause, Errno, Guest, Program, Step, WasiCtx};
+use tinyhost::{Clock, Random};
 
 use crate::calls::{Calls, DATA, OTHER, OUT, Outcome, UNTOUCHED};
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tinyhost::serve::{Limits, Unit};
 
-use crate::cli::args::Serve;
-use crate::cli::{Failure, Outcome, units};
+use crate::cli::args::{Serve, units};
+use crate::cli::{Failure, Outcome};
 
 /// The limits that were asked for, and the usual ones beside them.
 ///

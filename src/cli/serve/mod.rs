@@ -18,11 +18,13 @@ use tinyhost::vfs::dev::Dev;
 use tinyhost::wasi::{Tee, Trace};
 use tinyhost::{Config as Compile, Program};
 
-use super::args::Serve;
-use super::network::Network;
+use super::args::{Serve, units};
+use super::grant::mounts;
+use super::grant::network::Network;
+use super::grant::policy::Allowed;
+use super::help::table;
 use super::observe::{self, Crashes};
-use super::policy::Allowed;
-use super::{Failure, Outcome, environment, load, mounts, plain, table, units};
+use super::{Failure, Outcome, environment, load, plain};
 
 /// The port the demo was given at; where `/dev/localhost:1997` leads.
 const PORT: u16 = 1997;

@@ -50,7 +50,7 @@ pub fn tree_with_device(quota_bytes: Option<u64>, clock: Clock, device: u64) -> 
 }
 
 fn system_clock() -> Clock {
-    Arc::new(|| crate::wasi::Clock::realtime(&crate::wasi::SystemClock))
+    Arc::new(|| crate::clock::Clock::realtime(&crate::clock::SystemClock))
 }
 
 /// A device number no other tree has: guests take two files of the same device and inode

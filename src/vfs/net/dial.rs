@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
-use super::addr::{Class, Host};
 use super::opening::{self, Pending};
+use super::policy::addr::{Class, Host};
 use super::quota::Taken;
 use super::resolve::Lookup;
 use super::socket::Socket;

@@ -11,7 +11,6 @@
 //! [`Policy`]; each denial is reported once, with the rule that would have allowed it.
 
 mod accept;
-mod addr;
 mod dial;
 mod listen;
 mod names;
@@ -19,7 +18,6 @@ mod opening;
 mod policy;
 mod quota;
 mod resolve;
-mod rule;
 mod socket;
 mod udp;
 mod unix;
@@ -31,11 +29,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use accept::Listener;
-pub use addr::{Class, Host, HostName};
 pub use listen::listen;
 pub use policy::Policy;
+pub use policy::addr::{Class, Host, HostName};
+pub use policy::rule::{ListenRule, Rule, RuleError};
 pub use resolve::{Answer, Resolver, SystemResolver};
-pub use rule::{ListenRule, Rule, RuleError};
 pub use unix::UnixSocket;
 
 use crate::vfs::{Name, Node, Result};

@@ -7,9 +7,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use super::addr::Host;
 use super::dial::{Target, dial};
-use super::rule::port;
+use super::policy::addr::Host;
+use super::policy::rule::port;
 use super::{Net, accept};
 use crate::vfs::{Emit, Errno, File, Filetype, Name, Node, Open, Result, Stat};
 

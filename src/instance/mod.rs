@@ -1,13 +1,22 @@
 //! An instance between two guests.
 
+#[cfg(all(target_os = "linux", feature = "recycle"))]
+mod allocator;
+#[cfg_attr(not(all(target_os = "linux", feature = "recycle")), path = "no_pages.rs")]
+pub(crate) mod pages;
+
 use std::sync::Arc;
 
 use wasmi::{Func, Global, Memory, Store, Val};
 
-use super::pages::Pages;
 use crate::guest::Guest;
 use crate::program::{Program, Shared};
 use crate::wasi::WasiCtx;
+#[cfg(all(target_os = "linux", feature = "recycle"))]
+pub use allocator::GuestAllocator;
+#[cfg(all(target_os = "linux", feature = "recycle"))]
+pub(crate) use allocator::give_back;
+use pages::Pages;
 
 /// Memory an idle instance may keep resident; with more, all is given back to the kernel.
 const RESIDENT_MAX: usize = 1 << 20;
@@ -17,7 +26,7 @@ const RESIDENT_MAX: usize = 1 << 20;
 const RUNS_BETWEEN_RELEASES: u32 = 64;
 
 /// An instance as good as new, without a guest.
-pub(super) struct Instance {
+pub(crate) struct Instance {
     store: Store<WasiCtx>,
     parts: Box<Parts>,
 }
@@ -39,14 +48,14 @@ pub(crate) struct Parts {
 
 impl Parts {
     #[cfg(test)]
-    pub(super) fn globals(&self) -> impl Iterator<Item = Global> {
+    pub(crate) fn globals(&self) -> impl Iterator<Item = Global> {
         self.globals.iter().map(|(global, _)| *global)
     }
 }
 
 /// A guest with an instance of its own, none of its memory resident but what is not zero.
 /// If the program can't be recycled, or the kernel doesn't play along, it is just a guest.
-pub(super) fn fresh(program: &Program, cx: WasiCtx, pages: &Pages) -> Guest {
+pub(crate) fn fresh(program: &Program, cx: WasiCtx, pages: &Pages) -> Guest {
     let mut guest = Guest::new(program, cx);
     guest.parts = parts(&mut guest, &program.shared, pages).map(Box::new);
     guest
@@ -79,7 +88,7 @@ fn parts(guest: &mut Guest, program: &Arc<Shared>, pages: &Pages) -> Option<Part
 
 impl Instance {
     /// What is left of a guest, if it can be made new again.
-    pub(super) fn of(guest: Guest, program: &Program) -> Option<Instance> {
+    pub(crate) fn of(guest: Guest, program: &Program) -> Option<Instance> {
         // Whatever it was in the middle of is dropped here.
         let (store, parts) = (guest.store, guest.parts?);
         Arc::ptr_eq(&parts.program, &program.shared).then_some(Instance { store, parts })
@@ -87,7 +96,7 @@ impl Instance {
 
     /// Puts everything back. `None` if that can't be done: its memory has grown, or the
     /// kernel fails us.
-    pub(super) fn renewed(mut self, pages: &mut Pages) -> Option<Instance> {
+    pub(crate) fn renewed(mut self, pages: &mut Pages) -> Option<Instance> {
         let Instance { store, parts } = &mut self;
         *store.data_mut() = WasiCtx::blank();
         let image = &parts.program.recipe.as_ref()?.image;
@@ -110,12 +119,12 @@ impl Instance {
         Some(self)
     }
 
-    pub(super) fn memory_used(&self) -> usize {
+    pub(crate) fn memory_used(&self) -> usize {
         self.parts.memory_used
     }
 
     /// A guest in it, as a fresh one would be. Its limits know what it has.
-    pub(super) fn into_guest(self, mut cx: WasiCtx) -> Guest {
+    pub(crate) fn into_guest(self, mut cx: WasiCtx) -> Guest {
         cx.memory = Some(self.parts.memory);
         Guest::in_instance(self.store, self.parts, cx)
     }

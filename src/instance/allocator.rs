@@ -115,7 +115,7 @@ pub(super) fn take_pages(memory: &mut [u8]) -> bool {
 /// system's allocator has free: it gives back those at the end of its heap by itself, and
 /// what many guests leave behind lies before what is in use. Takes milliseconds if it is
 /// much, for which other threads may have to wait.
-pub(super) fn give_back() {
+pub(crate) fn give_back() {
     if !IN_USE.load(Ordering::Relaxed) {
         return;
     }

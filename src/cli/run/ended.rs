@@ -6,10 +6,12 @@ use std::time::Duration;
 use tinyhost::trace::{Hints, Learn, Mounted, Stats, outside};
 use tinyhost::{Cause, End, Guest};
 
-use super::mounts::Mount;
-use super::observe::{self, Crashes};
-use super::run::Plan;
-use super::{Failure, Outcome, plain, policy, status, style, table};
+use super::Plan;
+use crate::cli::grant::mounts::Mount;
+use crate::cli::grant::policy;
+use crate::cli::help::table;
+use crate::cli::observe::{self, Crashes};
+use crate::cli::{Failure, Outcome, plain, status, style};
 
 /// A guest that has come to its end.
 pub struct Ended<'a> {

@@ -9,7 +9,8 @@ use tinyhost::vfs::namespace::Builder;
 use tinyhost::vfs::{Namespace, Node, ReadOnly, host, mem, tar};
 
 use super::network::Network;
-use super::{Failure, Outcome, advice, plain, units};
+use crate::cli::args::units;
+use crate::cli::{Failure, Outcome, advice, plain};
 
 /// One mount, as it was meant.
 #[derive(Debug, Clone, PartialEq, Eq)]

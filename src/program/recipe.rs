@@ -12,6 +12,9 @@ use wasmparser::{
     MemorySectionReader, Operator, Parser, Payload, ValType,
 };
 
+/// Whether the system can say which pages of a memory were touched.
+pub(crate) const SUPPORTED: bool = cfg!(all(target_os = "linux", feature = "recycle"));
+
 /// Begins the names under which a module's own globals are exported for us. No toolchain
 /// makes a name with a NUL.
 const PREFIX: &str = "\0tinyhost.global.";
@@ -87,6 +90,9 @@ impl Image {
 /// Finds how to recycle instances of `wasm`, and the module changed for it: with an export
 /// for each mutable global. `None` if they can't be recycled, or it is no valid module.
 pub(crate) fn recipe(wasm: &[u8]) -> Option<(Vec<u8>, Recipe)> {
+    if !SUPPORTED {
+        return None;
+    }
     let survey = Survey::of(wasm).ok().flatten()?;
     Some((survey.changed(wasm), Recipe { globals: survey.names(), image: Image::of(&survey.data) }))
 }

@@ -1,5 +1,7 @@
 //! `tinyhost run`.
 
+mod ended;
+
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,13 +12,13 @@ use tinyhost::vfs::stdio::{Closed, Stream};
 use tinyhost::wasi::{Builder, Tee, Trace};
 use tinyhost::{Config, Guest, Program, WasiCtx};
 
-use super::args::Run;
-use super::ended::Ended;
-use super::mounts::Mount;
-use super::network::Network;
+use super::args::{Run, units};
+use super::grant::mounts::{self, Mount};
+use super::grant::network::Network;
+use super::grant::policy::Allowed;
 use super::observe::{self, Crashes};
-use super::policy::Allowed;
-use super::{Failure, Outcome, environment, load, logger, mounts, units};
+use super::{Failure, Outcome, environment, load, logger};
+use ended::Ended;
 
 /// Limits, each of them off unless asked for.
 pub struct Limits {

@@ -3,8 +3,9 @@
 
 use tinyhost::trace::Filter;
 
-use super::table::{self, Command, Flag, Takes};
-use super::{Failure, Outcome, help, suggest};
+use crate::cli::help::table::{self, Command, Flag, Takes};
+use crate::cli::help::{self, suggest};
+use crate::cli::{Failure, Outcome};
 
 /// What was asked.
 pub enum Asked {

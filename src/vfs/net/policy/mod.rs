@@ -1,9 +1,12 @@
 //! Where a guest may go: everything not allowed by a rule is denied.
 
+pub(super) mod addr;
+pub(super) mod rule;
+
 use std::net::{IpAddr, SocketAddr};
 
-use super::addr::{Class, Host};
-use super::rule::{Hosts, ListenRule, Rule, RuleError};
+use addr::{Class, Host};
+use rule::{Hosts, ListenRule, Rule, RuleError};
 
 /// The rules of a guest; their order means nothing.
 ///

@@ -1,5 +1,7 @@
 //! A module, checked and compiled once, to be run as any number of guests.
 
+pub(crate) mod recipe;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,8 +11,8 @@ use wasmi::{
     Module, ValType,
 };
 
-use crate::recycle::{self, Recipe};
 use crate::wasi::{MODULE, Row, TABLE, WasiCtx, add_to_linker};
+use recipe::Recipe;
 
 /// Finished stacks kept for the next guest; a parked guest has its own.
 const STACKS_CACHED: usize = 64;
@@ -144,7 +146,7 @@ impl Program {
         let wasm = wasm.as_ref();
         check_header(wasm)?;
         let engine = Engine::new(&engine_config(config));
-        let (changed, recipe) = config.reuse.then(|| recycle::recipe(wasm)).flatten().unzip();
+        let (changed, recipe) = config.reuse.then(|| recipe::recipe(wasm)).flatten().unzip();
         let wasm = changed.as_deref().unwrap_or(wasm);
         let module = Module::new(&engine, wasm).map_err(|error| {
             // wasmi's texts may have several lines; the first says what.

@@ -89,8 +89,6 @@ pub(crate) struct Pages {
 }
 
 impl Pages {
-    pub(crate) const SUPPORTED: bool = true;
-
     /// `None` where the kernel is too old, or something forbids asking it.
     pub(crate) fn open() -> Option<Pages> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;

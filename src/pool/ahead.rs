@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::Pool;
-use crate::guest::{Guest, Step};
+use crate::guest::Guest;
+use crate::step::Step;
 use crate::wasi::{Outcome, Seen, Trace, WasiCtx};
 
 /// Fuel to come to the first read of standard input. That is a good part of a second; more,

@@ -1,9 +1,13 @@
 //! Texts that say what can be typed.
 
+pub mod complete;
+pub mod suggest;
+pub mod table;
+
 use std::fmt::Write;
 
 use super::style;
-use super::table::{self, Command, Flag};
+use table::{Command, Flag};
 
 /// Column at which descriptions begin.
 const COLUMN: usize = 26;

@@ -7,8 +7,6 @@ use std::ops::Range;
 pub(crate) enum Pages {}
 
 impl Pages {
-    pub(crate) const SUPPORTED: bool = false;
-
     pub(crate) fn open() -> Option<Pages> {
         None
     }

@@ -5,30 +5,20 @@
 //! globals are set to what they were, the pages of its memory that the kernel says were
 //! touched are zeroed, and the data segments are written again. Nothing a guest can see or
 //! change is left out; which modules that holds for is checked when the program is made
-//! (`recipe.rs`). All others, and systems without the kernel's help (Linux 6.7 or later),
+//! (`program/recipe.rs`). All others, and systems without the kernel's help (Linux 6.7 or later),
 //! get a fresh instance for each guest.
 
 mod ahead;
-#[cfg(all(target_os = "linux", feature = "recycle"))]
-mod allocator;
-mod instance;
-#[cfg_attr(not(all(target_os = "linux", feature = "recycle")), path = "no_pages.rs")]
-mod pages;
-mod recipe;
 #[cfg(test)]
 mod tests;
 
 pub use ahead::Ahead;
-#[cfg(all(target_os = "linux", feature = "recycle"))]
-pub use allocator::GuestAllocator;
-pub(crate) use instance::Parts;
-pub(crate) use recipe::Recipe;
 
 use crate::guest::Guest;
+use crate::instance::pages::Pages;
+use crate::instance::{self, Instance};
 use crate::program::Program;
 use crate::wasi::WasiCtx;
-use instance::Instance;
-use pages::Pages;
 
 /// Instances kept for the next guests of a pool.
 const IDLE_MAX: usize = 256;
@@ -43,11 +33,6 @@ pub struct Pool {
     spare: usize,
     /// `None` if nothing can be recycled.
     pages: Option<Pages>,
-}
-
-/// Finds how to recycle instances of a module, and what is to be compiled in its place.
-pub(crate) fn recipe(wasm: &[u8]) -> Option<(Vec<u8>, Recipe)> {
-    if Pages::SUPPORTED { recipe::recipe(wasm) } else { None }
 }
 
 impl Pool {
@@ -121,7 +106,7 @@ impl Pool {
     /// nothing.
     pub fn give_back() {
         #[cfg(all(target_os = "linux", feature = "recycle"))]
-        allocator::give_back();
+        instance::give_back();
     }
 }
 

@@ -9,7 +9,7 @@ use tinyhost::vfs::dev::Dev;
 use tinyhost::wasi::Builder;
 
 use super::policy::Allowed;
-use super::{Failure, Outcome};
+use crate::cli::{Failure, Outcome};
 
 /// There is none.
 pub struct Network;

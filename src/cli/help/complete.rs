@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::table::{self, Command, Flag, Takes};
-use super::{Failure, Outcome, help};
+use crate::cli::{Failure, Outcome, help};
 
 /// Completions for a shell.
 ///

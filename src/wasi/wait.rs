@@ -73,7 +73,7 @@ impl Waiter {
     }
 
     pub(crate) fn wait(&mut self, cx: &mut WasiCtx, until: Option<Instant>) -> std::io::Result<()> {
-        let mut watched = crate::watch::Watched::default();
+        let mut watched = super::watch::Watched::default();
         let armed = watched.arm(cx, &self.waker, self.poll.registry(), mio::Token(0))?;
         let left = sooner(remaining(cx), until.map(left));
         let result = if armed { self.poll.poll(&mut self.events, left) } else { Ok(()) };

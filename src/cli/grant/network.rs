@@ -11,7 +11,8 @@ use tinyhost::vfs::net::{self, Config, Listener, Net, Policy, RuleError, UnixSoc
 use tinyhost::wasi::Builder;
 
 use super::policy::Allowed;
-use super::{Failure, Outcome, plain, units};
+use crate::cli::args::units;
+use crate::cli::{Failure, Outcome, plain};
 
 /// What may be dialled, and where is listened. Nothing is opened yet.
 pub struct Network {

@@ -1,8 +1,8 @@
-//! The commands and options there are, from their definitions in [`args`](super::args).
+//! The commands and options there are, from their definitions in [`args`](crate::cli::args).
 
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, Optionality, SubCommandInfo};
 
-use super::args::Args;
+use crate::cli::args::Args;
 
 /// A command.
 pub struct Command {

@@ -10,7 +10,8 @@ use std::path::Path;
 use tinyhost::trace::{Access, Used};
 
 use super::mounts::{self, Mount};
-use super::{Failure, Outcome, check, environment, network, plain};
+use super::network;
+use crate::cli::{Failure, Outcome, check, environment, plain};
 
 /// Options that say what a guest may have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

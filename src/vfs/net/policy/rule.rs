@@ -241,7 +241,7 @@ fn ports(text: &str, at: usize, lowest: u16) -> Result<RangeInclusive<u16>, Rule
 }
 
 /// A port as people write it: digits, no sign, no leading zero; 0 is one.
-pub(super) fn port(digits: &str) -> Option<u16> {
+pub(in crate::vfs::net) fn port(digits: &str) -> Option<u16> {
     let plain = digits.bytes().all(|c| c.is_ascii_digit());
     let leading = digits.len() > 1 && digits.starts_with('0');
     if plain && !leading { digits.parse().ok() } else { None }

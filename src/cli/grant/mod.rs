@@ -1,0 +1,6 @@
+//! What a guest is given: mounts, network, and what a policy file allows.
+
+pub mod mounts;
+#[cfg_attr(not(feature = "net"), path = "no_network.rs")]
+pub mod network;
+pub mod policy;
