@@ -4,15 +4,16 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::{Arc, OnceLock, PoisonError};
 
-use super::conn::Conn;
-use super::link::Link;
-use super::log::{Reporter, TARGET};
-use super::metrics::add;
-use super::stream::{Client, Errors, LineInput, Output, SocketInput};
-use super::worker::{EXPIRY, Worker};
-use super::{Shared, Unit};
 use crate::pool::Ahead;
 use crate::sched::SLICE_FUEL;
+use crate::serve::client::link::Link;
+use crate::serve::client::stdio::{Client, Errors, LineInput, Output, SocketInput};
+use crate::serve::conn::Conn;
+use crate::serve::observe::log::TARGET;
+use crate::serve::observe::metrics::add;
+use crate::serve::observe::reporter::Reporter;
+use crate::serve::worker::{EXPIRY, Worker};
+use crate::serve::{Shared, Unit};
 use crate::wasi::Strings;
 use crate::{Guest, WasiCtx};
 
@@ -67,7 +68,7 @@ impl Worker {
     }
 
     /// Guests to run ahead, as the configuration wants it.
-    pub(super) fn ahead(config: &super::Config) -> Ahead<Later> {
+    pub(super) fn ahead(config: &crate::serve::Config) -> Ahead<Later> {
         let count = if config.unit == Unit::Line { config.ahead } else { 0 };
         Ahead::new(count, config.ahead_ttl)
     }

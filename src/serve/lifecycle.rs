@@ -4,13 +4,13 @@ use std::io::{self, IoSliceMut};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use super::conn::{Conn, Fate, Phase, Watched};
-use super::lines::begin_closing;
-use super::link::wake;
-use super::log::TARGET;
-use super::metrics::{Outcome, add};
-use super::worker::{DRAINED, Worker};
-use super::{DRAIN_MAX, Unit};
+use crate::serve::client::link::wake;
+use crate::serve::conn::line::begin_closing;
+use crate::serve::conn::{Conn, Fate, Phase, Watched};
+use crate::serve::observe::log::TARGET;
+use crate::serve::observe::metrics::{Outcome, add};
+use crate::serve::worker::{DRAINED, Worker};
+use crate::serve::{DRAIN_MAX, Unit};
 
 /// How long what a client still sends is thrown away before its socket is closed anyway.
 const LINGER: Duration = Duration::from_secs(2);

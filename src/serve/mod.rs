@@ -16,195 +16,37 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod accept;
+mod admission;
+mod client;
+mod config;
 mod conn;
-mod frame;
+mod door;
 mod guests;
-mod http;
 mod lifecycle;
-mod limits;
-mod lines;
-mod link;
-pub mod log;
-mod metrics;
+mod observe;
 mod reload;
-mod stream;
+mod shared;
 mod tidy;
 mod worker;
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Waker;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::sched::Scheduler;
-use crate::vfs::Namespace;
 use crate::vfs::net::listen;
-use crate::wasi::{Builder, MemoryBudget, Strings};
-use crate::{Guest, Program};
-pub use limits::Limits;
-pub use metrics::{Metrics, Outcome, Refusal};
-pub use stream::LOG_LINE_MAX;
+pub use client::stdio::LOG_LINE_MAX;
+pub use config::{Config, Limits, Load, MakeNamespace, PostMortem, Prepare, Unit};
+use observe::http;
+pub use observe::log;
+pub use observe::metrics::{Metrics, Outcome, Refusal};
+use shared::Shared;
 
 /// How long guests may go on once the server is told to stop.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
-
-/// What one guest serves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Unit {
-    /// Each line is the stdin of a fresh guest; what it writes is the reply. A guest whose
-    /// client has reset the connection is ended at once.
-    #[default]
-    Line,
-    /// A guest's stdin and stdout are the connection; it begins and ends with it. Once its
-    /// client is gone its reads are at their end and its writes are EPIPE, and it has
-    /// [`Limits::timeout`] to end.
-    Connection,
-}
-
-/// Makes the namespace of each guest.
-pub type MakeNamespace = Arc<dyn Fn() -> Namespace + Send + Sync>;
-
-/// Loads the program anew; the error says why it can't be run.
-pub type Load = Arc<dyn Fn() -> Result<Program, String> + Send + Sync>;
-
-/// Adds to the context of each guest, which serves the client of that address, before the
-/// guest is made: who is told of its calls, clocks, randomness. A guest that is run ahead of
-/// its line has no client yet.
-pub type Prepare = Arc<dyn Fn(Option<SocketAddr>, Builder) -> Builder + Send + Sync>;
-
-/// Looks at a guest that trapped or was ended by the host: why, its time, and itself.
-pub type PostMortem = Arc<dyn Fn(&str, Duration, &Guest) + Send + Sync>;
-
-/// What a server is to do.
-#[derive(Clone)]
-pub struct Config {
-    /// What is run.
-    pub program: Program,
-    /// Its name: the guest's `argv[0]`, and what logs call it.
-    pub name: String,
-    /// Arguments after the name.
-    pub args: Vec<String>,
-    /// Variables beside `PROTO`, `TCPREMOTEIP`, `TCPREMOTEPORT`, `TCPLOCALIP` and
-    /// `TCPLOCALPORT`, which tell of the connection.
-    pub env: Vec<(String, String)>,
-    /// What the guest can open.
-    pub namespace: MakeNamespace,
-    /// Where to listen. Port 0: any that is free.
-    pub binds: Vec<SocketAddr>,
-    /// Sockets that listen already (handed over by systemd).
-    pub listeners: Vec<Arc<TcpListener>>,
-    /// What one guest serves.
-    pub unit: Unit,
-    /// With [`Unit::Line`]: answer line after line until the client closes, rather than
-    /// close after the first reply.
-    pub keep_open: bool,
-    /// With [`Unit::Line`]: guests of each worker that are run up to their first read
-    /// before their line comes, if the program is [suited](crate::Ahead).
-    pub ahead: usize,
-    /// How long such a guest may wait before another is made in its place.
-    pub ahead_ttl: Duration,
-    /// Threads; at least 1.
-    pub workers: usize,
-    /// What clients and guests may use.
-    pub limits: Limits,
-    /// How the program is loaded anew, for [`Handle::reload`] and `watch`.
-    pub reload: Option<Load>,
-    /// A file: when it changes, the program is loaded anew.
-    pub watch: Option<PathBuf>,
-    /// Where to answer `GET /metrics` and `GET /healthz`.
-    pub metrics: Option<SocketAddr>,
-    /// Adds to each guest's context.
-    pub prepare: Option<Prepare>,
-    /// Looks at each guest that trapped or was ended.
-    pub post_mortem: Option<PostMortem>,
-}
-
-impl Config {
-    /// One worker, the default limits, and nowhere to listen yet.
-    pub fn new(program: Program, name: impl Into<String>) -> Config {
-        let namespace = Namespace::default();
-        Config {
-            program,
-            name: name.into(),
-            args: Vec::new(),
-            env: Vec::new(),
-            namespace: Arc::new(move || namespace.clone()),
-            binds: Vec::new(),
-            listeners: Vec::new(),
-            unit: Unit::Line,
-            keep_open: false,
-            ahead: 0,
-            ahead_ttl: Duration::from_secs(30),
-            workers: 1,
-            limits: Limits::default(),
-            reload: None,
-            watch: None,
-            metrics: None,
-            prepare: None,
-            post_mortem: None,
-        }
-    }
-}
-
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// What workers, handles and the other threads have in common.
-struct Shared {
-    config: Config,
-    args: Strings,
-    env: Strings,
-    admission: Arc<limits::Admission>,
-    /// What all guests have of memory, beyond a little each.
-    memory: Arc<MemoryBudget>,
-    program: Mutex<Program>,
-    /// Counts programs: a worker looks into `program` only when this has changed.
-    generation: AtomicU64,
-    stopping: AtomicBool,
-    seats: Vec<Seat>,
-    reloads: reload::Requests,
-}
-
-/// A worker as the others see it.
-struct Seat {
-    waker: Waker,
-    /// Its connections, those on the way to it included.
-    live: AtomicUsize,
-    inbox: Mutex<Vec<accept::Arrival>>,
-    /// Something is in the inbox.
-    mail: AtomicBool,
-    counters: metrics::Counters,
-}
-
-impl Shared {
-    fn metrics(&self) -> Metrics {
-        Metrics::sum(self.seats.iter().map(|seat| &seat.counters))
-    }
-
-    fn stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
-    }
-
-    /// New lines run this program from now on.
-    fn replace(&self, program: Program) {
-        *self.program.lock().unwrap_or_else(PoisonError::into_inner) = program;
-        self.generation.fetch_add(1, Ordering::Release);
-        // What they hold of the old one goes at once.
-        self.wake_all();
-    }
-
-    fn wake_all(&self) {
-        self.seats.iter().for_each(|seat| seat.waker.wake_by_ref());
-    }
-}
 
 /// A server that has its ports and does not serve yet.
 pub struct Server {
@@ -335,37 +177,5 @@ impl fmt::Debug for Server {
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").finish_non_exhaustive()
-    }
-}
-
-impl Shared {
-    fn new(config: Config, schedulers: &[Scheduler]) -> io::Result<Shared> {
-        let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
-        let (mut args, mut env) = (Strings::default(), Strings::default());
-        for arg in std::iter::once(&config.name).chain(&config.args) {
-            args.push(&[arg.as_bytes()]).map_err(invalid)?;
-        }
-        for (key, value) in &config.env {
-            env.push(&[key.as_bytes(), b"=", value.as_bytes()]).map_err(invalid)?;
-        }
-        let seat = |scheduler: &Scheduler| Seat {
-            waker: scheduler.waker(),
-            live: AtomicUsize::new(0),
-            inbox: Mutex::default(),
-            mail: AtomicBool::new(false),
-            counters: metrics::Counters::default(),
-        };
-        Ok(Shared {
-            args,
-            env,
-            admission: Arc::new(limits::Admission::new(&config.limits)),
-            memory: Arc::new(MemoryBudget::new(config.limits.memory_total)),
-            program: Mutex::new(config.program.clone()),
-            generation: AtomicU64::new(0),
-            stopping: AtomicBool::new(false),
-            seats: schedulers.iter().map(seat).collect(),
-            reloads: reload::Requests::new(config.watch.as_deref()),
-            config,
-        })
     }
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::Shared;
-use super::log::TARGET;
+use crate::serve::Shared;
+use crate::serve::observe::log::TARGET;
 
 /// How often a watched file is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

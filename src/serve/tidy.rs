@@ -4,9 +4,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::worker::{TIDY, Worker};
 use crate::guest::Guest;
 use crate::pool::Pool;
+use crate::serve::worker::{TIDY, Worker};
 
 /// A guest whose memory has grown to this, in bytes, is not freed at once: the kernel takes
 /// some 30 µs for each MiB, and many such guests can end in one turn.

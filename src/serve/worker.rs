@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use super::Shared;
-use super::accept::Listeners;
-use super::conn::{Conn, Conns, Fate, LISTENER, Phase};
-use super::guests::Later;
-use super::link::Dirty;
-use super::log::Reporter;
-use super::metrics::Counters;
-use super::tidy::Tidy;
 use crate::pool::{Ahead, Pool};
 use crate::sched::{GuestId, Happened, Scheduler};
+use crate::serve::Shared;
+use crate::serve::client::link::Dirty;
+use crate::serve::conn::table::{Conns, LISTENER};
+use crate::serve::conn::{Conn, Fate, Phase};
+use crate::serve::door::tcp::Listeners;
+use crate::serve::guests::Later;
+use crate::serve::observe::metrics::Counters;
+use crate::serve::observe::reporter::Reporter;
+use crate::serve::tidy::Tidy;
 
 /// Alarms that are not a connection's.
 pub(super) const ACCEPT_AGAIN: u64 = u64::MAX;
@@ -76,7 +77,7 @@ pub(super) fn run_all(mut workers: Vec<Worker>, shared: &Arc<Shared>) -> io::Res
     let first = workers.remove(0);
     let mut threads = Vec::new();
     let mut result = Ok(());
-    let handle = super::Handle { shared: shared.clone() };
+    let handle = crate::serve::Handle { shared: shared.clone() };
     for worker in workers {
         let name = format!("worker {}", worker.index);
         match std::thread::Builder::new().name(name).spawn(move || worker.run()) {
@@ -144,7 +145,7 @@ impl Worker {
             }
         };
         if result.is_err() {
-            super::Handle { shared: self.shared.clone() }.shutdown();
+            crate::serve::Handle { shared: self.shared.clone() }.shutdown();
         }
         self.abandon();
         // Draining by now, it only lets go of what another has left for it.

@@ -48,15 +48,23 @@ fn each_outcome_and_limit_is_on_the_page_with_an_option_there_is() {
     }
 }
 
+/// The text of each file in a folder and below.
+fn sources(folder: &Path) -> Vec<String> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let texts = paths.map(|path| match path.is_dir() {
+        true => sources(&path),
+        false => vec![std::fs::read_to_string(path).unwrap()],
+    });
+    texts.flatten().collect()
+}
+
 /// Messages and fields are read from where they are written: between the target and the end of
 /// the call.
 #[test]
 fn each_record_is_on_the_page_with_its_fields() {
     let rows = rows("| message | level |");
     let mut messages = BTreeSet::new();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve");
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let source = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+    for source in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve")) {
         let source = source.replace("log::TARGET", "TARGET");
         for call in source.split("target: TARGET,").skip(1) {
             // What only asks for a level has no message.

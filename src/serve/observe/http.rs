@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::Shared;
-use super::accept::{PAUSE, is_the_clients};
-use super::log::{Bucket, TARGET};
+use crate::serve::Shared;
+use crate::serve::door::tcp::{PAUSE, is_the_clients};
+use crate::serve::observe::log::TARGET;
+use crate::serve::observe::reporter::Bucket;
 use crate::wasi;
 
 const LISTENER: Token = Token(usize::MAX - 1);
@@ -30,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const REQUEST_MAX: usize = 8192;
 
 /// See the [module](self).
-pub(super) struct Http {
+pub(crate) struct Http {
     poll: Poll,
     listener: TcpListener,
     addr: SocketAddr,
@@ -51,7 +52,7 @@ struct Client {
 }
 
 /// Ends the thread.
-pub(super) struct Stop(Arc<Waker>);
+pub(crate) struct Stop(Arc<Waker>);
 
 impl Stop {
     pub fn stop(&self) {

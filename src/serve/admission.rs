@@ -4,67 +4,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use super::metrics::Refusal;
-
-/// What clients and guests may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections at once.
-    pub max_conns: usize,
-    /// Connections at once from one address (of IPv6, from one /64, which is what a single
-    /// client has at its disposal).
-    pub max_conns_per_addr: usize,
-    /// Bytes of a line, its newline not counted.
-    pub max_line: usize,
-    /// Bytes of the reply to a line. A guest that serves a whole connection may write any
-    /// number.
-    pub max_reply: usize,
-    /// Wall time of a line, from its first byte (or from the end of the one before, if it
-    /// was sent ahead) to its guest's end, wherever that time goes; also how long a client
-    /// may take to fetch the last of a reply. For a guest that serves a whole connection,
-    /// the time it has to end once its client is gone.
-    pub timeout: Duration,
-    /// Time between two lines; for a guest that serves a whole connection, time in which
-    /// no byte moved either way.
-    pub idle: Duration,
-    /// Bytes of memory of a guest.
-    pub memory: usize,
-    /// Bytes of memory of all guests together, beyond 4 MiB of each.
-    pub memory_total: usize,
-    /// Fuel of a guest, about one an instruction and one a nanosecond of a call.
-    pub fuel: Option<u64>,
-    /// Descriptors of a guest.
-    pub max_fds: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
-            max_conns: 1024,
-            max_conns_per_addr: 64,
-            max_line: 64 << 10,
-            max_reply: 8 << 20,
-            timeout: Duration::from_secs(5),
-            idle: Duration::from_secs(60),
-            memory: 64 << 20,
-            memory_total: 2 << 30,
-            fuel: None,
-            max_fds: 64,
-        }
-    }
-}
-
-impl Limits {
-    /// The same, with times that any clock can count: the longest is a century.
-    pub(super) fn countable(self) -> Limits {
-        let (timeout, idle) = (self.timeout.min(CENTURY), self.idle.min(CENTURY));
-        Limits { timeout, idle, ..self }
-    }
-}
-
-const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+use super::config::Limits;
+use super::observe::metrics::Refusal;
 
 const SHARDS: usize = 16;
 

@@ -4,15 +4,16 @@ use std::borrow::Cow;
 use std::io::{self, IoSliceMut};
 use std::time::{Duration, Instant};
 
-use super::Unit;
-use super::conn::{Conn, Fate, Phase, Watched};
-use super::frame::Front;
-use super::link::{OUTPUT_MAX, wake};
-use super::log::{Report, TARGET};
-use super::metrics::{Outcome, Refusal, add};
-use super::worker::Worker;
 use crate::guest::Guest;
 use crate::sched::FIRST_FUEL;
+use crate::serve::Unit;
+use crate::serve::client::link::{OUTPUT_MAX, wake};
+use crate::serve::conn::frame::Front;
+use crate::serve::conn::{Conn, Fate, Phase, Watched};
+use crate::serve::observe::log::TARGET;
+use crate::serve::observe::metrics::{Outcome, Refusal, add};
+use crate::serve::observe::reporter::Report;
+use crate::serve::worker::Worker;
 use crate::step::{Cause, End, Step};
 use crate::wasi::Refused;
 
@@ -33,7 +34,7 @@ enum Next {
 
 impl Worker {
     /// Goes on with a connection as far as that is possible now. Lines are run in its turn.
-    pub(super) fn pump(&mut self, conn: &mut Conn) -> Fate {
+    pub(crate) fn pump(&mut self, conn: &mut Conn) -> Fate {
         if conn.phase == Phase::Lingering {
             return self.linger(conn);
         }
@@ -51,7 +52,7 @@ impl Worker {
     }
 
     /// It is the connection's turn, which began at this time and lasts `until`.
-    pub(super) fn serve(&mut self, conn: &mut Conn, now: Instant, until: Instant) -> Fate {
+    pub(crate) fn serve(&mut self, conn: &mut Conn, now: Instant, until: Instant) -> Fate {
         if self.wants_lines(conn) && self.lines(conn, now, until) == Fate::Close {
             return Fate::Close;
         }
@@ -98,7 +99,7 @@ impl Worker {
     }
 
     /// Has a connection gone on with in the next turn.
-    pub(super) fn queue(&mut self, conn: &mut Conn) {
+    pub(crate) fn queue(&mut self, conn: &mut Conn) {
         if !std::mem::replace(&mut conn.queued, true) {
             self.ready.push_back(conn.key);
         }
@@ -160,7 +161,7 @@ impl Worker {
     }
 
     /// A guest has come to its end.
-    pub(super) fn ended(&mut self, conn: &mut Conn, end: End, guest: Guest) -> Instant {
+    pub(crate) fn ended(&mut self, conn: &mut Conn, end: End, guest: Guest) -> Instant {
         let short_of_memory = guest.context().memory_refused();
         let (outcome, why) = match end {
             End::Exited(0) => (Outcome::Ok, Cow::Borrowed("")),
@@ -193,7 +194,7 @@ impl Worker {
 
     /// Ends the guest of a connection, if it has one. One that has just come to its end by
     /// itself stays the connection's until that is told, in this turn.
-    pub(super) fn dismiss(&mut self, conn: &mut Conn, outcome: Outcome, why: &str) -> bool {
+    pub(crate) fn dismiss(&mut self, conn: &mut Conn, outcome: Outcome, why: &str) -> bool {
         let Some(guest) = conn.guest.and_then(|id| self.sched.cancel(id)) else { return false };
         conn.guest.take().map(|id| self.guests.remove(&id));
         self.over(conn, outcome, why, *guest);
@@ -249,7 +250,7 @@ impl Worker {
     }
 
     /// Counts and logs a line that no guest was run for.
-    pub(super) fn unserved(&self, conn: &Conn, outcome: Outcome) {
+    pub(crate) fn unserved(&self, conn: &Conn, outcome: Outcome) {
         let elapsed = match conn.line_began {
             Some(began) => self.now.saturating_duration_since(began),
             None => Duration::ZERO,
@@ -268,7 +269,7 @@ impl Worker {
     }
 
     /// Sends what there is, and sees what follows from that.
-    pub(super) fn send(&mut self, conn: &mut Conn) -> Fate {
+    pub(crate) fn send(&mut self, conn: &mut Conn) -> Fate {
         let link = conn.link.clone();
         let mut io = link.io();
         let last = conn.phase == Phase::Closing && conn.guest.is_none();
@@ -310,7 +311,7 @@ impl Worker {
 }
 
 /// Nothing more is run for this connection.
-pub(super) fn begin_closing(conn: &mut Conn) {
+pub(crate) fn begin_closing(conn: &mut Conn) {
     conn.phase = Phase::Closing;
     conn.deadline = None;
 }

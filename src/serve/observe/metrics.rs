@@ -54,7 +54,7 @@ outcomes! {
 
 impl Outcome {
     /// Whether the guest was ended by a trap, or by the host for what it did.
-    pub(super) fn is_crash(self) -> bool {
+    pub(crate) fn is_crash(self) -> bool {
         use Outcome::{Failed, Fuel, Memory, ReplyTooLong, Timeout, Trap};
         matches!(self, Trap | Timeout | Memory | Fuel | ReplyTooLong | Failed)
     }
@@ -101,7 +101,7 @@ const BOUNDS_US: [u64; 16] = [
 
 /// What one worker has counted.
 #[derive(Default)]
-pub(super) struct Counters {
+pub(crate) struct Counters {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     refusals: [AtomicU64; Refusal::ALL.len()],
     latency: [AtomicU64; BOUNDS_US.len() + 1],
@@ -122,7 +122,7 @@ pub(super) struct Counters {
 
 /// Adds to a counter that only this thread writes.
 #[inline]
-pub(super) fn add(counter: &AtomicU64, count: u64) {
+pub(crate) fn add(counter: &AtomicU64, count: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(count), Relaxed);
 }
 
@@ -173,7 +173,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn sum<'a>(workers: impl Iterator<Item = &'a Counters>) -> Metrics {
+    pub(crate) fn sum<'a>(workers: impl Iterator<Item = &'a Counters>) -> Metrics {
         let mut sum = Metrics::default();
         let each = |to: &mut [u64], from: &[AtomicU64]| {
             to.iter_mut().zip(from).for_each(|(to, from)| *to += from.load(Relaxed));

@@ -10,14 +10,14 @@ use std::task::Waker;
 
 use mio::net::TcpStream;
 
-use super::frame::recycle;
+use crate::serve::conn::frame::recycle;
 use crate::vfs::{Errno, Result};
 
 /// Bytes of a reply kept for a client that does not read; then its guest is parked.
-pub(super) const OUTPUT_MAX: usize = 64 << 10;
+pub(crate) const OUTPUT_MAX: usize = 64 << 10;
 
 /// See the [module](self).
-pub(super) struct Link {
+pub(crate) struct Link {
     pub stream: TcpStream,
     pub peer: SocketAddr,
     /// The connection's key at its worker.
@@ -28,7 +28,7 @@ pub(super) struct Link {
 
 /// Connections whose guest left something to be done: to be flushed, or looked at.
 #[derive(Default)]
-pub(super) struct Dirty(Mutex<Vec<usize>>);
+pub(crate) struct Dirty(Mutex<Vec<usize>>);
 
 impl Dirty {
     /// Takes them all, in exchange for an empty list.
@@ -43,7 +43,7 @@ impl Dirty {
 }
 
 #[derive(Default)]
-pub(super) struct Io {
+pub(crate) struct Io {
     /// The line the guest reads, and how far it has.
     line: Vec<u8>,
     line_at: usize,
@@ -97,7 +97,7 @@ impl Io {
 }
 
 /// Wakes those who waited.
-pub(super) fn wake(waiters: [Option<Waker>; 2]) {
+pub(crate) fn wake(waiters: [Option<Waker>; 2]) {
     waiters.into_iter().flatten().for_each(Waker::wake);
 }
 

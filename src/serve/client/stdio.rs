@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::guests::Later;
-use super::link::Link;
-use super::log::{Bucket, Reporter, STDERR_PER_SECOND_PER_GUEST};
+use crate::serve::client::link::Link;
+use crate::serve::guests::Later;
+use crate::serve::observe::log::STDERR_PER_SECOND_PER_GUEST;
+use crate::serve::observe::reporter::{Bucket, Reporter};
 use crate::vfs::{Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
 
 /// Bytes of a line of stderr in one log record; the rest goes into the next.
@@ -18,7 +19,7 @@ const WRITE_MAX: usize = 16 << 10;
 
 /// Whom a guest serves.
 #[derive(Clone)]
-pub(super) enum Client {
+pub(crate) enum Client {
     Here(Arc<Link>),
     /// Nobody yet: reads and writes have to wait.
     Later(Later),
@@ -34,7 +35,7 @@ impl Client {
 }
 
 /// Standard input of a guest that serves one line: that line, then the end.
-pub(super) struct LineInput(pub Client);
+pub(crate) struct LineInput(pub Client);
 
 impl File for LineInput {
     fn stat(&mut self) -> Result<Stat> {
@@ -51,7 +52,7 @@ impl File for LineInput {
 }
 
 /// Standard input of a guest that serves a connection: the socket itself.
-pub(super) struct SocketInput(pub Client);
+pub(crate) struct SocketInput(pub Client);
 
 impl File for SocketInput {
     fn stat(&mut self) -> Result<Stat> {
@@ -83,7 +84,7 @@ impl File for SocketInput {
 
 /// Standard output: the client. Kept in memory until the end of the guest's slice, so that
 /// what it writes in small pieces is sent in one.
-pub(super) struct Output(pub Client);
+pub(crate) struct Output(pub Client);
 
 impl File for Output {
     fn stat(&mut self) -> Result<Stat> {
@@ -121,7 +122,7 @@ impl Drop for Output {
 }
 
 /// Standard error: each line of it a record in the log.
-pub(super) struct Errors {
+pub(crate) struct Errors {
     client: Client,
     reporter: Arc<Reporter>,
     /// Made with its first line: most guests write none.

@@ -11,13 +11,15 @@ use mio::net::{TcpListener, TcpStream};
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
-use super::Unit;
-use super::conn::{Conn, Fate, LISTENER, Phase, Watched};
-use super::limits::Ticket;
-use super::link::Link;
-use super::log::{Bucket, TARGET};
-use super::metrics::{Refusal, add};
-use super::worker::{ACCEPT_AGAIN, Worker};
+use crate::serve::Unit;
+use crate::serve::admission::Ticket;
+use crate::serve::client::link::Link;
+use crate::serve::conn::table::LISTENER;
+use crate::serve::conn::{Conn, Fate, Phase, Watched};
+use crate::serve::observe::log::TARGET;
+use crate::serve::observe::metrics::{Refusal, add};
+use crate::serve::observe::reporter::Bucket;
+use crate::serve::worker::{ACCEPT_AGAIN, Worker};
 
 /// Connections accepted before those that are there are looked after. Clients that come
 /// faster than they are taken fill the system's queue, and whoever then finds it full waits
@@ -26,10 +28,10 @@ use super::worker::{ACCEPT_AGAIN, Worker};
 const ACCEPTS_PER_TURN: usize = 512;
 
 /// How long nothing is accepted after the system had no descriptors left.
-pub(super) const PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const PAUSE: Duration = Duration::from_millis(50);
 
 /// A connection accepted by one worker for another.
-pub(super) struct Arrival {
+pub(crate) struct Arrival {
     stream: TcpStream,
     peer: SocketAddr,
     local: SocketAddr,
@@ -37,7 +39,7 @@ pub(super) struct Arrival {
 }
 
 /// A worker's copy of the listeners.
-pub(super) struct Listeners {
+pub(crate) struct Listeners {
     sockets: Vec<Listening>,
     /// Accepting rests until an alarm.
     paused: bool,
@@ -112,7 +114,7 @@ impl Listeners {
 
 impl Worker {
     /// Accepts what waits, within bounds.
-    pub(super) fn accept(&mut self) {
+    pub(crate) fn accept(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
             if self.listeners.paused {
                 return;
@@ -175,7 +177,7 @@ impl Worker {
 
     /// This worker, unless another has clearly fewer connections.
     fn seat_for(&self) -> usize {
-        let live = |seat: &super::Seat| seat.live.load(Relaxed);
+        let live = |seat: &crate::serve::shared::Seat| seat.live.load(Relaxed);
         let own = live(&self.shared.seats[self.index]);
         let least = self.shared.seats.iter().enumerate().min_by_key(|(_, seat)| live(seat));
         match least {
@@ -185,7 +187,7 @@ impl Worker {
     }
 
     /// Takes what other workers have accepted for this one.
-    pub(super) fn take_mail(&mut self) {
+    pub(crate) fn take_mail(&mut self) {
         let seat = &self.shared.seats[self.index];
         if !seat.mail.load(Relaxed) || !seat.mail.swap(false, AcqRel) {
             return;
@@ -212,7 +214,7 @@ impl Worker {
     }
 
     /// Begins to serve a connection, in its turn.
-    pub(super) fn begin(&mut self, conn: &mut Conn, now: Instant, until: Instant) -> Fate {
+    pub(crate) fn begin(&mut self, conn: &mut Conn, now: Instant, until: Instant) -> Fate {
         conn.phase = Phase::Open;
         match self.shared.config.unit {
             _ if self.draining => return Fate::Close,
@@ -241,7 +243,7 @@ impl Worker {
     }
 
     /// Has the poll tell of a connection what is wanted.
-    pub(super) fn watch(&mut self, conn: &mut Conn, wanted: Watched) -> io::Result<()> {
+    pub(crate) fn watch(&mut self, conn: &mut Conn, wanted: Watched) -> io::Result<()> {
         let before = std::mem::replace(&mut conn.watched, wanted);
         let (registry, token) = (self.sched.registry(), Token(conn.key));
         let fd = conn.link.stream.as_raw_fd();
@@ -258,7 +260,7 @@ impl Worker {
 }
 
 /// Errors of accept(2) that are the connection's, not the listener's.
-pub(super) fn is_the_clients(error: &io::Error) -> bool {
+pub(crate) fn is_the_clients(error: &io::Error) -> bool {
     use io::ErrorKind::{
         ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
         NetworkUnreachable, TimedOut,

@@ -1,11 +1,11 @@
 //! Cutting what a client sends into lines.
 
 /// Bytes kept allocated by an empty buffer: a connection that waits costs next to nothing.
-pub(super) const KEEP: usize = 4096;
+pub(crate) const KEEP: usize = 4096;
 
 /// What was received and not yet taken, line by line.
 #[derive(Default)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     bytes: Vec<u8>,
     start: usize,
     /// No newline before here.
@@ -14,7 +14,7 @@ pub(super) struct Frame {
 
 /// What is at the front of a [`Frame`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Front<'a> {
+pub(crate) enum Front<'a> {
     /// A whole line, with its newline; it is taken.
     Line(&'a [u8]),
     /// The beginning of a line.
@@ -77,7 +77,7 @@ impl Frame {
 }
 
 /// Empties a buffer, and gives back its memory if it is much.
-pub(super) fn recycle(bytes: &mut Vec<u8>) {
+pub(crate) fn recycle(bytes: &mut Vec<u8>) {
     bytes.clear();
     if bytes.capacity() > KEEP {
         *bytes = Vec::new();

@@ -1,0 +1,3 @@
+//! Where work comes from.
+
+pub(crate) mod tcp;

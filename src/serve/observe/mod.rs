@@ -1,0 +1,6 @@
+//! What a server reports of itself.
+
+pub(crate) mod http;
+pub mod log;
+pub(crate) mod metrics;
+pub(crate) mod reporter;
