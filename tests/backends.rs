@@ -96,7 +96,7 @@ macro_rules! behaviours {
             dot_dot_crosses_a_mount_point
             mounts_need_no_directory_there
             nothing_is_made_on_the_way_to_a_mount
-            a_mount_is_a_mount_point
+            a_name_that_leads_to_a_mount_is_busy
             listing_shows_mounts
             mounts_are_told_apart
             links_cross_into_mounts

@@ -9,5 +9,6 @@ mod syscalls {
     pub mod files;
     pub mod names;
     pub mod process;
+    pub mod rights;
     pub mod streams;
 }

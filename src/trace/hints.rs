@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::record::errno_name;
 use crate::Errno;
+use crate::wasi::abi::Rights;
 use crate::wasi::{Descriptor, Kind, Outcome, Seen, Trace};
 
 /// Causes that are told, so that no guest can fill a log.
@@ -139,6 +140,12 @@ impl Hints {
             };
         }
         let Some(dir) = dir.filter(|dir| dir.place.is_some()) else { return };
+        // Where rights were given up, the refusal may be for want of one.
+        let fds = call.row.params.iter().filter(|param| param.kind == Kind::Fd);
+        let mut given = fds.filter_map(|param| call.descriptor(call.arg_u32(param.name)?));
+        if !given.all(|given| given.base.has(Rights::DIRECTORY)) {
+            return;
+        }
         let Some(path) = path_of(call) else { return };
         let (name, dir) = (call.row.name, &dir.path);
         self.tell(

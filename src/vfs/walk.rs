@@ -76,8 +76,9 @@ impl Place {
         Ok(Place { node, mount: self.mount, here: here.cloned() })
     }
 
-    fn is_mount_point(&self) -> bool {
-        self.here.as_ref().is_some_and(|here| here.mounted().is_some())
+    /// Whether a mount lies here or below.
+    fn leads_to_mount(&self) -> bool {
+        self.here.is_some()
     }
 }
 
@@ -106,9 +107,10 @@ impl Entry<'_> {
         Name::new(&self.name).expect("made from a Name")
     }
 
-    /// Whether something is mounted there: such a name can't be removed or renamed.
-    pub fn is_mount_point(&self) -> bool {
-        self.found.as_ref().is_some_and(|(place, _)| place.is_mount_point())
+    /// Whether something is mounted there or below. Such a name can't be removed, renamed or
+    /// replaced: the mount would stay behind, and what it covers would turn up elsewhere.
+    pub fn is_busy(&self) -> bool {
+        self.found.as_ref().is_some_and(|(place, _)| place.leads_to_mount())
     }
 }
 

@@ -58,6 +58,11 @@ macro_rules! flags {
                 self.0
             }
 
+            /// All that are set in one of them.
+            pub const fn union(self, other: $name) -> $name {
+                $name(self.0 | other.0)
+            }
+
             /// Whether all of `other` are set.
             pub fn has(self, other: $name) -> bool {
                 self.0 & other.0 == other.0

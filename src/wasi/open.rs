@@ -17,13 +17,21 @@ const RACES_MAX: usize = 8;
 /// What opening for writing is needed for.
 const WRITING: [Rights; 3] = [Rights::FD_WRITE, Rights::FD_ALLOCATE, Rights::FD_FILESTAT_SET_SIZE];
 
+/// The rights that are had only if asked for: they say for what a file is opened. The others
+/// protect nothing that the directory does not, and programs count on having them without
+/// asking: what was opened through a directory has all of them that the directory hands on.
+const DIRECTION: Rights = Rights::FD_READ.union(Rights::FD_WRITE);
+
+/// What follows from having been opened for writing.
+const CHANGES: Rights = Rights::FD_ALLOCATE.union(Rights::FD_FILESTAT_SET_SIZE);
+
 /// What was asked for.
 struct Wish {
     oflags: Oflags,
     fdflags: Fdflags,
     follow: Follow,
+    /// The rights asked for, of which those of [`DIRECTION`] count.
     base: Rights,
-    inheriting: Rights,
     /// All that the directory hands on.
     inherited: Rights,
 }
@@ -47,7 +55,7 @@ pub(super) fn path_open(
     path_len: u32,
     oflags: u32,
     fs_rights_base: u64,
-    fs_rights_inheriting: u64,
+    _fs_rights_inheriting: u64,
     fdflags: u32,
     opened_fd: u32,
 ) -> Sys {
@@ -64,7 +72,6 @@ pub(super) fn path_open(
         follow: lookup_follow(dirflags)?,
         base: Rights::truncate(fs_rights_base) & inherited,
         inherited,
-        inheriting: Rights::truncate(fs_rights_inheriting) & inherited,
     };
     c.has_rights(fd, wish.needs()?)?;
     c.mem.check(opened_fd, 4)?;
@@ -237,14 +244,17 @@ impl Wish {
         let (base, inheriting) = rights_of(filetype, file.is_terminal());
         // A connection goes both ways, whatever was asked: a program that creates a file
         // to write to it reads the answer from the same descriptor.
-        let wanted = if filetype.is_socket() { self.inherited } else { self.base };
-        let base = wanted & base;
+        let refused = match filetype {
+            _ if filetype.is_socket() => Rights::NONE,
+            _ if self.writes() => DIRECTION & !self.base,
+            _ => CHANGES | (DIRECTION & !self.base),
+        };
         HalfOpen {
             file,
             filetype,
             flags: self.fdflags,
-            base,
-            inheriting: self.inheriting & inheriting,
+            base: base & self.inherited & !refused,
+            inheriting: inheriting & self.inherited,
             path: "".into(),
         }
     }

@@ -39,7 +39,7 @@ fn vacant(entry: Entry<'_>) -> Result<Entry<'_>, Errno> {
 /// A name whose thing is to be taken away or moved.
 fn removable<'a, 'p>(entry: &'a Entry<'p>) -> Result<&'a Stat, Errno> {
     let (_, stat) = entry.found.as_ref().ok_or(Errno::Noent)?;
-    if entry.is_mount_point() {
+    if entry.is_busy() {
         return Err(Errno::Busy);
     }
     Ok(stat)
@@ -147,7 +147,7 @@ pub(super) fn path_rename(
     let old = walk(&source, old_path, Follow::No)?.entry(Errno::Busy)?;
     let is_dir = removable(&old)?.filetype == Filetype::Directory;
     let new = walk(target, new_path, Follow::No)?.entry(Errno::Busy)?;
-    if new.is_mount_point() {
+    if new.is_busy() {
         return Err(Errno::Busy.into());
     }
     if (old.slash || new.slash) && !is_dir {

@@ -105,17 +105,23 @@ pub fn nothing_is_made_on_the_way_to_a_mount(root: &Root) {
     refused!(p.node.open(WRITE), Isdir);
 }
 
-pub fn a_mount_is_a_mount_point(root: &Root) {
-    dir(root, "a");
-    dir(root, "b");
+/// A name that leads to a mount stays: what is mounted there, and what is on the way.
+pub fn a_name_that_leads_to_a_mount_is_busy(root: &Root) {
+    let a = dir(root, "a");
+    dir(&a, "b");
+    dir(root, "c");
     let x = tree("x");
-    let ns = namespace(&[("/", root), ("/a", &x)]);
-    let is_mount_point = |path: &str| match walk(base(&ns), path, Follow::Yes).expect("walk") {
-        Walked::Entry(entry) => entry.is_mount_point(),
+    let ns = namespace(&[("/", root), ("/a/b", &x), ("/p/q/r", &x)]);
+    let is_busy = |path: &str| match walk(base(&ns), path, Follow::Yes).expect("walk") {
+        Walked::Entry(entry) => entry.is_busy(),
         Walked::Itself(_) => panic!("an entry"),
     };
-    assert!(is_mount_point("a") && is_mount_point("a/") && is_mount_point("b/../a"));
-    assert!(!is_mount_point("b") && !is_mount_point("new") && !is_mount_point("a/x"));
+    for path in ["a", "a/", "c/../a", "a/b", "p", "p/q", "p/q/r"] {
+        assert!(is_busy(path), "{path}");
+    }
+    for path in ["c", "new", "a/new", "a/b/x", "p/q/r/x"] {
+        assert!(!is_busy(path), "{path}");
+    }
 }
 
 pub fn listing_shows_mounts(root: &Root) {

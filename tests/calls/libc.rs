@@ -84,6 +84,11 @@ impl Calls {
         Ok(self.u32_at(OUT))
     }
 
+    /// Gives up all rights but these.
+    pub fn limit(&mut self, fd: u32, base: u64) {
+        self.call("fd_fdstat_set_rights", &[fd.into(), base, 0]).expect("rights it has");
+    }
+
     pub fn close(&mut self, fd: u32) -> Result {
         self.call("fd_close", &[fd.into()])
     }

@@ -28,7 +28,8 @@ impl Directory {
         retry_on_intr(|| rustix::fs::openat(&self.fd, ".", flags, Mode::empty()))
     }
 
-    /// The entries, standing at `cookie`; none in a directory that was removed.
+    /// The entries, standing at `cookie`; none past the last, nor in a directory that was
+    /// removed.
     fn entries(&mut self, cookie: u64) -> Result<Option<Entries>> {
         let mut entries = match self.entries.take() {
             Some(entries) => entries,
@@ -38,8 +39,9 @@ impl Directory {
                 Err(error) => return Err(error.into()),
             },
         };
-        entries.seek(cookie)?;
-        Ok(Some(entries))
+        // No entry has a cookie the system refuses: it is one past the last.
+        let there = entries.seek(cookie);
+        Ok(there.is_ok().then_some(entries))
     }
 
     /// Most filesystems tell an entry's kind along with its name; the others are asked.
