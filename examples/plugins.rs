@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tinyhost::vfs::pipe::{Capture, Input};
-use tinyhost::vfs::{self, Errno, File, Filetype, Namespace, Node, Open, Stat};
+use tinyhost::vfs::{self, Errno, File, Filetype, Namespace, Node, Open, Opened, Stat};
 use tinyhost::{Guest, Program, Step, WasiCtx};
 
 /// The application's state, as a file: reading tells it, writing a number adds to it.
@@ -18,9 +18,9 @@ impl Node for Score {
         Ok(Stat::of(Filetype::CharacterDevice))
     }
 
-    fn open(&self, _how: Open) -> vfs::Result<Box<dyn File>> {
+    fn open(&self, _how: Open) -> vfs::Result<Opened> {
         let now = format!("{}\n", self.0.load(Ordering::Relaxed));
-        Ok(Box::new(OpenScore { text: Input::new(now), score: self.0.clone() }))
+        Ok(Opened::file(OpenScore { text: Input::new(now), score: self.0.clone() }))
     }
 }
 

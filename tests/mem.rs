@@ -4,7 +4,9 @@ use std::io::{IoSlice, IoSliceMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tinyhost::vfs::{Errno, File, Filetype, Name, Node, Open, Result, SetTime, Stat, Times, mem};
+use tinyhost::vfs::{
+    Errno, File, Filetype, Name, Node, Open, Opened, Result, SetTime, Stat, Times, mem,
+};
 
 type Root = Arc<dyn Node>;
 
@@ -258,7 +260,7 @@ fn a_seeded_tree_is_a_copy() {
     assert_eq!(copy.lookup(name("l")).and_then(|l| l.readlink()).as_deref(), Ok("../out"));
     assert_eq!((stat("hard").nlink, stat("hard").ino), (2, copied.stat().expect("stat").ino));
     assert_ne!(copy.stat().expect("stat").dev, from.stat().expect("stat").dev);
-    let mut copied = copied.open(BOTH).expect("open");
+    let mut copied = copied.open(BOTH).and_then(Opened::at_once).expect("open");
     assert!(read(&mut *copied) == big);
     // From now on each goes its own way.
     write(&mut *copied, b"changed", 0).expect("write");
@@ -274,8 +276,8 @@ impl Node for Odd {
         Ok(Stat::of(Filetype::Directory))
     }
 
-    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
-        Ok(Box::new(Odd))
+    fn open(&self, _how: Open) -> Result<Opened> {
+        Ok(Opened::file(Odd))
     }
 
     fn lookup(&self, name: Name<'_>) -> Result<Root> {
@@ -307,7 +309,7 @@ impl Node for Device {
         Ok(Stat::of(Filetype::CharacterDevice))
     }
 
-    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
+    fn open(&self, _how: Open) -> Result<Opened> {
         panic!("a device must not be opened to copy it");
     }
 }
@@ -317,7 +319,8 @@ fn seeding_leaves_out_what_is_no_file() {
     let odd: Root = Arc::new(Odd);
     let copy = mem::seeded(&odd, None).expect("seeded");
     let mut entries = 0;
-    let mut open = copy.open(Open { read: true, ..Open::default() }).expect("open");
+    let mut open =
+        copy.open(Open { read: true, ..Open::default() }).and_then(Opened::at_once).expect("open");
     open.readdir(0, &mut |_| {
         entries += 1;
         true
@@ -330,7 +333,8 @@ fn seeding_leaves_out_what_is_no_file() {
 fn listing_may_look_into_the_tree() {
     let root = mem::tree(None);
     create(&root, "f");
-    let mut open = root.open(Open { read: true, ..Open::default() }).expect("open");
+    let mut open =
+        root.open(Open { read: true, ..Open::default() }).and_then(Opened::at_once).expect("open");
     open.readdir(0, &mut |entry| {
         if let Some(name) = std::str::from_utf8(entry.name).ok().and_then(Name::new) {
             assert_eq!(root.lookup(name).and_then(|f| f.stat()).map(|s| s.ino), Ok(entry.ino));
@@ -354,12 +358,19 @@ fn threads_share_a_tree() {
                     let mut file = create(&root, &text);
                     write(&mut *file, text.as_bytes(), 0).expect("write");
                     root.rename(name(&text), &root, name("last")).expect("rename");
-                    log.open(BOTH).and_then(|mut f| f.append(&[IoSlice::new(b"x")])).expect("log");
+                    log.open(BOTH)
+                        .and_then(Opened::at_once)
+                        .and_then(|mut f| f.append(&[IoSlice::new(b"x")]))
+                        .expect("log");
                 }
             });
         }
     });
-    let mut log = root.lookup(name("log")).and_then(|log| log.open(BOTH)).expect("open");
+    let mut log = root
+        .lookup(name("log"))
+        .and_then(|log| log.open(BOTH))
+        .and_then(Opened::at_once)
+        .expect("open");
     assert_eq!(size(&mut *log), 800);
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use net_util::*;
 use tinyhost::Errno;
 use tinyhost::vfs::net::{Config, UnixSocket};
-use tinyhost::vfs::{Filetype, Interest, Node, Open};
+use tinyhost::vfs::{Filetype, Interest, Node, Open, Opened};
 
 /// Answers each line of each client, in capitals, and ends with its client.
 fn shouter() -> u16 {
@@ -48,8 +48,7 @@ fn a_stream_is_dialled_by_each_of_its_names() {
     ] {
         // As File::create opens it; it is read all the same.
         let how = Open { read: false, write: true, truncate: true };
-        let mut file = world.node(&name).unwrap().open(how).unwrap();
-        opened(&mut *file).unwrap();
+        let mut file = world.open(&name, how).and_then(opened).unwrap();
         assert_eq!(file.stat().unwrap().filetype, Filetype::SocketStream);
         write_all(&mut *file, b"hello");
         assert_eq!(read_to_end(&mut *file), b"HELLO", "{name}");
@@ -120,7 +119,8 @@ fn stat_tells_the_kind_and_does_nothing() {
     ] {
         assert_eq!(world.node(path).unwrap().stat().unwrap().filetype, filetype, "{path}");
     }
-    let mut tcp = world.open("tcp", Open { read: true, ..Open::default() }).unwrap();
+    let read_only = Open { read: true, ..Open::default() };
+    let mut tcp = world.open("tcp", read_only).and_then(opened).unwrap();
     tcp.readdir(0, &mut |_| panic!("network names are not listed")).unwrap();
     assert_eq!(world.open("tcp", READ_WRITE).err(), Some(Errno::Noent));
     assert!(world.resolver.asked().is_empty() && world.denials().is_empty());
@@ -223,8 +223,7 @@ fn a_unix_socket_of_the_host_is_dialled() {
     assert_eq!(node.open(READ_WRITE).err(), Some(Errno::Noent));
 
     let listener = UnixListener::bind(&path).unwrap();
-    let mut file = node.open(READ_WRITE).unwrap();
-    opened(&mut *file).unwrap();
+    let mut file = node.open(READ_WRITE).and_then(opened).unwrap();
     let mut peer = listener.accept().unwrap().0;
     write_all(&mut *file, b"query");
     let mut got = [0; 5];
@@ -236,11 +235,10 @@ fn a_unix_socket_of_the_host_is_dialled() {
     // A full backlog has no event that tells of its end.
     rustix::net::listen(&listener, 0).unwrap();
     let waiting: Vec<_> = (0..2).map(|_| node.open(READ_WRITE).unwrap()).collect();
-    let mut last = node.open(READ_WRITE).unwrap();
-    if last.opened() == Err(Errno::Again) {
+    if let Opened::Pending(last) = node.open(READ_WRITE).unwrap() {
         assert!(last.deadline().is_some());
         let acceptor = thread::spawn(move || (0..3).for_each(|_| drop(listener.accept().unwrap())));
-        opened(&mut *last).unwrap();
+        finish(last).unwrap();
         drop(waiting);
         drop(acceptor);
     }
@@ -270,13 +268,9 @@ fn a_silent_address_times_out() {
     let config =
         Config { connect_timeout: Duration::from_millis(200), ..config(&[&at.to_string()], &[]) };
     let world = World::new(config);
-    let mut file = world.open(&at.to_string(), READ_WRITE).unwrap();
-    assert_eq!(file.opened(), Err(Errno::Again));
-    assert_eq!(read(&mut *file, &mut [0]), Err(Errno::Again), "not yet, and no error");
-    assert_eq!(opened(&mut *file), Err(Errno::Timedout));
-    assert_eq!(file.opened(), Err(Errno::Timedout), "it stays so");
-    assert_eq!(read(&mut *file, &mut [0]), Err(Errno::Timedout));
-    assert!(file.ready(BOTH).unwrap().hangup);
+    let mut dial = world.pending(&at.to_string());
+    assert_eq!(dial.proceed().err(), Some(Errno::Again), "not yet, and no error");
+    assert_eq!(finish(dial).err(), Some(Errno::Timedout));
 }
 
 #[cfg(target_os = "linux")]
@@ -284,14 +278,14 @@ fn a_silent_address_times_out() {
 fn a_dropped_dial_closes_its_half_open_socket() {
     let (_listener, _full, at) = full_backlog();
     let world = World::with(&[&at.to_string()], &[]);
-    let mut file = world.open(&at.to_string(), READ_WRITE).unwrap();
-    assert_eq!(file.opened(), Err(Errno::Again));
+    let mut dial = world.pending(&at.to_string());
+    assert_eq!(dial.proceed().err(), Some(Errno::Again));
     // Rows of /proc/net/tcp: "n: local remote state"; SYN_SENT is 02.
     let syn_sent = || {
         let remote = format!(":{:04X} 02 ", at.port());
         std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&remote)
     };
     assert!(syn_sent());
-    drop(file);
+    drop(dial);
     assert!(!syn_sent());
 }

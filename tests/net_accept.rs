@@ -20,37 +20,36 @@ fn opens_of_an_accept_name_are_served_in_their_order() {
     let world = World::with(&[], &["127.0.0.1:0"]);
     let other = world.for_guest();
     let name = "accept/127.0.0.1:0";
-    let mut first = world.open(name, READ_WRITE).unwrap();
+    let mut first = world.pending(name);
     let at = world.net.bound()[0].1;
     assert_eq!(world.net.bound(), [("127.0.0.1:0".parse().unwrap(), at)]);
-    let mut second = other.open(name, READ_WRITE).unwrap();
-    let mut third = world.open(name, READ_WRITE).unwrap();
+    let mut second = other.pending(name);
+    let mut third = world.pending(name);
     assert_eq!(world.net.bound().len(), 1, "one listener for all");
-    assert_eq!(first.opened(), Err(Errno::Again));
-    assert!(first.reopens(), "nothing is lost by giving up before a client is there");
+    assert_eq!(first.proceed().err(), Some(Errno::Again));
+    assert!(first.restarts(), "nothing is lost by giving up before a client is there");
 
     // The second waits for its turn, which comes when the first has its client.
     let woken = Arc::new(Woken::default());
     let waker = Waker::from(woken.clone());
-    assert!(matches!(first.wait(BOTH, &waker), Wait::Fd(_)));
-    assert!(matches!(second.wait(BOTH, &waker), Wait::Waker));
+    assert!(matches!(first.wait(&waker), Wait::Fd(_)));
+    assert!(matches!(second.wait(&waker), Wait::Waker));
 
     let mut clients: Vec<_> = (0..3).map(|_| TcpStream::connect(at).unwrap()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         client.write_all(&[b'0' + number as u8]).unwrap();
     }
-    assert_eq!(third.opened(), Err(Errno::Again), "not its turn, though there is a client");
-    assert_eq!(second.opened(), Err(Errno::Again));
-    opened(&mut *first).unwrap();
-    assert!(!first.reopens(), "a client would be");
+    assert_eq!(third.proceed().err(), Some(Errno::Again), "not its turn, though there is a client");
+    assert_eq!(second.proceed().err(), Some(Errno::Again));
+    let mut first = finish(first).unwrap();
     assert_eq!(woken.count(), 1);
-    let mut again = world.open(name, READ_WRITE).unwrap();
-    assert_eq!(again.opened(), Err(Errno::Again), "who comes back is last");
+    let mut again = world.pending(name);
+    assert_eq!(again.proceed().err(), Some(Errno::Again), "who comes back is last");
 
     // One who gives up leaves its place to the next.
     drop(second);
-    opened(&mut *third).unwrap();
-    opened(&mut *again).unwrap();
+    let mut third = finish(third).unwrap();
+    let mut again = finish(again).unwrap();
     for (number, file) in [&mut first, &mut third, &mut again].into_iter().enumerate() {
         let mut got = [0];
         drive(&mut **file, Interest::READ, |file| read(file, &mut got)).unwrap();

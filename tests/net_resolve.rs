@@ -173,13 +173,13 @@ fn a_late_answer_wakes_who_waits() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let world = World::with(&["slow:*", "127.0.0.1:*"], &[]);
-    let mut file = world.open(&format!("slow:{port}"), READ_WRITE).unwrap();
-    assert_eq!(file.opened(), Err(Errno::Again));
+    let mut dial = world.pending(&format!("slow:{port}"));
+    assert_eq!(dial.proceed().err(), Some(Errno::Again));
     let waker = std::task::Waker::noop();
-    assert!(matches!(file.wait(BOTH, waker), Wait::Waker));
+    assert!(matches!(dial.wait(waker), Wait::Waker));
     let answer = world.resolver.slow.lock().unwrap().pop().unwrap();
     let sender = thread::spawn(move || answer.send(Ok(vec![Ipv4Addr::LOCALHOST.into()])));
-    opened(&mut *file).unwrap();
+    finish(dial).unwrap();
     listener.accept().unwrap();
     sender.join().unwrap();
 }
@@ -187,18 +187,18 @@ fn a_late_answer_wakes_who_waits() {
 #[test]
 fn an_answer_that_came_before_the_wait_is_not_missed() {
     let world = World::with(&["slow:*"], &[]);
-    let mut file = world.open("slow:80", READ_WRITE).unwrap();
+    let mut dial = world.pending("slow:80");
     let answer = world.resolver.slow.lock().unwrap().pop().unwrap();
     answer.send(Err(Errno::Again)); // nonsense, and no reason to wait for ever
-    assert!(matches!(file.wait(BOTH, std::task::Waker::noop()), Wait::Now));
-    assert_eq!(file.opened(), Err(Errno::Hostunreach));
+    assert!(matches!(dial.wait(std::task::Waker::noop()), Wait::Now));
+    assert_eq!(dial.proceed().err(), Some(Errno::Hostunreach));
 }
 
 #[test]
 fn dials_in_flight_are_limited_and_a_dropped_one_is_forgotten() {
     let world = World::new(Config { dials_max: 2, ..config(&["*:*"], &[]) });
-    let one = world.open("slow:80", READ_WRITE).unwrap();
-    let two = world.open("slow:81", READ_WRITE).unwrap();
+    let one = world.pending("slow:80");
+    let two = world.pending("slow:81");
     assert_eq!(world.open("slow:82", READ_WRITE).err(), Some(Errno::Nfile));
     assert_eq!(world.resolver.asked().len(), 2, "not even asked");
     let wanted =
@@ -206,10 +206,10 @@ fn dials_in_flight_are_limited_and_a_dropped_one_is_forgotten() {
     assert!(wanted(0) && wanted(1));
     drop(one);
     assert!(!wanted(0) && wanted(1));
-    let three = world.open("slow:82", READ_WRITE).unwrap();
+    let three = world.pending("slow:82");
     world.resolver.slow.lock().unwrap().clear();
-    for mut file in [two, three] {
-        assert_eq!(opened(&mut *file), Err(Errno::Hostunreach));
+    for dial in [two, three] {
+        assert_eq!(finish(dial).err(), Some(Errno::Hostunreach));
     }
     assert!(world.open("slow:82", READ_WRITE).is_ok(), "both places are free again");
 }
@@ -238,14 +238,13 @@ fn the_system_resolver_knows_localhost_and_the_hosts_file() {
     let open = |name: &str| net.lookup(Name::new(name).unwrap()).unwrap().open(READ_WRITE);
 
     // 127.0.0.1 refuses; ::1 is tried too.
-    let mut file = open(&format!("localhost:{port}")).unwrap();
-    opened(&mut *file).unwrap();
+    let _file = open(&format!("localhost:{port}")).and_then(opened).unwrap();
     listener.accept().unwrap();
 
     // A name of the hosts file leads to this machine or its network: found, and refused.
     if name != "localhost" {
-        let result = open(&format!("{name}:{port}")).and_then(|mut file| opened(&mut *file));
-        assert_eq!(result, Err(Errno::Acces), "{name}");
+        let result = open(&format!("{name}:{port}")).and_then(opened);
+        assert_eq!(result.err(), Some(Errno::Acces), "{name}");
         assert!(denials.lock().unwrap()[0].contains("it resolved to"));
     }
 }

@@ -5,7 +5,9 @@ use std::io::{IoSlice, IoSliceMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
-use tinyhost::vfs::{Errno, File, Filetype, Interest, Node, Open, Ready, Result, Stat, Wait};
+use tinyhost::vfs::{
+    Errno, File, Filetype, Interest, Node, Open, Opened, Ready, Result, Stat, Wait,
+};
 
 /// A file of one's own. A callback answers 0 or a WASI errno (6 is EAGAIN: the guest waits
 /// until th_node_wake). `offset` is what was read, or written, through this opening before.
@@ -99,14 +101,14 @@ impl Node for CFile {
         Ok(Stat::of(Filetype::CharacterDevice))
     }
 
-    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
+    fn open(&self, _how: Open) -> Result<Opened> {
         let node = self.me.upgrade().ok_or(Errno::Io)?;
         let mut waiting = node.lock();
         waiting.opened += 1;
         let number = waiting.opened;
         drop(waiting);
         let (read, write) = (Direction::default(), Direction::default());
-        Ok(Box::new(OpenFile { node, number, read, write }))
+        Ok(Opened::file(OpenFile { node, number, read, write }))
     }
 }
 

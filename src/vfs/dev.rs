@@ -3,7 +3,7 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Result, Stat};
+use super::{Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Opened, Result, Stat};
 use crate::random::{Random, default_random};
 
 /// The directory to be mounted at `/dev`.
@@ -91,8 +91,8 @@ impl Node for Dev {
         Ok(Stat::of(Filetype::Directory))
     }
 
-    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
-        Ok(Box::new(Listing(self.names())))
+    fn open(&self, _how: Open) -> Result<Opened> {
+        Ok(Opened::file(Listing(self.names())))
     }
 
     fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
@@ -145,8 +145,8 @@ impl Node for DeviceNode {
         Ok(Stat::of(CHARACTER))
     }
 
-    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
-        Ok(Box::new(DeviceFile { device: self.device, random: self.random.clone() }))
+    fn open(&self, _how: Open) -> Result<Opened> {
+        Ok(Opened::file(DeviceFile { device: self.device, random: self.random.clone() }))
     }
 }
 
@@ -199,7 +199,7 @@ impl Node for Alias {
     }
 
     /// Who opens it by way of a guest gets the descriptor itself; nobody else has one.
-    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
+    fn open(&self, _how: Open) -> Result<Opened> {
         Err(Errno::Nxio)
     }
 
@@ -216,8 +216,8 @@ impl Node for FdDir {
         Ok(Stat::of(Filetype::Directory))
     }
 
-    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
-        Ok(Box::new(Listing(vec![("0", CHARACTER), ("1", CHARACTER), ("2", CHARACTER)])))
+    fn open(&self, _how: Open) -> Result<Opened> {
+        Ok(Opened::file(Listing(vec![("0", CHARACTER), ("1", CHARACTER), ("2", CHARACTER)])))
     }
 
     fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {

@@ -28,6 +28,7 @@ mod name;
 pub mod namespace;
 #[cfg(all(unix, feature = "net"))]
 pub mod net;
+mod opened;
 pub mod pipe;
 mod readonly;
 mod ready;
@@ -44,11 +45,11 @@ use std::any::Any;
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Instant;
 
 pub use crate::errno::Errno;
 pub use name::Name;
 pub use namespace::Namespace;
+pub use opened::{Opened, Pending};
 pub use readonly::ReadOnly;
 pub use ready::{Armed, Fd, Interest, Ready, Wait};
 pub use stat::{Filetype, SetTime, Stat, Times};
@@ -92,7 +93,7 @@ pub type Emit<'a> = dyn FnMut(Dirent<'_>) -> bool + 'a;
 ///
 /// ```
 /// use std::sync::Arc;
-/// use tinyhost::vfs::{File, Filetype, Namespace, Node, Open, Result, Stat, pipe::Input};
+/// use tinyhost::vfs::{Filetype, Namespace, Node, Open, Opened, Result, Stat, pipe::Input};
 ///
 /// struct Players(Arc<std::sync::atomic::AtomicU32>);
 ///
@@ -101,9 +102,9 @@ pub type Emit<'a> = dyn FnMut(Dirent<'_>) -> bool + 'a;
 ///         Ok(Stat::of(Filetype::CharacterDevice))
 ///     }
 ///
-///     fn open(&self, _how: Open) -> Result<Box<dyn File>> {
+///     fn open(&self, _how: Open) -> Result<Opened> {
 ///         let now = self.0.load(std::sync::atomic::Ordering::Relaxed);
-///         Ok(Box::new(Input::new(format!("{now}\n"))))
+///         Ok(Opened::file(Input::new(format!("{now}\n"))))
 ///     }
 /// }
 ///
@@ -134,8 +135,8 @@ pub trait Node: Any + Send + Sync {
     fn stat(&self) -> Result<Stat>;
 
     /// Opens it: a file, a directory for reading its entries, a connection.
-    /// What takes time is begun here and finished by [`File::opened`].
-    fn open(&self, how: Open) -> Result<Box<dyn File>>;
+    /// What takes time is begun here, and proceeds as a [`Pending`].
+    fn open(&self, how: Open) -> Result<Opened>;
 
     /// The text of a symbolic link.
     fn readlink(&self) -> Result<String> {
@@ -233,20 +234,6 @@ pub trait File: Send {
     /// What it is.
     fn stat(&mut self) -> Result<Stat>;
 
-    /// Whether opening is done. Again: not yet, wait (for both directions: a connect ends
-    /// in a write event, an accept in a read event) and ask again. An error is the error of
-    /// the open.
-    fn opened(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    /// Whether an open that is not done can be given up and begun again later with nothing
-    /// lost: the wait for a client can, a dial can't, it would never get anywhere. With
-    /// NONBLOCK such an open is answered with Again instead of being waited for.
-    fn reopens(&self) -> bool {
-        false
-    }
-
     /// Reads into `bufs` in order, from `offset` where that means anything. 0 is the end.
     fn read(&mut self, _bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
         Err(Errno::Badf)
@@ -295,17 +282,10 @@ pub trait File: Send {
         Ok(Ready::default())
     }
 
-    /// How to learn of readiness after an Again, be it from [`File::opened`], `read`,
-    /// `write`, `accept` or `ready`. Edge-triggered and one-shot.
+    /// How to learn of readiness after an Again, be it from `read`, `write`, `accept` or
+    /// `ready`. Edge-triggered and one-shot.
     fn wait(&mut self, _want: Interest, _waker: &Waker) -> Wait<'_> {
         Wait::Now
-    }
-
-    /// When it must be asked again even if nothing woke its waiter, because it has a time
-    /// limit of its own (a connect). Asked together with `wait`, it goes along with whatever
-    /// that answers, [`Wait::Never`] included.
-    fn deadline(&self) -> Option<Instant> {
-        None
     }
 
     /// Whether it is a terminal (`isatty`).

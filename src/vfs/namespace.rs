@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::walk::Place;
-use super::{Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Result, Stat, Times};
+use super::{Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Opened, Result, Stat, Times};
 
 /// Cookies of listed mount points; the backends' own never have this bit.
 const MOUNT_COOKIE: u64 = 1 << 63;
@@ -210,8 +210,8 @@ impl Node for Stepping {
         Ok(Stat::of(Filetype::Directory))
     }
 
-    fn open(&self, how: Open) -> Result<Box<dyn File>> {
-        if how.write || how.truncate { Err(Errno::Isdir) } else { Ok(Box::new(Stepping)) }
+    fn open(&self, how: Open) -> Result<Opened> {
+        if how.write || how.truncate { Err(Errno::Isdir) } else { Ok(Opened::file(Stepping)) }
     }
 
     fn lookup(&self, _name: Name<'_>) -> Result<Arc<dyn Node>> {
@@ -259,7 +259,7 @@ impl File for Stepping {
 
 /// Opens the directory at `place` as [`Node::open`] does, with the mount points in it among
 /// its entries.
-pub fn open_directory(place: &Place, how: Open) -> Result<Box<dyn File>> {
+pub fn open_directory(place: &Place, how: Open) -> Result<Opened> {
     let dir = place.node.open(how)?;
     let Some(here) = place.mounts_below() else {
         return Ok(dir);
@@ -271,7 +271,10 @@ pub fn open_directory(place: &Place, how: Open) -> Result<Box<dyn File>> {
     };
     let shown = here.below.iter().filter(|(name, below)| below.mounted.is_some() || !has(name));
     let mounts: Vec<_> = shown.map(|(name, below)| (name.clone(), filetype(below))).collect();
-    if mounts.is_empty() { Ok(dir) } else { Ok(Box::new(WithMounts { dir, mounts })) }
+    if mounts.is_empty() {
+        return Ok(dir);
+    }
+    Ok(dir.map(|dir| Box::new(WithMounts { dir, mounts })))
 }
 
 /// A directory whose own entries are followed by the mount points in it; what of its own

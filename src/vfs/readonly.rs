@@ -3,11 +3,10 @@
 use std::io::IoSliceMut;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Instant;
 
 use super::{
-    Dirent, Emit, Errno, File, Filetype, Interest, Name, Node, Open, Ready, Result, Stat, Times,
-    Wait,
+    Dirent, Emit, Errno, File, Filetype, Interest, Name, Node, Open, Opened, Ready, Result, Stat,
+    Times, Wait,
 };
 
 /// Any node, read-only: every change below it answers EROFS.
@@ -18,11 +17,11 @@ impl Node for ReadOnly {
         self.0.stat()
     }
 
-    fn open(&self, how: Open) -> Result<Box<dyn File>> {
+    fn open(&self, how: Open) -> Result<Opened> {
         if how.write || how.truncate {
             return Err(Errno::Rofs);
         }
-        Ok(Box::new(ReadOnlyFile(self.0.open(how)?)))
+        Ok(self.0.open(how)?.map(|file| Box::new(ReadOnlyFile(file))))
     }
 
     fn readlink(&self) -> Result<String> {
@@ -91,10 +90,6 @@ impl File for ReadOnlyFile {
         self.0.stat()
     }
 
-    fn opened(&mut self) -> Result<()> {
-        self.0.opened()
-    }
-
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], offset: u64) -> Result<usize> {
         self.0.read(bufs, offset)
     }
@@ -125,10 +120,6 @@ impl File for ReadOnlyFile {
 
     fn wait(&mut self, want: Interest, waker: &Waker) -> Wait<'_> {
         self.0.wait(want, waker)
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.0.deadline()
     }
 
     fn is_terminal(&self) -> bool {

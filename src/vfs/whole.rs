@@ -17,7 +17,7 @@ pub fn read(root: &Arc<dyn Node>, path: &str, bytes_max: usize) -> Result<Vec<u8
     for name in path.split('/').filter(|part| !part.is_empty()) {
         node = node.lookup(Name::new(name).ok_or(Errno::Inval)?)?;
     }
-    let mut file = node.open(Open { read: true, ..Open::default() })?;
+    let mut file = node.open(Open { read: true, ..Open::default() })?.at_once()?;
     let (mut bytes, mut chunk) = (Vec::new(), vec![0; 16 << 10]);
     loop {
         let n = file.read(&mut [IoSliceMut::new(&mut chunk)], bytes.len() as u64)?;
@@ -63,7 +63,7 @@ pub fn write(root: &Arc<dyn Node>, path: &str, bytes: &[u8]) -> Result<()> {
         }
         let how = Open { write: true, truncate: true, ..Open::default() };
         let mut file = match directory.create(name, how) {
-            Err(Errno::Exist) => directory.lookup(name)?.open(how)?,
+            Err(Errno::Exist) => directory.lookup(name)?.open(how)?.at_once()?,
             created => created?,
         };
         let mut done = 0;

@@ -336,12 +336,12 @@ impl Builder {
             fds.insert(Descriptor::stream(file, path)).expect("room was made");
         }
         for preopen in self.namespace.preopens() {
-            let file = crate::vfs::namespace::open_directory(
+            let opened = crate::vfs::namespace::open_directory(
                 &preopen.place,
                 Open { read: true, ..Open::default() },
             );
             let descriptor = Descriptor {
-                file: file.unwrap_or_else(|_| Box::new(Empty)),
+                file: super::preopen::file(opened),
                 filetype: Filetype::Directory,
                 place: Some(preopen.place.clone()),
                 offset: 0,

@@ -15,7 +15,8 @@ use smallvec::SmallVec;
 use super::abi::{Fdflags, Rights};
 use super::fd::Fds;
 use crate::clock::Clock;
-use crate::vfs::{Fd, File, Filetype, Interest, Wait};
+use crate::vfs::walk::Place;
+use crate::vfs::{Fd, Filetype, Interest, Pending, Wait};
 
 /// Parameters of the call with the most (`path_open`).
 pub const ARGS_MAX: usize = 9;
@@ -33,8 +34,8 @@ pub struct Frame {
     pub(crate) start: Option<u64>,
     /// When to run it again even if nothing happened, in the guest's monotonic ns.
     pub(crate) deadline: Option<u64>,
-    /// A file that is open as soon as its connection is.
-    pub(crate) half_open: Option<HalfOpen>,
+    /// An open under way.
+    pub(crate) pending: Option<PendingOpen>,
     /// What it waits for.
     pub(crate) waits: SmallVec<[(On, Interest); 2]>,
     /// It does not wait, it only lets others run.
@@ -50,15 +51,23 @@ pub struct Frame {
 pub enum On {
     /// A descriptor of the guest.
     Fd(u32),
-    /// The frame's half-open file.
-    HalfOpen,
+    /// The frame's pending open.
+    Pending,
 }
 
-/// A file being opened, and the descriptor it will have.
-pub struct HalfOpen {
-    pub(crate) file: Box<dyn File>,
+/// An open under way, and what its descriptor will be.
+pub struct PendingOpen {
+    pub(crate) pending: Box<dyn Pending>,
+    pub(crate) shape: Shape,
+}
+
+/// What a descriptor will be once its file is open.
+pub struct Shape {
     pub(crate) filetype: Filetype,
+    /// Where it is, if it is a directory.
+    pub(crate) place: Option<Place>,
     pub(crate) flags: Fdflags,
+    /// The rights it may have at the most; fewer if the file has fewer.
     pub(crate) base: Rights,
     pub(crate) inheriting: Rights,
     pub(crate) path: Cow<'static, str>,
@@ -105,8 +114,11 @@ impl Frame {
         watch: &mut dyn FnMut(Fd<'_>, Interest),
     ) -> bool {
         for (on, want) in &self.waits {
-            let file = file(*on, fds, &mut self.half_open);
-            match file.map(|file| file.wait(*want, waker)) {
+            let wait = match on {
+                On::Fd(fd) => fds.any(*fd).ok().map(|open| open.file.wait(*want, waker)),
+                On::Pending => self.pending.as_mut().map(|open| open.pending.wait(waker)),
+            };
+            match wait {
                 None | Some(Wait::Now) => return false,
                 Some(Wait::Waker | Wait::Never(_)) => {}
                 Some(Wait::Fd(fd)) => watch(fd, *want),
@@ -116,27 +128,11 @@ impl Frame {
     }
 
     /// How long the guest may be left waiting, if not for ever: until the call's own
-    /// deadline, or that of a file it waits for.
-    pub(crate) fn remaining(&mut self, fds: &mut Fds, clock: &dyn Clock) -> Option<Duration> {
+    /// deadline, or that of the open it waits for.
+    pub(crate) fn remaining(&self, clock: &dyn Clock) -> Option<Duration> {
         let own = self.deadline.map(|deadline| deadline.saturating_sub(clock.monotonic()));
-        let mut remaining = own.map(Duration::from_nanos);
-        for (on, _) in &self.waits {
-            let file = file(*on, fds, &mut self.half_open);
-            let deadline = file.and_then(|file| file.deadline());
-            let left = deadline.map(|when| when.saturating_duration_since(Instant::now()));
-            remaining = remaining.into_iter().chain(left).min();
-        }
-        remaining
-    }
-}
-
-fn file<'a>(
-    on: On,
-    fds: &'a mut Fds,
-    half_open: &'a mut Option<HalfOpen>,
-) -> Option<&'a mut Box<dyn File>> {
-    match on {
-        On::Fd(fd) => fds.any(fd).ok().map(|descriptor| &mut descriptor.file),
-        On::HalfOpen => half_open.as_mut().map(|half| &mut half.file),
+        let deadline = self.pending.as_ref().and_then(|open| open.pending.deadline());
+        let left = deadline.map(|when| when.saturating_duration_since(Instant::now()));
+        own.map(Duration::from_nanos).into_iter().chain(left).min()
     }
 }

@@ -16,6 +16,7 @@ mod mem;
 mod open;
 mod path;
 mod poll;
+mod preopen;
 mod proc;
 mod readdir;
 mod resume;

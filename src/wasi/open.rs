@@ -2,14 +2,14 @@
 
 use super::abi::{Fdflags, Oflags, Rights};
 use super::fd::{Descriptor, rights_of};
-use super::frame::{HalfOpen, On};
+use super::frame::{On, PendingOpen, Shape};
 use super::path::lookup_follow;
 use super::trace::join;
 use super::{Call, Stop, Sys};
 use crate::Errno;
 use crate::vfs::namespace::open_directory;
 use crate::vfs::walk::{Follow, Place, Walked, is_plain, walk};
-use crate::vfs::{File, Filetype, Interest, Open, Stat};
+use crate::vfs::{File, Filetype, Interest, Open, Opened, Stat};
 
 /// How often a name that comes or goes between looking and opening is looked at again.
 const RACES_MAX: usize = 8;
@@ -36,12 +36,12 @@ struct Wish {
     inherited: Rights,
 }
 
-/// What was opened.
-enum Opened {
+/// What was found to open.
+enum Found {
     /// Another number for a descriptor there is.
     Alias(u32),
-    /// A file that may still be connecting, or a directory with its place.
-    File(HalfOpen, Option<Place>),
+    /// What is open, or will be.
+    Opened(Opened, Shape),
     /// The name came or went meanwhile.
     Raced,
 }
@@ -59,8 +59,12 @@ pub(super) fn path_open(
     fdflags: u32,
     opened_fd: u32,
 ) -> Sys {
-    if let Some(half) = c.cx.frame.half_open.take() {
-        return finish(c, half, None, opened_fd);
+    if let Some(mut open) = c.cx.frame.pending.take() {
+        return match open.pending.proceed() {
+            Ok(file) => number(c, file, open.shape, opened_fd),
+            Err(Errno::Again) => pend(c, open),
+            Err(error) => Err(error.into()),
+        };
     }
     c.has_rights(fd, Rights::PATH_OPEN)?;
     // "The implementation is allowed to return a file descriptor with fewer rights than
@@ -78,52 +82,55 @@ pub(super) fn path_open(
     c.cx.fds.room()?;
     let dir = c.cx.fds.dir(fd, Rights::PATH_OPEN)?;
     let text = c.mem.text(path, path_len)?;
-    let mut opened = Opened::Raced;
+    let mut found = Found::Raced;
     for _ in 0..RACES_MAX {
-        opened = wish.open(dir, text)?;
-        if !matches!(opened, Opened::Raced) {
+        found = wish.open(dir, text)?;
+        if !matches!(found, Found::Raced) {
             break;
         }
     }
-    match opened {
-        Opened::Raced => Err(Errno::Busy.into()),
-        Opened::Alias(other) => {
+    match found {
+        Found::Raced => Err(Errno::Busy.into()),
+        Found::Alias(other) => {
             let number = c.cx.fds.alias(other)?;
             Ok(c.mem.put_u32(opened_fd, number)?)
         }
-        Opened::File(mut half, place) => {
-            half.path = join(&c.cx.fds.any(fd)?.path, text).into();
-            finish(c, half, place, opened_fd)
+        Found::Opened(opened, mut shape) => {
+            shape.path = join(&c.cx.fds.any(fd)?.path, text).into();
+            match opened {
+                Opened::File(file) => number(c, file, shape, opened_fd),
+                Opened::Pending(pending) => pend(c, PendingOpen { pending, shape }),
+            }
         }
     }
 }
 
-/// Gives an opened file its number, or waits until it is connected. NONBLOCK avoids only
-/// the wait for a client: a dial given up at once would never be made.
-fn finish(c: &mut Call<'_>, mut half: HalfOpen, place: Option<Place>, opened_fd: u32) -> Sys {
-    match half.file.opened() {
-        Ok(()) => {}
-        Err(Errno::Again) if half.flags.has(Fdflags::NONBLOCK) && half.file.reopens() => {
-            return Err(Errno::Again.into());
-        }
-        Err(Errno::Again) => {
-            c.start();
-            c.cx.frame.half_open = Some(half);
-            c.cx.frame.wait(On::HalfOpen, Interest { read: true, write: true });
-            return Err(Stop::Park);
-        }
-        Err(error) => return Err(error.into()),
+/// Waits until an open is done. NONBLOCK avoids only the wait for a client: a dial given up
+/// at once would never be made.
+fn pend(c: &mut Call<'_>, open: PendingOpen) -> Sys {
+    if open.shape.flags.has(Fdflags::NONBLOCK) && open.pending.restarts() {
+        return Err(Errno::Again.into());
     }
+    c.start();
+    c.cx.frame.pending = Some(open);
+    // A connect ends in a write event, an accept in a read event.
+    c.cx.frame.wait(On::Pending, Interest { read: true, write: true });
+    Err(Stop::Park)
+}
+
+/// Gives an open file its number.
+fn number(c: &mut Call<'_>, file: Box<dyn File>, shape: Shape, opened_fd: u32) -> Sys {
+    let (base, inheriting) = rights_of(shape.filetype, file.is_terminal());
     let number = c.cx.fds.insert(Descriptor {
-        file: half.file,
-        filetype: half.filetype,
-        place,
+        file,
+        filetype: shape.filetype,
+        place: shape.place,
         offset: 0,
-        flags: half.flags,
-        base: half.base,
-        inheriting: half.inheriting,
+        flags: shape.flags,
+        base: shape.base & base,
+        inheriting: shape.inheriting & inheriting,
         preopen: None,
-        path: half.path,
+        path: shape.path,
     })?;
     Ok(c.mem.put_u32(opened_fd, number)?)
 }
@@ -156,13 +163,13 @@ impl Wish {
         if contradicts { Err(Errno::Inval) } else { Ok(needs) }
     }
 
-    fn open(&self, dir: &Place, path: &str) -> Result<Opened, Errno> {
+    fn open(&self, dir: &Place, path: &str) -> Result<Found, Errno> {
         let shortcut = !self.excludes() && !self.oflags.has(Oflags::DIRECTORY);
         if shortcut
             && is_plain(dir, path)
             && let Some((file, filetype)) = dir.node.open_at(path, self.how())
         {
-            return Ok(Opened::File(self.half_open(file, filetype), None));
+            return Ok(Found::Opened(Opened::File(file), self.shape(filetype, None)));
         }
         // open(2): with O_CREAT|O_EXCL a link at the end is not followed.
         let follow = if self.excludes() { Follow::No } else { self.follow };
@@ -180,7 +187,7 @@ impl Wish {
                 // A file that was there a moment ago. (A device or a network name may well
                 // have nothing behind it.)
                 Err(Errno::Noent) if self.creates() && stat.filetype == Filetype::RegularFile => {
-                    Ok(Opened::Raced)
+                    Ok(Found::Raced)
                 }
                 other => other,
             };
@@ -192,13 +199,15 @@ impl Wish {
             return Err(Errno::Isdir);
         }
         match entry.dir.node.create(name, self.how()) {
-            Err(Errno::Exist) if !self.excludes() => Ok(Opened::Raced),
+            Err(Errno::Exist) if !self.excludes() => Ok(Found::Raced),
             Err(error) => Err(error),
-            Ok(file) => Ok(Opened::File(self.half_open(file, Filetype::RegularFile), None)),
+            Ok(file) => {
+                Ok(Found::Opened(Opened::File(file), self.shape(Filetype::RegularFile, None)))
+            }
         }
     }
 
-    fn open_existing(&self, place: Place, stat: &Stat, slash: bool) -> Result<Opened, Errno> {
+    fn open_existing(&self, place: Place, stat: &Stat, slash: bool) -> Result<Found, Errno> {
         if self.excludes() {
             return Err(Errno::Exist);
         }
@@ -212,23 +221,22 @@ impl Wish {
             return Err(Errno::Notdir);
         }
         if let Some(number) = place.node.alias() {
-            return Ok(Opened::Alias(number));
+            return Ok(Found::Alias(number));
         }
-        let file = place.node.open(self.how())?;
-        Ok(Opened::File(self.half_open(file, stat.filetype), None))
+        let opened = place.node.open(self.how())?;
+        Ok(Found::Opened(opened, self.shape(stat.filetype, None)))
     }
 
-    fn open_directory(&self, place: Place) -> Result<Opened, Errno> {
+    fn open_directory(&self, place: Place) -> Result<Found, Errno> {
         let changes = Oflags::CREAT | Oflags::TRUNC;
         let write = self.base.has(Rights::FD_WRITE) || self.oflags & changes != Oflags::NONE;
-        let file = open_directory(&place, Open { read: true, write, truncate: false });
+        let opened = open_directory(&place, Open { read: true, write, truncate: false });
         if write {
             // /dev/tcp/HOST is there to be walked through; dialled, it lacks its port.
-            let incomplete = file.is_err_and(|errno| errno == Errno::Noent);
+            let incomplete = opened.is_err_and(|errno| errno == Errno::Noent);
             return Err(if incomplete { Errno::Noent } else { Errno::Isdir });
         }
-        let file = file?;
-        Ok(Opened::File(self.half_open(file, Filetype::Directory), Some(place)))
+        Ok(Found::Opened(opened?, self.shape(Filetype::Directory, Some(place))))
     }
 
     fn how(&self) -> Open {
@@ -239,9 +247,8 @@ impl Wish {
         }
     }
 
-    /// Its path is told by who knows where it began.
-    fn half_open(&self, file: Box<dyn File>, filetype: Filetype) -> HalfOpen {
-        let (base, inheriting) = rights_of(filetype, file.is_terminal());
+    /// What its descriptor will be; the path is filled in by the caller.
+    fn shape(&self, filetype: Filetype, place: Option<Place>) -> Shape {
         // A connection goes both ways, whatever was asked: a program that creates a file
         // to write to it reads the answer from the same descriptor.
         let refused = match filetype {
@@ -249,12 +256,12 @@ impl Wish {
             _ if self.writes() => DIRECTION & !self.base,
             _ => CHANGES | (DIRECTION & !self.base),
         };
-        HalfOpen {
-            file,
+        Shape {
             filetype,
+            place,
             flags: self.fdflags,
-            base: base & self.inherited & !refused,
-            inheriting: inheriting & self.inherited,
+            base: self.inherited & !refused,
+            inheriting: self.inherited,
             path: "".into(),
         }
     }

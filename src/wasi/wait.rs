@@ -147,5 +147,5 @@ pub(crate) fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<D
 
 /// How long what a context's frame waits for may take.
 pub(crate) fn remaining(cx: &mut WasiCtx) -> Option<Duration> {
-    cx.frame.remaining(&mut cx.fds, &*cx.clock)
+    cx.frame.remaining(&*cx.clock)
 }

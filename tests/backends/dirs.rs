@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tinyhost::vfs::{Errno, Filetype, Open, mem};
+use tinyhost::vfs::{Errno, Filetype, Open, Opened, mem};
 
 use super::support::*;
 use crate::refused;
@@ -46,13 +46,13 @@ pub fn a_directory_opens_for_reading_only(root: &Root) {
     refused!(d.open(WRITE), Isdir);
     refused!(d.open(BOTH), Isdir);
     refused!(d.open(Open { truncate: true, ..READ }), Isdir);
-    d.open(READ).expect("open");
+    d.open(READ).and_then(Opened::at_once).expect("open");
     d.open(Open::default()).expect("open for neither");
 }
 
 pub fn an_open_directory_is_no_file(root: &Root) {
     let d = dir(root, "d");
-    let mut open = d.open(READ).expect("open");
+    let mut open = d.open(READ).and_then(Opened::at_once).expect("open");
     assert_eq!(open.stat().expect("stat").ino, d.stat().expect("stat").ino);
     assert!(matches!(read(&mut *open, 1, 0), Err(Errno::Isdir | Errno::Badf)));
     refused!(write(&mut *open, b"x", 0), Badf);
@@ -65,7 +65,7 @@ pub fn an_open_directory_is_no_file(root: &Root) {
 pub fn nothing_grows_in_a_removed_directory(root: &Root) {
     let d = dir(root, "d");
     put(root, "f", b"");
-    let mut open = d.open(READ).expect("open");
+    let mut open = d.open(READ).and_then(Opened::at_once).expect("open");
     root.remove_directory(name("d")).expect("rmdir");
     let g = name("g");
     refused!(d.create(g, WRITE), Noent);
@@ -86,7 +86,7 @@ pub fn listing_tells_names_kinds_and_inodes(root: &Root) {
     let e = dir(&d, "e");
     put(&d, "f", b"");
     d.symlink(name("l"), "f").expect("symlink");
-    let entries = list(&mut *d.open(READ).expect("open"), 0, 99);
+    let entries = list(&mut *d.open(READ).and_then(Opened::at_once).expect("open"), 0, 99);
     let of = |name: &str| {
         let mut found = entries.iter().filter(|entry| entry.name == name);
         let entry = found.next().expect("is listed");
@@ -106,7 +106,7 @@ pub fn listing_goes_on_where_it_stopped(root: &Root) {
     for n in 0..50 {
         put(root, &format!("f{n}"), b"");
     }
-    let mut open = root.open(READ).expect("open");
+    let mut open = root.open(READ).and_then(Opened::at_once).expect("open");
     let all = list(&mut *open, 0, usize::MAX);
     assert_eq!(all.len(), 52);
     for step in [1, 7] {
@@ -123,7 +123,7 @@ pub fn listing_goes_on_where_it_stopped(root: &Root) {
     // Back to the middle, and to the start, and from another open description.
     assert_eq!(list(&mut *open, all[20].next, 9), all[21..30]);
     assert_eq!(list(&mut *open, 0, 9), all[..9]);
-    let mut other = root.open(READ).expect("open");
+    let mut other = root.open(READ).and_then(Opened::at_once).expect("open");
     assert_eq!(list(&mut *other, all[40].next, 99), all[41..]);
 }
 
@@ -133,7 +133,7 @@ pub fn cookies_survive_changes(root: &Root) {
     for n in 0..60 {
         put(root, &format!("f{n}"), b"");
     }
-    let mut open = root.open(READ).expect("open");
+    let mut open = root.open(READ).and_then(Opened::at_once).expect("open");
     let mut seen: Vec<String> = Vec::new();
     let mut cookie = 0;
     for round in 0.. {

@@ -2,7 +2,7 @@
 
 use std::io::{IoSlice, IoSliceMut};
 
-use tinyhost::vfs::{Errno, File, Filetype, Interest, Open, SetTime, Times};
+use tinyhost::vfs::{Errno, File, Filetype, Interest, Open, Opened, SetTime, Times};
 
 use super::support::*;
 use crate::refused;
@@ -34,13 +34,13 @@ pub fn create_refuses_what_exists(root: &Root) {
 pub fn read_and_write_only_as_opened(root: &Root) {
     put(root, "f", b"kept");
     let node = child(root, "f");
-    let mut file = node.open(READ).expect("open");
+    let mut file = node.open(READ).and_then(Opened::at_once).expect("open");
     refused!(write(&mut *file, b"x", 0), Badf);
     refused!(file.append(&[IoSlice::new(b"x")]), Badf);
     refused!(file.set_len(0), Inval);
     assert!(file.allocate(0, 10).is_err());
     assert_eq!(read_all(&mut *file), b"kept");
-    let mut file = node.open(WRITE).expect("open");
+    let mut file = node.open(WRITE).and_then(Opened::at_once).expect("open");
     refused!(read(&mut *file, 1, 0), Badf);
     assert_eq!(get(root, "f"), b"kept");
 }
@@ -48,9 +48,10 @@ pub fn read_and_write_only_as_opened(root: &Root) {
 pub fn truncate_cuts_and_open_does_not(root: &Root) {
     put(root, "f", b"some bytes");
     let node = child(root, "f");
-    node.open(BOTH).expect("open");
+    node.open(BOTH).and_then(Opened::at_once).expect("open");
     assert_eq!(get(root, "f"), b"some bytes");
-    let mut file = node.open(Open { truncate: true, ..BOTH }).expect("open");
+    let mut file =
+        node.open(Open { truncate: true, ..BOTH }).and_then(Opened::at_once).expect("open");
     assert_eq!(file.stat().expect("stat").size, 0);
     assert_eq!(get(root, "f"), b"");
 }
@@ -66,7 +67,7 @@ pub fn a_gap_reads_as_zeros(root: &Root) {
 
 pub fn an_empty_write_changes_nothing(root: &Root) {
     put(root, "f", b"kept");
-    let mut file = child(root, "f").open(BOTH).expect("open");
+    let mut file = child(root, "f").open(BOTH).and_then(Opened::at_once).expect("open");
     assert_eq!(write(&mut *file, b"", 1000), Ok(0));
     assert_eq!(file.write(&[], 1000), Ok(0));
     assert_eq!(read(&mut *file, 0, 0).expect("read"), b"");
@@ -76,7 +77,10 @@ pub fn an_empty_write_changes_nothing(root: &Root) {
 pub fn append_goes_to_the_end(root: &Root) {
     put(root, "f", b"one");
     let node = child(root, "f");
-    let (mut a, mut b) = (node.open(WRITE).expect("open"), node.open(WRITE).expect("open"));
+    let (mut a, mut b) = (
+        node.open(WRITE).and_then(Opened::at_once).expect("open"),
+        node.open(WRITE).and_then(Opened::at_once).expect("open"),
+    );
     assert_eq!(a.append(&[IoSlice::new(b"t"), IoSlice::new(b"wo")]), Ok((3, 6)));
     assert_eq!(b.append(&[IoSlice::new(b"three")]), Ok((5, 11)));
     assert_eq!(a.append(&[IoSlice::new(b"!")]), Ok((1, 12)));
@@ -85,7 +89,7 @@ pub fn append_goes_to_the_end(root: &Root) {
 
 pub fn set_len_cuts_and_extends(root: &Root) {
     put(root, "f", b"0123456789");
-    let mut file = child(root, "f").open(BOTH).expect("open");
+    let mut file = child(root, "f").open(BOTH).and_then(Opened::at_once).expect("open");
     file.set_len(4).expect("cut");
     assert_eq!(read_all(&mut *file), b"0123");
     file.set_len(6).expect("extend");
@@ -96,7 +100,7 @@ pub fn set_len_cuts_and_extends(root: &Root) {
 /// Not every disk can; then ENOTSUP says so.
 pub fn allocate_extends_and_never_cuts(root: &Root) {
     put(root, "f", b"0123456789");
-    let mut file = child(root, "f").open(BOTH).expect("open");
+    let mut file = child(root, "f").open(BOTH).and_then(Opened::at_once).expect("open");
     match file.allocate(8, 4) {
         Err(Errno::Notsup) => return,
         done => done.expect("allocate"),
@@ -132,7 +136,7 @@ pub fn times_are_set_one_by_one(root: &Root) {
         assert_eq!(seen(root, text).1, 3_000_000_000);
     }
     for (text, how) in [("f", READ), ("f", WRITE), ("d", READ)] {
-        let mut file = child(root, text).open(how).expect("open");
+        let mut file = child(root, text).open(how).and_then(Opened::at_once).expect("open");
         file.set_times(to(7_000_000_000, 8_000_000_000)).expect("set_times");
         assert_eq!(seen(root, text), (7_000_000_000, 8_000_000_000));
         let stat = file.stat().expect("stat");
@@ -142,7 +146,7 @@ pub fn times_are_set_one_by_one(root: &Root) {
 
 pub fn changes_move_the_times(root: &Root) {
     put(root, "f", b"12");
-    let mut file = child(root, "f").open(BOTH).expect("open");
+    let mut file = child(root, "f").open(BOTH).and_then(Opened::at_once).expect("open");
     let old = |file: &mut Box<dyn File>| file.set_times(to(5, 5)).expect("set_times");
     old(&mut file);
     write(&mut *file, b"x", 0).expect("write");
@@ -151,7 +155,10 @@ pub fn changes_move_the_times(root: &Root) {
     file.set_len(1).expect("set_len");
     assert!(seen(root, "f").1 > 5, "set_len");
     old(&mut file);
-    child(root, "f").open(Open { truncate: true, ..WRITE }).expect("open");
+    child(root, "f")
+        .open(Open { truncate: true, ..WRITE })
+        .and_then(Opened::at_once)
+        .expect("open");
     assert!(seen(root, "f").1 > 5, "truncate");
     type Change = (&'static str, fn(&Root));
     let changes: [Change; 7] = [
@@ -179,20 +186,20 @@ pub fn stat_tells_one_file_from_another(root: &Root) {
     assert_eq!(g.size, 0);
     assert_eq!(f.dev, g.dev);
     assert_ne!(f.ino, g.ino);
-    let opened = child(root, "f").open(READ).expect("open").stat().expect("stat");
+    let opened =
+        child(root, "f").open(READ).and_then(Opened::at_once).expect("open").stat().expect("stat");
     assert_eq!((opened.dev, opened.ino), (f.dev, f.ino));
     assert_eq!((opened.filetype, opened.size), (f.filetype, f.size));
 }
 
 pub fn a_file_is_no_socket_and_no_directory(root: &Root) {
     put(root, "f", b"12345");
-    let mut file = child(root, "f").open(BOTH).expect("open");
+    let mut file = child(root, "f").open(BOTH).and_then(Opened::at_once).expect("open");
     refused!(file.readdir(0, &mut |_| true), Notdir);
     refused!(file.accept(), Notsock);
     refused!(file.peek(&mut []), Notsock);
     refused!(file.shutdown(Interest::READ), Notsock);
     assert!(!file.is_terminal());
-    file.opened().expect("opened");
     file.ready(Interest::READ.or(Interest::WRITE)).expect("always ready");
     file.sync(false).expect("sync");
     file.sync(true).expect("sync");
@@ -219,7 +226,7 @@ pub fn a_file_has_no_children(root: &Root) {
 
 pub fn an_unlinked_file_lives_on(root: &Root) {
     put(root, "f", b"still");
-    let mut file = child(root, "f").open(BOTH).expect("open");
+    let mut file = child(root, "f").open(BOTH).and_then(Opened::at_once).expect("open");
     root.unlink(name("f")).expect("unlink");
     absent(root, "f");
     put(root, "f", b"another");
@@ -232,7 +239,7 @@ pub fn an_unlinked_file_lives_on(root: &Root) {
 /// Which errno it is, systems do not agree on.
 pub fn huge_numbers_are_refused(root: &Root) {
     put(root, "f", b"kept");
-    let mut file = child(root, "f").open(BOTH).expect("open");
+    let mut file = child(root, "f").open(BOTH).and_then(Opened::at_once).expect("open");
     for far in [u64::MAX, u64::MAX - 1, 1 << 63] {
         let errno = write(&mut *file, b"xyz", far).expect_err("write");
         assert!(matches!(errno, Errno::Fbig | Errno::Inval | Errno::Nospc), "{errno}");
@@ -250,6 +257,6 @@ pub fn several_chunks_come_back(root: &Root) {
     let bytes: Vec<u8> = (0..300_000u32).map(|n| (n * 7 / 3) as u8).collect();
     put(root, "f", &bytes);
     assert!(get(root, "f") == bytes);
-    let mut file = child(root, "f").open(READ).expect("open");
+    let mut file = child(root, "f").open(READ).and_then(Opened::at_once).expect("open");
     assert_eq!(read(&mut *file, 70_000, 65_530).expect("read"), bytes[65_530..135_530]);
 }

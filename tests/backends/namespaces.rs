@@ -2,7 +2,7 @@
 
 use tinyhost::vfs::namespace::{MountError, open_directory};
 use tinyhost::vfs::walk::{Follow, Place, Walked, walk};
-use tinyhost::vfs::{Filetype, Namespace, mem};
+use tinyhost::vfs::{Filetype, Namespace, Opened, mem};
 
 use super::support::*;
 use crate::refused;
@@ -26,7 +26,7 @@ fn base(namespace: &Namespace) -> &Place {
 }
 
 fn listed(place: &Place) -> Vec<String> {
-    names(&mut *open_directory(place, READ).expect("open"))
+    names(&mut *open_directory(place, READ).and_then(Opened::at_once).expect("open"))
 }
 
 pub fn preopens_come_in_order(root: &Root) {
@@ -138,7 +138,7 @@ pub fn listing_shows_mounts(root: &Root) {
     assert_eq!(at("p"), ["q"]);
     assert_eq!(at("p/q"), ["x"]);
     // One at a time it is the same, and each mount point is a directory.
-    let mut open = open_directory(base, READ).expect("open");
+    let mut open = open_directory(base, READ).and_then(Opened::at_once).expect("open");
     let all = list(&mut *open, 0, 99);
     let mut parts = Vec::new();
     while let [entry] = &list(&mut *open, parts.last().map_or(0, |e: &Listed| e.next), 1)[..] {

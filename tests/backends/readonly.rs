@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tinyhost::vfs::{Open, ReadOnly};
+use tinyhost::vfs::{Open, Opened, ReadOnly};
 
 use super::support::*;
 use crate::refused;
@@ -22,7 +22,7 @@ pub fn reading_goes_through(root: &Root) {
     assert_eq!(names_in(&ro), ["d", "g", "l"]);
     assert_eq!(ro.stat(), root.stat());
     assert_eq!(child(&ro, "l").readlink().as_deref(), Ok("d/f"));
-    let mut file = child(&ro, "g").open(READ).expect("open");
+    let mut file = child(&ro, "g").open(READ).and_then(Opened::at_once).expect("open");
     file.sync(false).expect("sync");
     refused!(write(&mut *file, b"x", 0), Badf);
 }
@@ -51,7 +51,7 @@ pub fn every_change_is_refused(ro: &Root) {
     for how in [WRITE, BOTH, Open { truncate: true, ..READ }] {
         refused!(file.open(how), Rofs);
     }
-    let mut file = file.open(READ).expect("open");
+    let mut file = file.open(READ).and_then(Opened::at_once).expect("open");
     refused!(file.set_len(0), Rofs);
     refused!(file.allocate(0, 9), Rofs);
     refused!(file.set_times(to(1, 1)), Rofs);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tinyhost::vfs::walk::{Follow, Place, Walked, walk};
 use tinyhost::vfs::{
-    Errno, File, Filetype, Name, Namespace, Node, Open, Result, SetTime, Stat, Times, mem,
+    Errno, File, Filetype, Name, Namespace, Node, Open, Opened, Result, SetTime, Stat, Times, mem,
 };
 
 pub type Root = Arc<dyn Node>;
@@ -92,7 +92,12 @@ pub fn child(parent: &Root, text: &str) -> Root {
 
 /// What is in the file of that name.
 pub fn get(dir: &Root, text: &str) -> Vec<u8> {
-    read_all(&mut *child(dir, text).open(READ).expect("open"))
+    read_all(&mut *open(&child(dir, text), READ))
+}
+
+/// Opens it, at once.
+pub fn open(node: &Root, how: Open) -> Box<dyn File> {
+    node.open(how).and_then(Opened::at_once).expect("open")
 }
 
 pub fn stat(dir: &Root, text: &str) -> Stat {
@@ -163,7 +168,7 @@ pub fn names(file: &mut dyn File) -> Vec<String> {
 }
 
 pub fn names_in(dir: &Root) -> Vec<String> {
-    names(&mut *dir.open(READ).expect("open"))
+    names(&mut *open(dir, READ))
 }
 
 /// The tree as the only mount of a namespace.
@@ -180,7 +185,7 @@ pub fn go(base: &Place, path: &str) -> Result<(Place, Stat)> {
 /// The file a path leads to.
 pub fn cat(base: &Place, path: &str) -> Result<Vec<u8>> {
     let (place, _) = go(base, path)?;
-    Ok(read_all(&mut *place.node.open(READ)?))
+    Ok(read_all(&mut *place.node.open(READ)?.at_once()?))
 }
 
 /// What a walk came to, in words that can be compared: the directory's inode, the name,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tinyhost::vfs::walk::{Follow, LINKS_MAX, PATH_MAX, Walked, walk};
-use tinyhost::vfs::{Errno, File, Filetype, Name, Node, Open, Result, Stat};
+use tinyhost::vfs::{Errno, Filetype, Name, Node, Open, Opened, Result, Stat};
 
 use super::support::*;
 use crate::refused;
@@ -201,7 +201,7 @@ pub fn a_directory_moved_away_leads_nowhere_else(root: &Root) {
     plant(root);
     let base = place(root);
     let (b, _) = go(&base, "a/b").expect("walk");
-    let _open = b.node.open(READ).expect("open");
+    let _open = b.node.open(READ).and_then(Opened::at_once).expect("open");
     child(root, "a").rename(name("b"), root, name("c")).expect("rename");
     refused!(walk(&b, "../g", Follow::Yes), Notcapable);
     assert_eq!(cat(&b, "f").as_deref(), Ok(&b"deep"[..]));
@@ -216,7 +216,7 @@ impl Node for Plain {
         self.0.stat()
     }
 
-    fn open(&self, how: Open) -> Result<Box<dyn File>> {
+    fn open(&self, how: Open) -> Result<Opened> {
         self.0.open(how)
     }
 

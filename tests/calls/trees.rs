@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tinyhost::vfs::host::HostDir;
-use tinyhost::vfs::{Filetype, Name, Node, Open, mem as memory};
+use tinyhost::vfs::{Filetype, Name, Node, Open, Opened, mem as memory};
 
 /// `mount`, which a guest is given, and beside it what it must leave alone.
 pub struct Tree {
@@ -131,7 +131,7 @@ fn look(node: &Arc<dyn Node>, path: &str, seen: &mut Vec<String>) {
     match stat.filetype {
         Filetype::Directory => {
             let mut names = Vec::new();
-            let mut entries = node.open(how).expect("open");
+            let mut entries = node.open(how).and_then(Opened::at_once).expect("open");
             let read = entries.readdir(0, &mut |entry| {
                 names.push(String::from_utf8_lossy(entry.name).into_owned());
                 true
@@ -144,7 +144,7 @@ fn look(node: &Arc<dyn Node>, path: &str, seen: &mut Vec<String>) {
         Filetype::SymbolicLink => content = node.readlink().expect("readlink"),
         _ => {
             let mut bytes = vec![0; 1000];
-            let mut open = node.open(how).expect("open");
+            let mut open = node.open(how).and_then(Opened::at_once).expect("open");
             let len = open.read(&mut [IoSliceMut::new(&mut bytes)], 0).expect("read");
             content = String::from_utf8_lossy(&bytes[..len]).into_owned();
         }

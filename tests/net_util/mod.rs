@@ -15,7 +15,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tinyhost::Errno;
 use tinyhost::vfs::net::{Answer, Config, Net, Policy, Resolver};
 use tinyhost::vfs::walk::{Follow, walk};
-use tinyhost::vfs::{File, Filetype, Interest, Name, Namespace, Node, Open, Result, Stat, Wait};
+use tinyhost::vfs::{
+    File, Filetype, Interest, Name, Namespace, Node, Open, Opened, Pending, Result, Stat, Wait,
+};
 
 /// No test waits longer for anything.
 pub const LIMIT: Duration = Duration::from_secs(10);
@@ -71,19 +73,23 @@ impl World {
         Ok(walk(base, path, Follow::Yes)?.existing()?.0.node)
     }
 
-    pub fn open(&self, path: &str, how: Open) -> Result<Box<dyn File>> {
+    pub fn open(&self, path: &str, how: Open) -> Result<Opened> {
         self.node(path)?.open(how)
+    }
+
+    /// Begins an open that has to wait.
+    pub fn pending(&self, path: &str) -> Box<dyn Pending> {
+        pending(self.open(path, READ_WRITE).unwrap())
     }
 
     /// Opens, and waits until it is open.
     pub fn dial(&self, path: &str) -> Result<Box<dyn File>> {
-        let mut file = self.open(path, READ_WRITE)?;
-        opened(&mut *file)?;
-        Ok(file)
+        opened(self.open(path, READ_WRITE)?)
     }
 
     pub fn bound_address(&self, path: &str) -> SocketAddr {
-        let mut file = self.open(path, Open { read: true, ..Open::default() }).unwrap();
+        let read = Open { read: true, ..Open::default() };
+        let mut file = opened(self.open(path, read).unwrap()).unwrap();
         let mut text = [0; 64];
         let length = file.read(&mut [IoSliceMut::new(&mut text)], 0).unwrap();
         assert_eq!(file.stat().unwrap().size, length as u64);
@@ -105,7 +111,7 @@ impl Node for Dev {
         Ok(Stat::of(Filetype::Directory))
     }
 
-    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
+    fn open(&self, _how: Open) -> Result<Opened> {
         Err(Errno::Isdir)
     }
 
@@ -169,24 +175,55 @@ pub fn drive<T>(
             done => return done,
         }
         assert!(start.elapsed() < LIMIT, "waited too long");
-        let until = file.deadline().unwrap_or(start + LIMIT).min(start + LIMIT);
-        let time = until.saturating_duration_since(Instant::now());
-        match file.wait(want, &waker) {
-            Wait::Now => {}
-            Wait::Waker | Wait::Never(_) => thread::park_timeout(time),
-            Wait::Fd(fd) => {
-                let mut events = PollFlags::empty();
-                events.set(PollFlags::IN, want.read);
-                events.set(PollFlags::OUT, want.write);
-                let time = Timespec::try_from(time).unwrap();
-                poll(&mut [PollFd::new(&fd, events)], Some(&time)).unwrap();
-            }
+        wait(file.wait(want, &waker), want, start + LIMIT);
+    }
+}
+
+/// Waits as a file or an open says, at most until then.
+fn wait(how: Wait<'_>, want: Interest, until: Instant) {
+    let time = until.saturating_duration_since(Instant::now());
+    match how {
+        Wait::Now => {}
+        Wait::Waker | Wait::Never(_) => thread::park_timeout(time),
+        Wait::Fd(fd) => {
+            let mut events = PollFlags::empty();
+            events.set(PollFlags::IN, want.read);
+            events.set(PollFlags::OUT, want.write);
+            let time = Timespec::try_from(time).unwrap();
+            poll(&mut [PollFd::new(&fd, events)], Some(&time)).unwrap();
         }
     }
 }
 
-pub fn opened(file: &mut dyn File) -> Result<()> {
-    drive(file, BOTH, |file| file.opened())
+/// The file, once it is open.
+pub fn opened(opened: Opened) -> Result<Box<dyn File>> {
+    match opened {
+        Opened::File(file) => Ok(file),
+        Opened::Pending(pending) => finish(pending),
+    }
+}
+
+/// The open, which has to wait.
+pub fn pending(opened: Opened) -> Box<dyn Pending> {
+    match opened {
+        Opened::File(_) => panic!("it is open already"),
+        Opened::Pending(pending) => pending,
+    }
+}
+
+/// Waits until an open is done.
+pub fn finish(mut pending: Box<dyn Pending>) -> Result<Box<dyn File>> {
+    let start = Instant::now();
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        match pending.proceed() {
+            Err(Errno::Again) => {}
+            done => return done,
+        }
+        assert!(start.elapsed() < LIMIT, "waited too long");
+        let until = pending.deadline().unwrap_or(start + LIMIT).min(start + LIMIT);
+        wait(pending.wait(&waker), BOTH, until);
+    }
 }
 
 pub fn read(file: &mut dyn File, buf: &mut [u8]) -> Result<usize> {

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno as Os, retry_on_intr};
 
 use super::super::system::filetype;
-use super::super::{Errno, File, Filetype, Name, Node, Open, Result, Stat, Times};
+use super::super::{Errno, File, Filetype, Name, Node, Open, Opened, Result, Stat, Times};
 use super::directory::Directory;
 use super::file::HostFile;
 use super::system::{LOOK, WALK, open_beneath};
@@ -117,12 +117,12 @@ impl Node for HostNode {
         }
     }
 
-    fn open(&self, how: Open) -> Result<Box<dyn File>> {
+    fn open(&self, how: Open) -> Result<Opened> {
         if self.seen.filetype == Filetype::Directory {
             if how.write || how.truncate {
                 return Err(Errno::Isdir);
             }
-            return Ok(Box::new(Directory::new(self.directory()?.clone())));
+            return Ok(Opened::file(Directory::new(self.directory()?.clone())));
         }
         let flags = flags(how);
         let open = || rustix::fs::openat(&self.parent, &*self.name, flags, Mode::empty());
@@ -134,9 +134,9 @@ impl Node for HostNode {
         // Asked of the descriptor, as the name may lead elsewhere by now.
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode);
         if kind == FileType::Directory {
-            return Ok(Box::new(Directory::new(Arc::new(fd))));
+            return Ok(Opened::file(Directory::new(Arc::new(fd))));
         }
-        Ok(Box::new(HostFile::new(fd, kind)))
+        Ok(Opened::file(HostFile::new(fd, kind)))
     }
 
     fn readlink(&self) -> Result<String> {

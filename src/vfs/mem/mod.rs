@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::walk::PATH_MAX;
-use super::{Errno, File, Name, Node, Open, Result, Stat, Times};
+use super::{Errno, File, Name, Node, Open, Opened, Result, Stat, Times};
 use file::{OpenDir, OpenFile};
 pub use seed::{seeded, seeded_with_clock};
 use tree::{Body, Ino, ROOT, Tree};
@@ -130,19 +130,19 @@ impl Node for MemNode {
         Ok(self.0.stat())
     }
 
-    fn open(&self, how: Open) -> Result<Box<dyn File>> {
+    fn open(&self, how: Open) -> Result<Opened> {
         let (now, mut tree) = self.0.lock();
         let ino = self.0.ino;
         match tree.inode(ino).body {
             Body::Link(_) => return Err(Errno::Loop),
             Body::Dir(_) if how.write || how.truncate => return Err(Errno::Isdir),
             Body::Dir(_) => {
-                return Ok(Box::new(OpenDir(Handle::new(&self.0.shared, &mut tree, ino))));
+                return Ok(Opened::file(OpenDir(Handle::new(&self.0.shared, &mut tree, ino))));
             }
             Body::File(_) if how.truncate => tree.set_len(ino, 0, now)?,
             Body::File(_) => {}
         }
-        Ok(Box::new(OpenFile { handle: Handle::new(&self.0.shared, &mut tree, ino), how }))
+        Ok(Opened::file(OpenFile { handle: Handle::new(&self.0.shared, &mut tree, ino), how }))
     }
 
     fn readlink(&self) -> Result<String> {

@@ -75,7 +75,7 @@ impl Seeding {
         let stat = from.stat()?;
         let mut names = Vec::new();
         let read = Open { read: true, ..Open::default() };
-        from.open(read)?.readdir(0, &mut |entry| {
+        from.open(read)?.at_once()?.readdir(0, &mut |entry| {
             names.extend(std::str::from_utf8(entry.name).map(String::from));
             true
         })?;
@@ -126,7 +126,7 @@ impl Seeding {
             }
             self.linked.insert(id, (to.clone(), name.as_str().to_owned()));
         }
-        let mut from = child.open(Open { read: true, ..Open::default() })?;
+        let mut from = child.open(Open { read: true, ..Open::default() })?.at_once()?;
         let mut copy = to.create(name, Open { write: true, ..Open::default() })?;
         let mut at = 0;
         loop {

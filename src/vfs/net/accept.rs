@@ -19,11 +19,10 @@ use std::task::Waker;
 
 use mio::net::TcpListener;
 
-use super::opening::{self, Pending};
 use super::quota::Taken;
 use super::socket::{Socket, readiness};
 use super::{Net, lock};
-use crate::vfs::{Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
+use crate::vfs::{Errno, File, Filetype, Interest, Opened, Pending, Ready, Result, Stat, Wait};
 
 /// Listeners that accept names can bind in one network.
 const LISTENERS_MAX: usize = 64;
@@ -85,7 +84,7 @@ fn service(net: &Net, asked: SocketAddr) -> Result<Arc<Service>> {
 }
 
 /// Opens an accept name: a place in its queue, and in the end a client.
-pub(crate) fn accept(net: &Net, asked: SocketAddr) -> Result<Box<dyn File>> {
+pub(crate) fn accept(net: &Net, asked: SocketAddr) -> Result<Opened> {
     let service = service(net, asked)?;
     let counted = net.sockets.take()?;
     // Each waits on a descriptor of its own: epoll takes one only once.
@@ -98,13 +97,13 @@ pub(crate) fn accept(net: &Net, asked: SocketAddr) -> Result<Box<dyn File>> {
         number
     };
     let turn = Turn { service, number, watched, counted: Some(counted) };
-    opening::open(Filetype::SocketStream, turn)
+    Opened::begin(turn)
 }
 
 /// The address that an accept name is bound to, as text with a newline.
-pub(crate) fn bound_address(net: &Net, asked: SocketAddr) -> Result<Box<dyn File>> {
+pub(crate) fn bound_address(net: &Net, asked: SocketAddr) -> Result<Opened> {
     let bound = service(net, asked)?.bound;
-    Ok(Box::new(Text(format!("{bound}\n").into_bytes())))
+    Ok(Opened::file(Text(format!("{bound}\n").into_bytes())))
 }
 
 /// A place in the queue.
@@ -131,7 +130,7 @@ impl Pending for Turn {
     }
 
     /// Whoever gives up has taken no client; it only loses its place.
-    fn reopens(&self) -> bool {
+    fn restarts(&self) -> bool {
         true
     }
 

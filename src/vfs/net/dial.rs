@@ -17,13 +17,12 @@ use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 
-use super::opening::{self, Pending};
 use super::policy::addr::{Class, Host};
 use super::quota::Taken;
 use super::resolve::Lookup;
 use super::socket::Socket;
 use super::{Net, udp};
-use crate::vfs::{Errno, File, Filetype, Result, Wait};
+use crate::vfs::{Errno, File, Filetype, Opened, Pending, Result, Wait};
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 16;
@@ -72,7 +71,7 @@ enum State {
 /// # Errors
 ///
 /// EACCES, reported, if no rule could allow it; ENFILE.
-pub(crate) fn dial(net: &Net, target: &Target) -> Result<Box<dyn File>> {
+pub(crate) fn dial(net: &Net, target: &Target) -> Result<Opened> {
     if !net.policy().name_possible(&target.host, target.port) {
         net.denied(format!("denied: dial {target} (allow with --net {target})"));
         return Err(Errno::Acces);
@@ -91,7 +90,7 @@ pub(crate) fn dial(net: &Net, target: &Target) -> Result<Box<dyn File>> {
         socket: Some(socket),
         _in_flight: in_flight,
     };
-    opening::open(target.kind, dial)
+    Opened::begin(dial)
 }
 
 impl State {

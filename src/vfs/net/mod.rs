@@ -14,7 +14,6 @@ mod accept;
 mod dial;
 mod listen;
 mod names;
-mod opening;
 mod policy;
 mod quota;
 mod resolve;

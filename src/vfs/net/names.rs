@@ -11,7 +11,7 @@ use super::dial::{Target, dial};
 use super::policy::addr::Host;
 use super::policy::rule::port;
 use super::{Net, accept};
-use crate::vfs::{Emit, Errno, File, Filetype, Name, Node, Open, Result, Stat};
+use crate::vfs::{Emit, Errno, File, Filetype, Name, Node, Open, Opened, Result, Stat};
 
 /// What a name is that goes on where it should end: not in the way of a file below a file,
 /// but none of ours.
@@ -77,9 +77,9 @@ impl Node for Directory {
     /// Lists nothing: there is a name for every host of the internet. `tcp/HOST` is only
     /// there to be walked through; opened, it is a name with its port missing, as all of
     /// these are for whoever wants to write to them.
-    fn open(&self, how: Open) -> Result<Box<dyn File>> {
+    fn open(&self, how: Open) -> Result<Opened> {
         let incomplete = how.write || matches!(self.place, Place::Host(..));
-        if incomplete { Err(Errno::Noent) } else { Ok(Box::new(Listing)) }
+        if incomplete { Err(Errno::Noent) } else { Ok(Opened::file(Listing)) }
     }
 
     fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
@@ -118,7 +118,7 @@ impl Node for Dial {
         Ok(Stat::of(self.1.kind))
     }
 
-    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
+    fn open(&self, _how: Open) -> Result<Opened> {
         dial(&self.0, &self.1)
     }
 
@@ -132,7 +132,7 @@ impl Node for Accept {
         Ok(Stat::of(Filetype::SocketStream))
     }
 
-    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
+    fn open(&self, _how: Open) -> Result<Opened> {
         accept::accept(&self.0, self.1)
     }
 
@@ -146,7 +146,7 @@ impl Node for BoundAddress {
         Ok(Stat::of(Filetype::RegularFile))
     }
 
-    fn open(&self, how: Open) -> Result<Box<dyn File>> {
+    fn open(&self, how: Open) -> Result<Opened> {
         if how.write { Err(Errno::Acces) } else { accept::bound_address(&self.0, self.1) }
     }
 }

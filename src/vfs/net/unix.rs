@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 use mio::net::UnixStream;
 
 use super::Net;
-use super::opening::{self, Pending};
 use super::quota::Taken;
 use super::socket::Socket;
-use crate::vfs::{Errno, File, Filetype, Node, Open, Result, Stat, Wait};
+use crate::vfs::{Errno, File, Filetype, Node, Open, Opened, Pending, Result, Stat, Wait};
 
 /// How soon a server whose backlog is full is asked again: no event tells when it is not.
 const RETRY: Duration = Duration::from_millis(20);
@@ -41,7 +40,7 @@ impl Node for UnixSocket {
         Ok(Stat::of(Filetype::SocketStream))
     }
 
-    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
+    fn open(&self, _how: Open) -> Result<Opened> {
         let now = Instant::now();
         let dial = Dial {
             at: self.at.clone(),
@@ -51,7 +50,7 @@ impl Node for UnixSocket {
             _in_flight: self.net.dials.take()?,
             socket: Some(self.net.sockets.take()?),
         };
-        opening::open(Filetype::SocketStream, dial)
+        Opened::begin(dial)
     }
 }
 

@@ -13,7 +13,9 @@ use std::io::IoSliceMut;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Dirent, Emit, Errno, File, Filetype, Name, Node, Open, ReadOnly, Result, Stat, mem};
+use super::{
+    Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Opened, ReadOnly, Result, Stat, mem,
+};
 pub use error::{TarError, TarErrorKind};
 
 /// Bytes a gzip image may unpack to.
@@ -121,10 +123,10 @@ impl Node for TarNode {
         })
     }
 
-    fn open(&self, _how: Open) -> Result<Box<dyn File>> {
+    fn open(&self, _how: Open) -> Result<Opened> {
         match self.inode().body {
             Body::Link(_) => Err(Errno::Loop),
-            _ => Ok(Box::new(self.clone())),
+            _ => Ok(Opened::file(self.clone())),
         }
     }
 

@@ -28,6 +28,8 @@ fn entries_tell_their_kind_and_inode() {
     let mut seen = BTreeMap::new();
     dir.open(READ)
         .unwrap()
+        .at_once()
+        .unwrap()
         .readdir(0, &mut |entry| {
             let name = String::from_utf8(entry.name.to_owned()).unwrap();
             assert!(entry.next < 1 << 63, "the highest bit is the namespace's");
@@ -53,7 +55,7 @@ fn names_are_bytes() {
     let scratch = Scratch::new();
     fs::write(scratch.path(OsStr::from_bytes(b"a\xffb")), "").unwrap();
     let mut found = false;
-    let mut file = scratch.node().open(READ).unwrap();
+    let mut file = scratch.node().open(READ).unwrap().at_once().unwrap();
     file.readdir(0, &mut |entry| {
         found |= entry.name == b"a\xffb";
         true
@@ -68,7 +70,7 @@ fn any_size_of_portion_gives_the_same_entries() {
     for number in 0..300 {
         fs::write(scratch.path(number.to_string()), "").unwrap();
     }
-    let mut file = scratch.node().open(READ).unwrap();
+    let mut file = scratch.node().open(READ).unwrap().at_once().unwrap();
     let (all, end) = entries(&mut *file, 0, usize::MAX);
     assert_eq!(all.len(), 302);
     assert_eq!(entries(&mut *file, end, 9), (vec![], end));
@@ -98,7 +100,7 @@ fn each_of_many_is_seen_once_while_all_are_removed() {
         fs::write(scratch.path(number.to_string()), "").unwrap();
     }
     let dir = scratch.node();
-    let mut file = dir.open(READ).unwrap();
+    let mut file = dir.open(READ).unwrap().at_once().unwrap();
     let mut random = Random(7);
     let (mut cookie, mut seen) = (0, BTreeSet::new());
     loop {
@@ -123,7 +125,7 @@ fn cookies_hold_while_entries_are_removed() {
     for number in 0..500 {
         fs::write(scratch.path(number.to_string()), "").unwrap();
     }
-    let mut file = scratch.node().open(READ).unwrap();
+    let mut file = scratch.node().open(READ).unwrap().at_once().unwrap();
     let mut all = Vec::new();
     let mut cookie = 0;
     loop {
@@ -141,7 +143,7 @@ fn cookies_hold_while_entries_are_removed() {
             all[from + 1..].iter().filter(left).map(|(entry, _)| entry.clone()).collect();
         // A stream begun anew finds the place too, not only the one that gave the cookie.
         assert_eq!(entries(&mut *file, all[from].1, usize::MAX).0, expected);
-        let mut other = scratch.node().open(READ).unwrap();
+        let mut other = scratch.node().open(READ).unwrap().at_once().unwrap();
         assert_eq!(entries(&mut *other, all[from].1, usize::MAX).0, expected);
     }
 }
@@ -149,7 +151,7 @@ fn cookies_hold_while_entries_are_removed() {
 #[test]
 fn invented_cookies_do_no_harm() {
     let scratch = Scratch::with(&["file=x"]);
-    let mut file = scratch.node().open(READ).unwrap();
+    let mut file = scratch.node().open(READ).unwrap().at_once().unwrap();
     for cookie in [1, 12345, i64::MAX as u64, 1 << 63, u64::MAX] {
         let mut count = 0;
         let _ = file.readdir(cookie, &mut |_| {

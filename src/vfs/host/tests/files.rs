@@ -3,7 +3,7 @@
 use super::*;
 
 fn open_file(scratch: &Scratch, how: Open) -> Result<Box<dyn File>> {
-    scratch.node().lookup(name("file"))?.open(how)
+    scratch.node().lookup(name("file"))?.open(how)?.at_once()
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn what_was_not_asked_for_is_refused() {
     let dir = scratch.node().lookup(name("dir")).unwrap();
     assert_eq!(error(dir.open(WRITE)), Errno::Isdir);
     assert_eq!(error(dir.open(Open { truncate: true, ..READ })), Errno::Isdir);
-    assert!(read(&mut *dir.open(READ).unwrap(), 1, 0).is_err());
+    assert!(read(&mut *dir.open(READ).unwrap().at_once().unwrap(), 1, 0).is_err());
     assert_eq!(file.readdir(0, &mut |_| true), Err(Errno::Notdir));
 }
 

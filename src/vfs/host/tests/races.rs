@@ -68,7 +68,7 @@ fn what_is_opened_decides_what_it_is() {
     fs::remove_file(scratch.path("tree/file")).unwrap();
     assert_eq!(error(file.open(READ)), Errno::Noent);
     fs::create_dir(scratch.path("tree/file")).unwrap();
-    let mut open = file.open(READ).unwrap();
+    let mut open = file.open(READ).unwrap().at_once().unwrap();
     assert_eq!(open.stat().unwrap().filetype, Filetype::Directory);
     assert_eq!(open.readdir(0, &mut |_| true), Ok(()));
     let dir = tree(&scratch).lookup(name("dir")).unwrap();
@@ -83,7 +83,7 @@ fn a_directory_moved_out_is_no_way_up() {
     fs::create_dir_all(scratch.path("tree/a/b")).unwrap();
     let base = base(tree(&scratch));
     let (b, _) = walk(&base, "a/b", Follow::IfSlash).unwrap().existing().unwrap();
-    b.node.open(READ).unwrap();
+    b.node.open(READ).unwrap().at_once().unwrap();
     fs::rename(scratch.path("tree/a/b"), scratch.path("outside/b")).unwrap();
     assert_eq!(walk(&b, "../file", Follow::IfSlash).err(), Some(Errno::Notcapable));
     assert_eq!(walk(&base, "a/b/../../file", Follow::IfSlash).err(), Some(Errno::Noent));
@@ -98,13 +98,21 @@ fn attack(base: &Place, random: &mut Random) -> Result<()> {
     match random.below(6) {
         0 => drop(dir.create(entry.name(), WRITE)?),
         1 => dir.unlink(name("new"))?,
-        2 => drop(entry.found.ok_or(Errno::Noent)?.0.node.open(Open { truncate: true, ..LOOK })?),
+        2 => drop(
+            entry
+                .found
+                .ok_or(Errno::Noent)?
+                .0
+                .node
+                .open(Open { truncate: true, ..LOOK })?
+                .at_once()?,
+        ),
         3 => {
             let node = entry.found.ok_or(Errno::Noent)?.0.node;
             node.set_times(Times { atim: None, mtim: Some(SetTime::To(1)) })?;
         }
         _ => {
-            let mut file = entry.found.ok_or(Errno::Noent)?.0.node.open(BOTH)?;
+            let mut file = entry.found.ok_or(Errno::Noent)?.0.node.open(BOTH)?.at_once()?;
             assert_ne!(read(&mut *file, 99, 0)?, "secret");
             write(&mut *file, "inside", 0)?;
         }

@@ -38,14 +38,14 @@ fn a_fifo_never_blocks() {
         let (_scratch, fifo) = fifo();
         assert_eq!(fifo.stat().unwrap().filetype, Filetype::Unknown);
         assert_eq!(error(fifo.open(WRITE)), Errno::Nxio);
-        let mut reader = fifo.open(READ).unwrap();
+        let mut reader = fifo.open(READ).unwrap().at_once().unwrap();
         // No writer yet is not the end.
         assert_eq!(read(&mut *reader, 9, 0), Err(Errno::Again));
         assert_eq!(reader.ready(Interest::READ), Err(Errno::Again));
         assert!(matches!(reader.wait(Interest::READ, Waker::noop()), Wait::Fd(_)));
         assert_eq!(read(&mut *reader, 0, 0), Ok(String::new()));
 
-        let mut writer = fifo.open(WRITE).unwrap();
+        let mut writer = fifo.open(WRITE).unwrap().at_once().unwrap();
         assert_eq!(read(&mut *reader, 9, 0), Err(Errno::Again));
         assert_eq!(writer.ready(Interest::WRITE).map(|ready| ready.hangup), Ok(false));
         assert_eq!(write(&mut *writer, "hello", 77), Ok(5));
@@ -67,8 +67,8 @@ fn a_fifo_never_blocks() {
 fn a_full_fifo_says_again_and_a_broken_one_says_so() {
     within_seconds(10, "a FIFO", || {
         let (_scratch, fifo) = fifo();
-        let reader = fifo.open(READ).unwrap();
-        let mut writer = fifo.open(WRITE).unwrap();
+        let reader = fifo.open(READ).unwrap().at_once().unwrap();
+        let mut writer = fifo.open(WRITE).unwrap().at_once().unwrap();
         let chunk = "x".repeat(1 << 16);
         let mut total = 0;
         let full = loop {
@@ -102,10 +102,10 @@ fn devices_are_streams() {
     let dev = open(Path::new("/dev")).unwrap();
     let zero = dev.lookup(name("zero")).unwrap();
     assert_eq!(zero.stat().unwrap().filetype, Filetype::CharacterDevice);
-    let mut zero = zero.open(READ).unwrap();
+    let mut zero = zero.open(READ).unwrap().at_once().unwrap();
     assert_eq!(read(&mut *zero, 2, u64::MAX), Ok("\0\0".into()));
     assert!(zero.ready(Interest::READ).is_ok());
-    let mut null = dev.lookup(name("null")).unwrap().open(BOTH).unwrap();
+    let mut null = dev.lookup(name("null")).unwrap().open(BOTH).unwrap().at_once().unwrap();
     assert_eq!(read(&mut *null, 2, 0), Ok(String::new()));
     assert_eq!(write(&mut *null, "gone", u64::MAX), Ok(4));
 }
@@ -113,7 +113,8 @@ fn devices_are_streams() {
 #[test]
 fn a_regular_file_is_always_ready() {
     let scratch = Scratch::with(&["file=text"]);
-    let mut file = scratch.node().lookup(name("file")).unwrap().open(BOTH).unwrap();
+    let mut file =
+        scratch.node().lookup(name("file")).unwrap().open(BOTH).unwrap().at_once().unwrap();
     for want in [Interest::READ, Interest::WRITE] {
         assert_eq!(file.ready(want), Ok(Ready::default()));
         assert!(matches!(file.wait(want, Waker::noop()), Wait::Now));

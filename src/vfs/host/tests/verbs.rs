@@ -158,14 +158,14 @@ fn times_are_of_the_thing_itself() {
         let node = node(&dir, child);
         match how {
             "node" => node.set_times(new).unwrap(),
-            _ => node.open(READ).unwrap().set_times(new).unwrap(),
+            _ => node.open(READ).unwrap().at_once().unwrap().set_times(new).unwrap(),
         }
         let stat = dir.lookup(name(child)).unwrap().stat().unwrap();
         assert_eq!((stat.atim, stat.mtim), (7, 5 * SECOND + 9), "{child} by its {how}");
     }
     assert_eq!(node(&dir, "file").stat().unwrap(), before, "the link was followed");
 
-    let mut file = node(&dir, "file").open(READ).unwrap();
+    let mut file = node(&dir, "file").open(READ).unwrap().at_once().unwrap();
     file.set_times(Times { atim: None, mtim: Some(SetTime::To(3)) }).unwrap();
     assert_eq!(file.stat().unwrap().mtim, 3);
     assert_eq!(file.stat().unwrap().atim, before.atim);
@@ -193,7 +193,7 @@ fn a_directory_in_use_is_itself_wherever_it_goes() {
     let scratch = Scratch::with(&["dir", "dir/file=x", "other"]);
     let root = scratch.node();
     let dir = node(&root, "dir");
-    let mut open = dir.open(READ).unwrap();
+    let mut open = dir.open(READ).unwrap().at_once().unwrap();
     let ino = dir.stat().unwrap().ino;
     fs::rename(scratch.path("dir"), scratch.path("other/moved")).unwrap();
     fs::create_dir(scratch.path("dir")).unwrap();
@@ -214,7 +214,7 @@ fn a_directory_in_use_is_itself_wherever_it_goes() {
 fn nothing_is_made_in_a_removed_directory() {
     let scratch = Scratch::with(&["dir"]);
     let dir = node(&scratch.node(), "dir");
-    let mut open = dir.open(READ).unwrap();
+    let mut open = dir.open(READ).unwrap().at_once().unwrap();
     fs::remove_dir(scratch.path("dir")).unwrap();
     assert_eq!(open.readdir(0, &mut |_| panic!("an entry")), Ok(()));
     assert_eq!(error(dir.create(name("x"), WRITE)), Errno::Noent);
@@ -244,7 +244,7 @@ fn read_only_refuses_every_change() {
     for how in [WRITE, BOTH, truncate, Open { truncate: true, ..LOOK }] {
         assert_eq!(error(node(&dir, "file").open(how)), rofs);
     }
-    let mut file = node(&dir, "file").open(READ).unwrap();
+    let mut file = node(&dir, "file").open(READ).unwrap().at_once().unwrap();
     assert_eq!(file.set_len(0), Err(rofs));
     assert_eq!(file.allocate(0, 100), Err(rofs));
     assert_eq!(file.set_times(times), Err(rofs));
