@@ -92,7 +92,7 @@ fn node() -> Arc<CFile> {
 }
 
 fn opened(node: &CFile) -> Box<dyn File> {
-    node.open(Open::default()).unwrap()
+    node.open(Open::default()).unwrap().at_once().unwrap()
 }
 
 fn read(file: &mut dyn File) -> Result<usize, Errno> {
