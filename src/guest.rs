@@ -237,6 +237,7 @@ impl Guest {
 
     /// A parked call was run again and did not get through.
     fn stopped(&mut self, call: ResumableCallHostTrap, stop: Stop) -> Step {
+        self.store.data_mut().frame.yields = matches!(stop, Stop::Yield);
         match stop {
             Stop::Exit(code) => self.over(Step::Exited(code)),
             Stop::Yield => {
@@ -272,7 +273,8 @@ impl Guest {
     /// Arms what a parked guest waits for. `waker` is woken by what happens in this
     /// process; `watch` is called for each descriptor of the operating system, to be
     /// watched in the given direction until the guest is stepped or dropped. Any wake may
-    /// be false. Who only steps the guest once a frame need not call this at all.
+    /// be false. A guest that does not wait is armed for [`Armed::Now`]. Who only steps the guest
+    /// once a frame need not call this at all.
     ///
     /// ```
     /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
@@ -305,6 +307,9 @@ impl Guest {
     /// # }
     /// ```
     pub fn arm(&mut self, waker: &Waker, watch: &mut dyn FnMut(Fd<'_>, Interest)) -> Armed {
+        if !self.is_waiting() {
+            return Armed::Now;
+        }
         self.store.data_mut().arm(waker, watch)
     }
 
@@ -313,13 +318,22 @@ impl Guest {
         self.store.data_mut()
     }
 
-    /// Blocks the thread until the parked guest may be worth a step.
+    /// Blocks the thread until the parked guest may be worth a step. One that does not wait is
+    /// worth a step at once.
     ///
     /// # Errors
     ///
     /// If the host can't wait (no descriptors left for a poll).
     pub fn wait(&mut self) -> std::io::Result<()> {
+        if !self.is_waiting() {
+            return Ok(());
+        }
         self.store.data_mut().wait()
+    }
+
+    /// Whether it is in a call that waits. For anything else no wake would ever come.
+    fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Parked(_)) && !self.store.data().frame.yields
     }
 
     /// Runs the guest to its end, blocking the thread while it waits.

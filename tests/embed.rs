@@ -247,3 +247,30 @@ fn what_an_instance_has_from_the_start_is_counted_in_the_budget() {
     drop((two, _other));
     assert_eq!(budget.used(), 0);
 }
+
+/// No wake ever comes for a guest that is in no call that waits.
+#[test]
+fn a_guest_that_does_not_wait_is_worth_a_step_at_once() {
+    let (stdin, mut feed) = pipe(64);
+    let cx = WasiCtx::builder().stdin(stdin).build();
+    let mut guest = Guest::new(&program("promptreply"), cx);
+    let ready_now = |guest: &mut Guest| {
+        guest.wait().unwrap();
+        assert_eq!(guest.arm(Waker::noop(), &mut |_, _| {}), Armed::Now, "{guest:?}");
+    };
+    ready_now(&mut guest); // not begun
+    assert_eq!(guest.step(10), Step::Yielded);
+    ready_now(&mut guest); // between two instructions
+    assert_eq!(settle(&mut guest), Step::Parked);
+    assert_eq!(guest.arm(Waker::noop(), &mut |_, _| {}), Armed::Until(None));
+    feed.write(b"a line\n").unwrap();
+    ready_now(&mut guest); // what it waits for is there
+    assert_eq!(settle(&mut guest), Step::Exited(0));
+    ready_now(&mut guest); // ended
+
+    // In a call that gives way, and is to be made again.
+    let mut guest = Guest::new(&program("yield"), WasiCtx::builder().build());
+    while guest.step(SLICE) == Step::Yielded {
+        ready_now(&mut guest);
+    }
+}

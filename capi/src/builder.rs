@@ -1,17 +1,19 @@
 //! `th_builder`: what a guest is given.
 
 use std::ffi::c_char;
-use std::sync::Arc;
 
 use tinyhost::WasiCtx;
 use tinyhost::seeded;
-use tinyhost::vfs::Node;
 use tinyhost::vfs::namespace::{Builder as Mounts, Namespace};
-use tinyhost::vfs::pipe::{Reader, Writer, pipe};
+use tinyhost::vfs::pipe::{Writer, pipe};
 use tinyhost::wasi::Builder as Cx;
 
-use crate::node::CNode;
-use crate::{Fail, OK, Status, USAGE, exclusive, free, object, put, shared, status, text, utf8};
+use crate::node::{CNode, parts};
+use crate::object::{Object, free, lease};
+use crate::streams::{CReader, CWriter};
+use crate::{Fail, OK, Status, USAGE, object, put, status, text, utf8, writable};
+
+pub type CBuilder = Object<Builder>;
 
 /// Builders of Rust are handed on by value, so they are taken out and put back.
 pub struct Builder {
@@ -34,36 +36,39 @@ impl Builder {
 
 /// A guest to be. Whatever it is given is copied or shared.
 #[unsafe(no_mangle)]
-pub extern "C" fn th_builder_new() -> *mut Builder {
-    object(|| Ok(Builder { cx: None, mounts: None, fuel_max: None }))
+pub extern "C" fn th_builder_new() -> *mut CBuilder {
+    object(|| Ok(CBuilder::new(Builder { cx: None, mounts: None, fuel_max: None })))
 }
 
 /// Frees a builder that no guest was made of.
 #[unsafe(no_mangle)]
-pub extern "C" fn th_builder_free(builder: *mut Builder) {
-    free(builder);
+pub extern "C" fn th_builder_free(builder: *mut CBuilder) -> Status {
+    free(builder)
 }
 
 /// Adds an argument; the first one is the program's name.
 #[unsafe(no_mangle)]
-pub extern "C" fn th_builder_arg(builder: *mut Builder, arg: *const c_char) -> Status {
+pub extern "C" fn th_builder_arg(builder: *mut CBuilder, arg: *const c_char) -> Status {
     status(|| {
-        let (builder, arg) = (exclusive(builder)?, text(arg)?.to_bytes());
+        let (mut builder, arg) = (lease(builder)?, text(arg)?.to_bytes());
         builder.change(|cx| cx.arg(arg).expect("a string of C has no NUL in it"));
         Ok(OK)
     })
 }
 
-/// Adds a variable to the environment.
+/// Adds a variable to the environment. A name that is empty or has a '=' in it is TH_USAGE.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_env(
-    builder: *mut Builder,
+    builder: *mut CBuilder,
     name: *const c_char,
     value: *const c_char,
 ) -> Status {
     status(|| {
-        let (builder, name, value) = (exclusive(builder)?, text(name)?, text(value)?);
+        let (mut builder, name, value) = (lease(builder)?, text(name)?, text(value)?);
         let (name, value) = (name.to_bytes(), value.to_bytes());
+        if name.is_empty() || name.contains(&b'=') {
+            return Err(Fail::new(USAGE, "the name of a variable is empty or has a '=' in it"));
+        }
         builder.change(|cx| cx.env(name, value).expect("a string of C has no NUL in it"));
         Ok(OK)
     })
@@ -71,27 +76,27 @@ pub extern "C" fn th_builder_env(
 
 /// Sets the most memory it may have, in bytes.
 #[unsafe(no_mangle)]
-pub extern "C" fn th_builder_memory(builder: *mut Builder, bytes_max: usize) -> Status {
+pub extern "C" fn th_builder_memory(builder: *mut CBuilder, bytes_max: usize) -> Status {
     status(|| {
-        exclusive(builder)?.change(|cx| cx.memory_max(bytes_max));
+        lease(builder)?.change(|cx| cx.memory_max(bytes_max));
         Ok(OK)
     })
 }
 
 /// Sets the most fuel it may use in all, about one per instruction.
 #[unsafe(no_mangle)]
-pub extern "C" fn th_builder_fuel(builder: *mut Builder, fuel_max: u64) -> Status {
+pub extern "C" fn th_builder_fuel(builder: *mut CBuilder, fuel_max: u64) -> Status {
     status(|| {
-        exclusive(builder)?.fuel_max = Some(fuel_max);
+        lease(builder)?.fuel_max = Some(fuel_max);
         Ok(OK)
     })
 }
 
 /// Sets the most descriptors it may have open.
 #[unsafe(no_mangle)]
-pub extern "C" fn th_builder_fds(builder: *mut Builder, count_max: usize) -> Status {
+pub extern "C" fn th_builder_fds(builder: *mut CBuilder, count_max: usize) -> Status {
     status(|| {
-        exclusive(builder)?.change(|cx| cx.fds_max(count_max));
+        lease(builder)?.change(|cx| cx.fds_max(count_max));
         Ok(OK)
     })
 }
@@ -99,12 +104,12 @@ pub extern "C" fn th_builder_fds(builder: *mut Builder, count_max: usize) -> Sta
 /// Makes standard input a pipe with room for so many bytes, whose other end is handed out.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_stdin(
-    builder: *mut Builder,
+    builder: *mut CBuilder,
     capacity_bytes: usize,
-    feed: *mut *mut Writer,
+    feed: *mut *mut CWriter,
 ) -> Status {
     status(|| {
-        let builder = exclusive(builder)?;
+        let mut builder = lease(builder)?;
         let (reader, writer) = pipe(capacity_bytes);
         hand_out(feed, writer)?;
         builder.change(|cx| cx.stdin(reader));
@@ -115,9 +120,9 @@ pub extern "C" fn th_builder_stdin(
 /// Makes standard output a pipe with room for so many bytes, whose other end is handed out.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_stdout(
-    builder: *mut Builder,
+    builder: *mut CBuilder,
     capacity_bytes: usize,
-    out: *mut *mut Reader,
+    out: *mut *mut CReader,
 ) -> Status {
     status(|| output(builder, capacity_bytes, out, |cx, writer| cx.stdout(writer)))
 }
@@ -125,37 +130,37 @@ pub extern "C" fn th_builder_stdout(
 /// Makes standard error a pipe with room for so many bytes, whose other end is handed out.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_stderr(
-    builder: *mut Builder,
+    builder: *mut CBuilder,
     capacity_bytes: usize,
-    out: *mut *mut Reader,
+    out: *mut *mut CReader,
 ) -> Status {
     status(|| output(builder, capacity_bytes, out, |cx, writer| cx.stderr(writer)))
 }
 
 /// A pipe from the guest, which `give` takes the writing end of.
 fn output(
-    builder: *mut Builder,
+    builder: *mut CBuilder,
     capacity_bytes: usize,
-    out: *mut *mut Reader,
+    out: *mut *mut CReader,
     give: impl FnOnce(Cx, Writer) -> Cx,
 ) -> Result<Status, Fail> {
-    let builder = exclusive(builder)?;
+    let mut builder = lease(builder)?;
     let (reader, writer) = pipe(capacity_bytes);
     hand_out(out, reader)?;
     builder.change(|cx| give(cx, writer));
     Ok(OK)
 }
 
-fn hand_out<T>(place: *mut *mut T, end: T) -> Result<(), Fail> {
-    exclusive(place)?;
-    put(place, Box::into_raw(Box::new(end)))
+fn hand_out<T>(place: *mut *mut Object<T>, end: T) -> Result<(), Fail> {
+    writable(place)?;
+    put(place, Box::into_raw(Box::new(Object::new(end))))
 }
 
 /// Has its random bytes be the same for the same seed; not for secrets.
 #[unsafe(no_mangle)]
-pub extern "C" fn th_builder_seed(builder: *mut Builder, seed: u64) -> Status {
+pub extern "C" fn th_builder_seed(builder: *mut CBuilder, seed: u64) -> Status {
     status(|| {
-        exclusive(builder)?.change(|cx| cx.random(seeded(seed)));
+        lease(builder)?.change(|cx| cx.random(seeded(seed)));
         Ok(OK)
     })
 }
@@ -163,13 +168,12 @@ pub extern "C" fn th_builder_seed(builder: *mut Builder, seed: u64) -> Status {
 /// Mounts a node at a path. The node stays the caller's.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_mount(
-    builder: *mut Builder,
+    builder: *mut CBuilder,
     path: *const c_char,
     node: *const CNode,
 ) -> Status {
     status(|| {
-        let (builder, path, node) = (exclusive(builder)?, utf8(path)?, shared(node)?);
-        let node: Arc<dyn Node> = node.node.clone();
+        let (mut builder, path, node) = (lease(builder)?, utf8(path)?, parts(node)?.node);
         let mounts = builder.mounts.take().unwrap_or_else(Namespace::builder);
         // A refused mount takes the builder with it: try on a copy of what there is first.
         let (mounts, refused) = match mounts.clone().mount(path, node) {

@@ -10,10 +10,15 @@ use tinyhost::vfs::{
 };
 
 /// A file of one's own. A callback answers 0 or a WASI errno (6 is EAGAIN: the guest waits
-/// until th_node_wake). `offset` is what was read, or written, through this opening before.
+/// until th_node_wake). What is neither, a count beyond `len` and a write of nothing without an
+/// error are EIO. `offset` is what was read, or written, through this opening before.
 /// A callback that is NULL is an ability the file does not have. They may be called from any
 /// thread that steps a guest which has the node, and must not unwind. `release` is called
 /// once, when the node and every open file of it are gone.
+///
+/// Callbacks may use this library, except for what the call around them uses: in a step of a guest
+/// that guest, in th_guest_new its builder (a start section runs there), in a free the object
+/// that is being freed. The node may be freed from any of them.
 ///
 /// A guest that polls finds the file ready to be read, or to be written, unless the last such
 /// call through this opening answered EAGAIN and no th_node_wake came since: what has not been
@@ -189,7 +194,11 @@ impl File for OpenFile {
         direction.call(node, |offset| {
             let mut put = 0;
             let errno = write(node.data, offset, buf.as_ptr(), buf.len(), &raw mut put);
-            moved(errno, buf.len(), put)
+            match moved(errno, buf.len(), put) {
+                // Who writes all of something would try for ever.
+                Ok(0) => Err(Errno::Io),
+                moved => moved,
+            }
         })
     }
 

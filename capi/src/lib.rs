@@ -1,9 +1,14 @@
 //! tinyhost: run WASI programs inside a C program, without a JIT and without blocking.
 //!
 //! A program is loaded once; guests of it are built, stepped with a budget of fuel, and freed.
-//! Every object belongs to whoever made it until a call says that it takes it. A guest, a
-//! pipe's end or a builder may be used from one thread at a time, and may be moved to another.
-//! Freeing NULL does nothing.
+//! Every object belongs to whoever made it until a call says that it takes it. Freeing NULL does
+//! nothing.
+//!
+//! One call at a time uses a guest, a builder or a pipe's end, from any thread. A second one, from
+//! another thread or from a callback inside the first, is TH_USAGE and changes nothing. That
+//! includes freeing: what is in use is not freed. Programs and nodes may be used by any number
+//! of calls at once, and freed from a callback. What the library can't see is a pointer that is
+//! used after its object was freed.
 //!
 //! Calls that can fail answer a th_status; th_last_error() then tells what happened in words.
 //! A NULL where an object is expected is TH_USAGE. No call throws, unwinds or exits.
@@ -20,18 +25,19 @@
 //! The header ends here. Each function checks its pointers, runs in [`guard`], where a panic
 //! ends, and answers a status. This is the only crate with `unsafe` in it but for two modules of
 //! the library; what every block relies on is the contract above: a pointer is NULL or came
-//! from the function that makes such objects and has not been freed, is not used by two threads
-//! at once, and a buffer is as long as it is said to be.
+//! from the function that makes such objects and has not been freed, and a buffer is as long as
+//! it is said to be. That one call at a time uses an object is seen to ([`object::Object`]).
 
 mod builder;
 mod file;
 mod guest;
 mod node;
+mod object;
 mod signals;
 mod streams;
 mod wake;
 
-use std::cell::RefCell;
+use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString, c_char};
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,7 +50,7 @@ pub type Status = i32;
 pub const OK: Status = 0;
 /// nothing there now, or no room: nothing has changed
 pub const AGAIN: Status = -1;
-/// an argument is wrong
+/// an argument is wrong, or the object is in use: nothing has changed
 pub const USAGE: Status = -2;
 /// see th_last_error
 pub const FAILED: Status = -3;
@@ -53,14 +59,34 @@ pub const CLOSED: Status = -4;
 /// a bug of tinyhost; the object must only be freed
 pub const PANIC: Status = -5;
 
+/// Bytes of the words of an error, with the NUL at their end. What is longer is cut.
+const WORDS_MAX: usize = 1024;
+
 thread_local! {
-    static LAST_ERROR: RefCell<CString> = RefCell::default();
+    /// One place for as long as the thread lives: C may hold on to it. It has no destructor, so
+    /// it is still there when destructors of C call in at the thread's end.
+    static LAST_ERROR: UnsafeCell<[u8; WORDS_MAX]> = const { UnsafeCell::new([0; WORDS_MAX]) };
+}
+
+/// Words for C, which has no string with a NUL in it.
+pub(crate) fn c_string(text: &str) -> CString {
+    CString::new(text.replace('\0', "?")).unwrap_or_default()
 }
 
 /// Leaves the words for `th_last_error`.
 fn remember(error: impl Display) {
-    let text = CString::new(error.to_string().replace('\0', "?")).unwrap_or_default();
-    LAST_ERROR.with(|last| *last.borrow_mut() = text);
+    let mut text = error.to_string().replace('\0', "?");
+    if text.len() >= WORDS_MAX {
+        let fits = |at: &usize| text.is_char_boundary(*at);
+        text.truncate((0..=WORDS_MAX - 4).rev().find(fits).unwrap_or(0));
+        text.push_str("...");
+    }
+    LAST_ERROR.with(|last| {
+        // SAFETY: only this thread has the place, and nothing else of it is borrowed here.
+        let place = unsafe { &mut *last.get() };
+        place[..text.len()].copy_from_slice(text.as_bytes());
+        place[text.len()] = 0;
+    });
 }
 
 /// A failure, with its words left for the caller.
@@ -116,30 +142,25 @@ pub(crate) fn object<T>(f: impl FnOnce() -> Result<T, Fail>) -> *mut T {
 
 /// Borrows an object for a call.
 pub(crate) fn shared<'a, T>(object: *const T) -> Result<&'a T, Fail> {
-    // SAFETY: NULL, or an object of ours that is alive and not being changed elsewhere, by
-    // the contract in the header.
+    // SAFETY: NULL, or an object of ours that is alive, by the contract in the header. What
+    // changes in one is behind an atomic, a lock or a [`Lease`](object::Lease).
     unsafe { object.as_ref() }.ok_or_else(Fail::null)
 }
 
-/// Borrows an object for a call that changes it.
-pub(crate) fn exclusive<'a, T>(object: *mut T) -> Result<&'a mut T, Fail> {
-    // SAFETY: as for `shared`; and no two threads use one at once, by the same contract.
-    unsafe { object.as_mut() }.ok_or_else(Fail::null)
-}
-
-/// Takes an object back to be dropped or used up.
-pub(crate) fn take<T>(object: *mut T) -> Result<Box<T>, Fail> {
-    if object.is_null() {
-        return Err(Fail::null());
-    }
-    // SAFETY: `object()` made it with Box::into_raw, and it is freed once, by the contract.
-    Ok(unsafe { Box::from_raw(object) })
-}
-
-/// Frees an object; NULL is nothing to free.
-pub(crate) fn free<T>(object: *mut T) {
+/// Drops an object and its memory; NULL is nothing to drop.
+pub(crate) fn drop_object<T>(object: *mut T) {
     if !object.is_null() {
-        guard(|_| (), || take(object).map(drop));
+        // SAFETY: `object()` made it with Box::into_raw, and it is dropped once: by the
+        // contract, or because the caller holds the only claim to it.
+        drop(unsafe { Box::from_raw(object) });
+    }
+}
+
+/// Refuses a length that no buffer has.
+fn length(len: usize) -> Result<(), Fail> {
+    match isize::try_from(len) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Fail::new(USAGE, format_args!("no buffer has {len} bytes"))),
     }
 }
 
@@ -148,9 +169,10 @@ pub(crate) fn bytes<'a>(start: *const u8, len: usize) -> Result<&'a [u8], Fail> 
     if len == 0 {
         return Ok(&[]);
     }
-    if start.is_null() || isize::try_from(len).is_err() {
+    if start.is_null() {
         return Err(Fail::null());
     }
+    length(len)?;
     // SAFETY: the caller says there are `len` bytes to read at `start`.
     Ok(unsafe { std::slice::from_raw_parts(start, len) })
 }
@@ -160,9 +182,10 @@ pub(crate) fn bytes_mut<'a>(start: *mut u8, len: usize) -> Result<&'a mut [u8], 
     if len == 0 {
         return Ok(&mut []);
     }
-    if start.is_null() || isize::try_from(len).is_err() {
+    if start.is_null() {
         return Err(Fail::null());
     }
+    length(len)?;
     // SAFETY: the caller says there is room for `len` bytes at `start`. They need not have
     // been written before as far as C is concerned; they are bytes, and only written to.
     Ok(unsafe { std::slice::from_raw_parts_mut(start, len) })
@@ -182,20 +205,24 @@ pub(crate) fn utf8<'a>(string: *const c_char) -> Result<&'a str, Fail> {
     text(string)?.to_str().map_err(|error| Fail::new(USAGE, error))
 }
 
+/// Whether there is a place for a result.
+pub(crate) fn writable<T>(place: *mut T) -> Result<(), Fail> {
+    if place.is_null() { Err(Fail::null()) } else { Ok(()) }
+}
+
 /// Hands a result out; NULL is not allowed.
 pub(crate) fn put<T>(place: *mut T, value: T) -> Result<(), Fail> {
-    if place.is_null() {
-        return Err(Fail::null());
-    }
+    writable(place)?;
     // SAFETY: the caller says there is room for one at `place`; what is there is not read.
     unsafe { place.write(value) };
     Ok(())
 }
 
-/// What went wrong in this thread's last call that failed. Valid until the next one fails.
+/// What went wrong in this thread's last call that failed. The place is the same for as long as the
+/// thread lives; the next call that fails writes over it. At most 1023 bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_last_error() -> *const c_char {
-    guard(|_| c"".as_ptr(), || Ok(LAST_ERROR.with(|last| last.borrow().as_ptr())))
+    guard(|_| c"".as_ptr(), || Ok(LAST_ERROR.with(|last| last.get().cast_const().cast())))
 }
 
 /// Checks and compiles a module; NULL if it is no WASI command. The bytes are not kept.
@@ -206,6 +233,9 @@ pub extern "C" fn th_program_new(wasm: *const u8, len: usize) -> *mut Program {
 
 /// Frees a program. Its guests go on without it.
 #[unsafe(no_mangle)]
-pub extern "C" fn th_program_free(program: *mut Program) {
-    free(program);
+pub extern "C" fn th_program_free(program: *mut Program) -> Status {
+    status(|| {
+        drop_object(program);
+        Ok(OK)
+    })
 }

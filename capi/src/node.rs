@@ -1,23 +1,44 @@
 //! `th_node`: what can be mounted.
 
 use std::ffi::{c_char, c_void};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tinyhost::vfs::{self, Node, dev::Dev, mem};
 
 use crate::file::{CFile, Ops};
-use crate::{FAILED, Fail, OK, Status, bytes, free, object, shared, status, utf8};
+use crate::{FAILED, Fail, OK, Status, USAGE, bytes, drop_object, object, shared, status, utf8};
+
+/// A node, until it is freed. The `release` of a file runs in there and finds it gone.
+pub struct CNode(Mutex<Option<Parts>>);
 
 /// A node, and the same as a file of the caller's, if it is one.
-pub struct CNode {
+#[derive(Clone)]
+pub(crate) struct Parts {
     pub(crate) node: Arc<dyn Node>,
     file: Option<Arc<CFile>>,
 }
 
 impl CNode {
-    fn of(node: Arc<dyn Node>) -> CNode {
-        CNode { node, file: None }
+    fn new(parts: Parts) -> CNode {
+        CNode(Mutex::new(Some(parts)))
     }
+
+    fn of(node: Arc<dyn Node>) -> CNode {
+        CNode::new(Parts { node, file: None })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Parts>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn gone() -> Fail {
+    Fail::new(USAGE, "the node is being freed")
+}
+
+/// What is in a node. It lasts for the call, even if a callback frees the node meanwhile.
+pub(crate) fn parts(node: *const CNode) -> Result<Parts, Fail> {
+    shared(node)?.lock().clone().ok_or_else(gone)
 }
 
 /// A tree in memory; `quota_bytes` 0 is no quota.
@@ -66,7 +87,7 @@ pub extern "C" fn th_node_put(
     len: usize,
 ) -> Status {
     status(|| {
-        vfs::write(&shared(node)?.node, utf8(path)?, bytes(start, len)?)?;
+        vfs::write(&parts(node)?.node, utf8(path)?, bytes(start, len)?)?;
         Ok(OK)
     })
 }
@@ -76,7 +97,7 @@ pub extern "C" fn th_node_put(
 pub extern "C" fn th_node_file(ops: *const Ops, data: *mut c_void) -> *mut CNode {
     object(|| {
         let file = CFile::new(*shared(ops)?, data);
-        Ok(CNode { node: file.clone(), file: Some(file) })
+        Ok(CNode::new(Parts { node: file.clone(), file: Some(file) }))
     })
 }
 
@@ -84,7 +105,7 @@ pub extern "C" fn th_node_file(ops: *const Ops, data: *mut c_void) -> *mut CNode
 #[unsafe(no_mangle)]
 pub extern "C" fn th_node_wake(node: *const CNode) -> Status {
     status(|| {
-        if let Some(file) = &shared(node)?.file {
+        if let Some(file) = parts(node)?.file {
             file.wake();
         }
         Ok(OK)
@@ -93,6 +114,14 @@ pub extern "C" fn th_node_wake(node: *const CNode) -> Status {
 
 /// Frees it; where it is mounted it stays.
 #[unsafe(no_mangle)]
-pub extern "C" fn th_node_free(node: *mut CNode) {
-    free(node);
+pub extern "C" fn th_node_free(node: *mut CNode) -> Status {
+    status(|| {
+        if !node.is_null() {
+            let parts = shared(node)?.lock().take().ok_or_else(gone)?;
+            // This may call `release`, while the memory of the node is still there.
+            drop(parts);
+            drop_object(node);
+        }
+        Ok(OK)
+    })
 }

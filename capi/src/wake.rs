@@ -1,5 +1,6 @@
 //! A waker that calls a C function, at most once each time it is armed.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Wake;
@@ -26,20 +27,23 @@ pub(crate) struct Callback {
 #[derive(Default)]
 struct State {
     armed: Option<Target>,
-    /// The thread that is in C's function now.
-    running: Option<ThisThread>,
+    /// Whether a thread is in C's function now. Nothing is armed until it has returned, so
+    /// there is at most one.
+    running: bool,
 }
 
-/// A thread, as long as it lives. The standard library's ThreadId takes memory in a thread that
-/// is not its own, which nobody frees.
-#[derive(Clone, Copy, PartialEq)]
-struct ThisThread(usize);
+thread_local! {
+    /// How many wakes this thread is in, one inside the other.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
 
-impl ThisThread {
-    fn new() -> ThisThread {
-        thread_local!(static HERE: u8 = const { 0 });
-        ThisThread(HERE.with(|here| std::ptr::from_ref(here).addr()))
+/// Refuses a call from inside a wake. [`Callback::disarm`] waits for wakes: for the thread's
+/// own it would wait for ever, and two threads in wakes could wait for each other.
+pub(crate) fn refuse_inside() -> Result<(), Fail> {
+    if DEPTH.get() > 0 {
+        return Err(Fail::new(USAGE, "a wake may not step, wait for, arm or free a guest"));
     }
+    Ok(())
 }
 
 impl Callback {
@@ -51,18 +55,14 @@ impl Callback {
         self.lock().armed = Some(target);
     }
 
-    /// Nothing is called any more once this has returned, so that the data may go. In the
-    /// middle of a call, which can't be waited for there, it fails.
-    pub(crate) fn disarm(&self) -> Result<(), Fail> {
+    /// When this has returned C's function neither runs nor will be called, so that its data
+    /// may go. The caller is not inside a wake.
+    pub(crate) fn disarm(&self) {
         let mut state = self.lock();
         state.armed = None;
-        while let Some(thread) = state.running {
-            if thread == ThisThread::new() {
-                return Err(Fail::new(USAGE, "a wake may call nothing of this library"));
-            }
+        while state.running {
             state = self.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        Ok(())
     }
 }
 
@@ -70,11 +70,13 @@ impl Wake for Callback {
     fn wake(self: Arc<Self>) {
         let mut state = self.lock();
         let Some(target) = state.armed.take() else { return };
-        state.running = Some(ThisThread::new());
+        state.running = true;
         // The function may take its time: it is called when the lock is free again.
         drop(state);
+        DEPTH.set(DEPTH.get() + 1);
         (target.wake)(target.data);
-        self.lock().running = None;
+        DEPTH.set(DEPTH.get() - 1);
+        self.lock().running = false;
         self.returned.notify_all();
     }
 }

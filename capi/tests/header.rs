@@ -38,10 +38,10 @@ const BOTTOM: &str = r"
 /// Objects: what each is called in Rust and in C, and what it is.
 const OBJECTS: &[(&str, &str, &str)] = &[
     ("Program", "th_program", "a module, checked and compiled"),
-    ("Builder", "th_builder", "a guest to be"),
+    ("CBuilder", "th_builder", "a guest to be"),
     ("CGuest", "th_guest", "a running program"),
-    ("Reader", "th_reader", "the end of a pipe that bytes come out of"),
-    ("Writer", "th_writer", "the end of a pipe that bytes go into"),
+    ("CReader", "th_reader", "the end of a pipe that bytes come out of"),
+    ("CWriter", "th_writer", "the end of a pipe that bytes go into"),
     ("CNode", "th_node", "something that can be mounted; shared by its mounts"),
 ];
 
