@@ -13,8 +13,7 @@ use wasmi::{
 
 use crate::instance::Parts;
 use crate::program::{Program, is_out_of_memory};
-use crate::step::{Cause, End, Step, Trap};
-use crate::step::{fuel_trap, trap_text};
+use crate::step::{Cause, End, Step, Trap, fuel_trap, trap_text};
 use crate::vfs::{Armed, Fd, Interest};
 use crate::wasi::frame::On;
 use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
@@ -42,10 +41,7 @@ const RUN_SLICE: u64 = 1_000_000;
 /// let mut guest = Guest::new(&spin, WasiCtx::builder().build());
 /// assert_eq!(guest.step(100_000), Step::Yielded); // a slice; there is no end to it
 /// guest.limit_fuel(1_000_000);
-/// match guest.run()? {
-///     Step::Trapped(trap) => assert_eq!(trap.cause, Cause::Fuel),
-///     other => panic!("{other:?}"),
-/// }
+/// assert!(matches!(guest.run()?, Step::Trapped(trap) if trap.cause == Cause::Fuel));
 /// # Ok(())
 /// # }
 /// ```
@@ -209,10 +205,9 @@ impl Guest {
                 }
                 self.end(call.into_host_error())
             }
-            Ok(ResumableCall::OutOfFuel(call)) if call.required_fuel() > self.fuel_left => {
+            Ok(ResumableCall::OutOfFuel(call)) if call.required_fuel().max(1) > self.fuel_left => {
                 Step::Trapped(fuel_trap())
             }
-            Ok(ResumableCall::OutOfFuel(_)) if self.fuel_left == 0 => Step::Trapped(fuel_trap()),
             Ok(ResumableCall::OutOfFuel(call)) => {
                 self.state = State::OutOfFuel(call);
                 return Step::Yielded;
@@ -277,15 +272,14 @@ impl Guest {
     /// once a frame need not call this at all.
     ///
     /// ```
-    /// use std::sync::{Arc, atomic::{AtomicBool, Ordering}};
-    /// use std::task::Wake;
+    /// use std::sync::{Arc, atomic::{AtomicU32, Ordering::Relaxed}};
     /// use tinyhost::{Armed, Guest, Program, Step, WasiCtx, vfs::pipe::pipe};
     ///
-    /// /// Remembers that it was woken; an event loop would be sent a message.
-    /// struct Flag(AtomicBool);
-    /// impl Wake for Flag {
+    /// /// Counts its wakes; an event loop would be sent a message.
+    /// struct Count(AtomicU32);
+    /// impl std::task::Wake for Count {
     ///     fn wake(self: Arc<Self>) {
-    ///         self.0.store(true, Ordering::Release);
+    ///         self.0.fetch_add(1, Relaxed);
     ///     }
     /// }
     ///
@@ -294,14 +288,10 @@ impl Guest {
     /// let (stdin, mut feed) = pipe(4096);
     /// let mut guest = Guest::new(&program, WasiCtx::builder().stdin(stdin).build());
     /// assert_eq!(guest.step(1_000_000), Step::Parked); // it reads a line
-    ///
-    /// let woken = Arc::new(Flag(AtomicBool::new(false)));
-    /// let armed = guest.arm(&woken.clone().into(), &mut |_fd, _interest| {});
-    /// assert_eq!(armed, Armed::Until(None));
-    /// assert!(!woken.0.load(Ordering::Acquire));
-    ///
+    /// let count = Arc::new(Count(AtomicU32::new(0)));
+    /// assert_eq!(guest.arm(&count.clone().into(), &mut |_, _| {}), Armed::Until(None));
     /// feed.write(b"a line\n")?; // wakes it
-    /// assert!(woken.0.load(Ordering::Acquire));
+    /// assert_eq!(count.0.load(Relaxed), 1);
     /// assert_eq!(guest.step(1_000_000), Step::Exited(0));
     /// # Ok(())
     /// # }
