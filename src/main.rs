@@ -2,7 +2,6 @@
 
 mod cli;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use argh::FromArgs;
@@ -10,7 +9,9 @@ use argh::FromArgs;
 use cli::args::words::{Asked, understand};
 use cli::args::{Args, Command};
 use cli::help::complete;
-use cli::{Failure, Outcome, style};
+use cli::output::{say, write_all};
+use cli::{Failure, Outcome, plain, style};
+use tinyhost::trace::escape::Line;
 
 /// What makes guests that arrive together cheap.
 #[cfg(all(target_os = "linux", feature = "recycle"))]
@@ -24,7 +25,9 @@ fn main() -> ExitCode {
         Ok(status) => status,
         Err(Failure { status, text }) => {
             let name = style::stderr().red("tinyhost:");
-            let _ = writeln!(std::io::stderr(), "{name} {text}");
+            // What steers a terminal has no place in what is said, wherever it came from.
+            let lines: Vec<String> = text.split('\n').map(|line| Line(line).to_string()).collect();
+            say(&format!("{name} {}\n", lines.join("\n")));
             status
         }
     };
@@ -67,8 +70,13 @@ fn command() -> Outcome<u8> {
     }
 }
 
-/// Prints it; a reader who has heard enough is no error.
+/// Prints it. A reader that has read enough is no error; a disk that is full is one.
 fn answer(text: &str) -> Outcome<u8> {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    Ok(0)
+    match write_all(std::io::stdout().lock(), text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let text = format!("standard output can't be written: {}", plain(&error));
+            Err(Failure::not_started(text))
+        }
+        _ => Ok(0),
+    }
 }

@@ -1,8 +1,11 @@
 //! The program's own words: records of the `log` crate, on standard error.
 
-use std::io::Write;
+use std::fmt::Write;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use tinyhost::trace::escape::LineWriter;
+
+use super::output::say;
 
 /// `tinyhost: text`
 struct Plain;
@@ -14,8 +17,11 @@ impl Log for Plain {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            // A standard error that is gone is no reason to end a guest.
-            let _ = writeln!(std::io::stderr().lock(), "tinyhost: {}", record.args());
+            let mut line = String::from("tinyhost: ");
+            // Writing to a String can't fail.
+            let _ = LineWriter(&mut line).write_fmt(*record.args());
+            line.push('\n');
+            say(&line);
         }
     }
 

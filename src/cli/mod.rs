@@ -8,6 +8,7 @@ mod grant;
 pub mod help;
 mod logger;
 mod observe;
+pub mod output;
 mod run;
 #[cfg(feature = "serve")]
 mod serve;
@@ -17,6 +18,7 @@ use std::env::VarError;
 use std::fmt;
 use std::path::Path;
 
+use tinyhost::trace::escape::Line;
 use tinyhost::{Config, Program};
 
 pub use run::run;
@@ -70,7 +72,8 @@ fn load(path: &str, config: &Config) -> Outcome<Program> {
     let bytes = read_module(path)
         .map_err(|error| fail(format!("can't be read: {}: {}", plain(&error), check(&error))))?;
     let wasm = assembled(bytes).map_err(fail)?;
-    Program::with(config, wasm).map_err(|error| fail(error.to_string()))
+    // Names of what it imports are in it, and its author's.
+    Program::with(config, wasm).map_err(|error| fail(Line(&error.to_string()).to_string()))
 }
 
 fn read_module(path: &str) -> std::io::Result<Vec<u8>> {
@@ -114,7 +117,7 @@ fn assembled(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
 }
 
 /// An error of the system in words, without its number.
-fn plain(error: &std::io::Error) -> String {
+pub fn plain(error: &std::io::Error) -> String {
     use rustix::io::Errno;
     if Errno::from_io_error(error) == Some(Errno::MFILE) {
         return "too many open files for this process: raise its limit (ulimit -n)".to_owned();

@@ -1,15 +1,20 @@
 //! `--trace`, `--stats`, `--crash-dir`: what is looked at, and where it is told.
 
 use std::collections::HashSet;
-use std::io::{BufWriter, Write};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tinyhost::Guest;
 use tinyhost::trace::{Format, Options, Sink, crash};
+use tinyhost::vfs::reach::Reach;
 
 use super::args::units;
+use super::output::{Output, replace, synced, unguessable, unwritten, write_all};
 use super::{Failure, Outcome, plain, style};
 
 /// Bytes of a buffer that are shown at the most.
@@ -26,7 +31,7 @@ pub struct Typed<'t> {
 /// A trace that is wanted, not opened yet.
 pub struct Wanted {
     options: Options,
-    file: Option<PathBuf>,
+    file: Option<String>,
 }
 
 /// The trace that is asked for, if one is.
@@ -59,7 +64,13 @@ pub fn wanted(typed: &Typed<'_>, several: bool) -> Outcome<Option<Wanted>> {
     let bytes = usize::try_from(bytes.min(TRACE_BYTES_MAX)).unwrap_or(usize::MAX);
     let colours = typed.file.is_none() && style::stderr().colours;
     let options = Options { filter, format, bytes, who: several, colours };
-    Ok(Some(Wanted { options, file: typed.file.map(PathBuf::from) }))
+    Ok(Some(Wanted { options, file: typed.file.map(String::from) }))
+}
+
+/// A trace that is being written.
+pub struct Trace {
+    pub sink: Arc<Sink>,
+    file: Option<(String, File)>,
 }
 
 impl Wanted {
@@ -68,37 +79,59 @@ impl Wanted {
     /// # Errors
     ///
     /// If that can't be made.
-    pub fn open(self) -> Outcome<Arc<Sink>> {
-        let to: Box<dyn Write + Send> = match &self.file {
-            Some(path) => {
-                let file = std::fs::File::create(path).map_err(|error| unwritten(path, &error))?;
-                Box::new(BufWriter::new(file))
-            }
-            None => Box::new(std::io::stderr()),
+    pub fn open(self, reach: &Reach) -> Outcome<Trace> {
+        let Some(path) = self.file else {
+            let sink = Sink::new(self.options, std::io::stderr());
+            return Ok(Trace { sink, file: None });
         };
-        Ok(Sink::new(self.options, to))
+        let file = Output::stream(&path, reach)?;
+        let again = file.try_clone().ok();
+        let to = Reported { path: path.clone(), to: Some(file) };
+        let sink = Sink::new(self.options, BufWriter::new(to));
+        Ok(Trace { sink, file: again.map(|file| (path, file)) })
     }
 }
 
-/// Whether a file can be written, which is found out by opening it; what is in it stays.
-///
-/// # Errors
-///
-/// If it can't be.
-pub fn writable(path: &Path) -> Outcome<()> {
-    let file = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(path);
-    file.map(drop).map_err(|error| unwritten(path, &error))
+impl Trace {
+    /// Ends it. What of it could not be written is said.
+    pub fn finish(&self) {
+        self.sink.finish();
+        if let Some((path, file)) = &self.file
+            && let Err(error) = synced(file)
+        {
+            log::error!("{}", unwritten(Path::new(path), &error).text);
+        }
+    }
 }
 
-/// A file the operator wants can't be written.
-pub fn unwritten(path: &Path, error: &std::io::Error) -> Failure {
-    let (path, error) = (path.display(), plain(error));
-    Failure::not_started(format!("{path}: can't be written: {error}: choose another path"))
+/// A file whose first error is reported. A trace that can't be written is no reason to end a
+/// guest, so what follows is dropped.
+struct Reported {
+    path: String,
+    to: Option<File>,
+}
+
+impl Write for Reported {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(file) = &self.to
+            && let Err(error) = write_all(file, bytes)
+        {
+            self.to = None;
+            log::error!("{}", unwritten(Path::new(&self.path), &error).text);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Where reports of guests that were ended go: one for each cause.
 pub struct Crashes {
+    /// As it was typed.
     dir: PathBuf,
+    directory: OwnedFd,
     program: String,
     causes: Mutex<HashSet<String>>,
 }
@@ -107,35 +140,34 @@ pub struct Crashes {
 const CAUSES_MAX: usize = 100;
 
 impl Crashes {
-    /// Makes the directory, if it is not there.
+    /// Makes the directory, if it is not there, and holds it.
     ///
     /// # Errors
     ///
     /// If that is not possible.
-    pub fn new(dir: &str, program: &str) -> Outcome<Crashes> {
+    pub fn new(dir: &str, program: &str, reach: &Reach) -> Outcome<Crashes> {
         let dir = PathBuf::from(dir);
-        std::fs::create_dir_all(&dir).map_err(|error| unwritten(&dir, &error))?;
+        let directory =
+            reach.create_directory(&dir).map_err(|error| unwritten(&dir, &error))?;
         let (program, causes) = (program.to_owned(), Mutex::default());
-        Ok(Crashes { dir, program, causes })
+        Ok(Crashes { dir, directory, program, causes })
     }
 
     /// Writes the report of a guest. Its path, or `None` if this cause was reported before;
     /// a report that can't be written is told as such, in place of the path.
     pub fn report(&self, why: &str, elapsed: Duration, guest: &Guest) -> Option<String> {
-        let number = {
+        {
             let mut causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);
             if causes.len() >= CAUSES_MAX || !causes.insert(why.to_owned()) {
                 return None;
             }
-            causes.len()
-        };
+        }
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let stem = Path::new(&self.program).file_stem().unwrap_or_default().to_string_lossy();
-        // WASI has no processes, and the standard library panics if it is asked for one.
-        let process = if cfg!(target_family = "wasm") { 0 } else { std::process::id() };
-        let path = self.dir.join(format!("crash-{stem}-{time}-{process}-{number}.txt"));
+        let name = format!("crash-{stem}-{time}-{}.txt", unguessable());
+        let path = self.dir.join(&name);
         let text = crash::report(&self.program, why, elapsed, guest);
-        Some(match std::fs::write(&path, text) {
+        Some(match replace(&self.directory, OsStr::new(&name), text.as_bytes()) {
             Ok(()) => path.display().to_string(),
             Err(error) => format!("not written: {}: {}", path.display(), plain(&error)),
         })

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Since;
 use super::decode;
+use super::escape::Line;
 use super::record::{Value, errno_name};
 use super::units::{Bytes, Nanos};
 use crate::Guest;
@@ -105,7 +106,7 @@ impl fmt::Display for Call {
 
 /// What is known of a guest at its end, as text for people.
 ///
-/// `program` and `why` are said as they are; `elapsed` is its time. The last calls are
+/// `program` and `why` are one line each; `elapsed` is its time. The last calls are
 /// there if the guest was given a [`Last`].
 pub fn report(program: &str, why: &str, elapsed: Duration, guest: &Guest) -> String {
     let mut out = String::new();
@@ -114,7 +115,7 @@ pub fn report(program: &str, why: &str, elapsed: Duration, guest: &Guest) -> Str
     let (fuel, peak) = (guest.fuel_used(), Bytes(cx.memory_peak() as u64));
     // Writing to a String can't fail.
     let _ = writeln!(out, "tinyhost {} crash report", env!("CARGO_PKG_VERSION"));
-    let _ = writeln!(out, "\nprogram   {program}\nended     {why}\nin        _start");
+    let _ = writeln!(out, "\nprogram   {}\nended     {}\nin        _start", Line(program), Line(why));
     let _ = writeln!(out, "elapsed   {nanos}\nfuel      {fuel}\nmemory    {peak} at its peak");
     let _ = writeln!(out, "\nopen descriptors (offset, path)");
     for (fd, descriptor) in cx.descriptors() {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::escape::JsonWriter;
 use super::record::{Arg, Record, Value, errno_name};
 use crate::wasi::Outcome;
 
@@ -77,15 +78,7 @@ fn value(out: &mut String, value_: &Value) {
 /// A string, quoted.
 pub(super) fn text(out: &mut String, text: &str) {
     out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            '\n' => out.push_str("\\n"),
-            c if c.is_control() => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
+    // Writing to a String can't fail.
+    let _ = JsonWriter(out).write_str(text);
     out.push('"');
 }

@@ -11,6 +11,7 @@
 mod chrome;
 pub mod crash;
 mod decode;
+pub mod escape;
 mod filter;
 mod hints;
 mod json;

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
+use super::escape::Line;
 use super::record::{Arg, Record, Value, errno_name};
 use super::units::Nanos;
 use crate::wasi::{Outcome, Row};
@@ -32,7 +33,7 @@ impl Style {
     fn begin(self, line: &mut String, who: &str, at: Duration) {
         self.paint(line, DIM, &format!("{:>10.6} ", at.as_secs_f64()));
         if self.who {
-            let _ = write!(line, "[{who}] ");
+            let _ = write!(line, "[{}] ", Line(who));
         }
     }
 }

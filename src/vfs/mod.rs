@@ -30,6 +30,8 @@ pub mod namespace;
 pub mod net;
 mod opened;
 pub mod pipe;
+#[cfg(all(any(unix, target_os = "wasi"), any(feature = "net", feature = "host-fs")))]
+pub mod reach;
 mod readonly;
 mod ready;
 mod stat;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use tinyhost::trace::Mounted;
 use tinyhost::vfs::dev::Dev;
+use tinyhost::vfs::host::HostDir;
 use tinyhost::vfs::namespace::Builder;
-use tinyhost::vfs::{Namespace, Node, ReadOnly, host, mem, tar};
+use tinyhost::vfs::reach::{Planted, Reach};
+use tinyhost::vfs::{Namespace, Node, ReadOnly, mem, tar};
 
 use super::network::Network;
 use crate::cli::args::units;
@@ -71,6 +73,29 @@ impl Mount {
             larger_by: bounded.then(|| "allow more with quota=SIZE".to_owned()),
         }
     }
+}
+
+/// The directories of the host that guests are given; those they can't change too, as an earlier
+/// guest may have been able to.
+///
+/// # Errors
+///
+/// If one can't be opened, which is named.
+pub fn reach(mounts: &[Mount]) -> Outcome<Reach> {
+    let mut reach = Reach::default();
+    for mount in mounts {
+        if let Kind::Host(path) = &mount.kind {
+            reach.add(path).map_err(|error| unopened(mount, path, &error))?;
+        }
+    }
+    Ok(reach)
+}
+
+/// The same for what a mount is made of: what the other mounts let this guest change. (A link
+/// of the operator's in a directory that is only read may lead where it likes.)
+fn reach_of_others(mounts: &[Mount], this: &Mount) -> Outcome<Reach> {
+    let others = mounts.iter().filter(|mount| !mount.read_only && *mount != this);
+    reach(&others.cloned().collect::<Vec<_>>())
 }
 
 /// Bytes of the largest archive that is read.
@@ -181,8 +206,10 @@ impl Opened {
     ///
     /// If one can't be, which is named.
     pub fn new(mounts: &[Mount], network: &Network) -> Outcome<Opened> {
+        let all = reach(mounts)?;
         let open = |mount: &Mount| {
-            let mut node = node(mount, network)?;
+            let reach = Reaches { all: all.clone(), others: reach_of_others(mounts, mount)? };
+            let mut node = node(mount, &reach, network)?;
             if mount.read_only {
                 node = Arc::new(ReadOnly(node));
             }
@@ -210,18 +237,26 @@ impl Opened {
     }
 }
 
-fn node(mount: &Mount, network: &Network) -> Outcome<Arc<dyn Node>> {
-    let fail = |path: &Path, error: &std::io::Error| {
-        let (typed, shown) = (&mount.typed, path.display());
-        let hint = meant(mount, path).unwrap_or_else(|| {
-            let place = if mount.is_dir_option() { "comes first" } else { "comes last" };
-            let path = format!("check the path on the host (it {place})");
-            advice(error, &path).to_owned()
-        });
-        let error = plain(error);
-        Failure::not_started(format!("{typed}: '{shown}' can't be opened: {error}: {hint}"))
+fn unopened(mount: &Mount, path: &Path, error: &std::io::Error) -> Failure {
+    let (typed, shown) = (&mount.typed, path.display());
+    let hint = meant(mount, path).unwrap_or_else(|| {
+        let place = if mount.is_dir_option() { "comes first" } else { "comes last" };
+        let path = match Planted::is_cause(error) {
+            true => "write the path that it leads to".to_owned(),
+            false => format!("check the path on the host (it {place})"),
+        };
+        advice(error, &path).to_owned()
+    });
+    let error = plain(error);
+    Failure::not_started(format!("{typed}: '{shown}' can't be opened: {error}: {hint}"))
+}
+
+fn node(mount: &Mount, reach: &Reaches, network: &Network) -> Outcome<Arc<dyn Node>> {
+    let fail = |path: &Path, error: &std::io::Error| unopened(mount, path, error);
+    let directory = |path: &PathBuf| match reach.others.open_directory(path) {
+        Ok(fd) => Ok(HostDir::from_fd(fd).node()),
+        Err(error) => Err(fail(path, &error)),
     };
-    let directory = |path: &PathBuf| host::open(path).map_err(|error| fail(path, &error));
     match &mount.kind {
         Kind::Host(path) => directory(path),
         Kind::Mem { seed: None, quota } => Ok(mem::tree(*quota)),
@@ -236,12 +271,21 @@ fn node(mount: &Mount, network: &Network) -> Outcome<Arc<dyn Node>> {
             })
         }
         Kind::Tar(path) => {
-            let bytes = read_limited(path).map_err(|error| fail(path, &error))?;
+            let bytes =
+                read_limited(path, &reach.others).map_err(|error| fail(path, &error))?;
             let bad = |error| Failure::not_started(format!("{}: {error}", mount.typed));
             tar::open(bytes).map_err(bad)
         }
-        Kind::Unix(path) => network.unix(path).map_err(|error| fail(path, &error)),
+        Kind::Unix(path) => {
+            network.unix(path, reach.all.clone()).map_err(|error| fail(path, &error))
+        }
     }
+}
+
+/// What guests can change, for one mount.
+struct Reaches {
+    all: Reach,
+    others: Reach,
 }
 
 /// What was probably meant by a `--dir` that is not there: the two in the other order, as
@@ -279,10 +323,10 @@ fn is_somebodys(path: &str) -> bool {
     names > usize::from(path.has_root()) && path.is_dir()
 }
 
-fn read_limited(path: &Path) -> std::io::Result<Vec<u8>> {
+fn read_limited(path: &Path, reach: &Reach) -> std::io::Result<Vec<u8>> {
     use std::io::{Error, ErrorKind, Read};
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(TAR_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    reach.open_file(path)?.take(TAR_BYTES_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > TAR_BYTES_MAX {
         return Err(Error::new(ErrorKind::FileTooLarge, "it is larger than 1 GiB"));
     }

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use tinyhost::vfs::Node;
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::net::{self, Config, Listener, Net, Policy, RuleError, UnixSocket};
+use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::Builder;
 
+use super::output::say;
 use super::policy::Allowed;
 use crate::cli::args::units;
 use crate::cli::{Failure, Outcome, plain};
@@ -43,8 +45,8 @@ impl Network {
     }
 
     /// A socket of the host, as a file.
-    pub fn unix(&self, path: &Path) -> io::Result<Arc<dyn Node>> {
-        Ok(Arc::new(UnixSocket::new(path, &self.net)?))
+    pub fn unix(&self, path: &Path, reach: Reach) -> io::Result<Arc<dyn Node>> {
+        Ok(Arc::new(UnixSocket::reached(path, &self.net, reach)?))
     }
 
     /// Listens, and has a guest find the sockets.
@@ -60,7 +62,8 @@ impl Network {
             let socket = net::listen(*at).map_err(Failure::not_started)?;
             let listener = Listener::new(socket, &self.net).map_err(failed)?;
             if at.port() == 0 {
-                eprintln!("tinyhost: listening on {}", listener.local_addr().map_err(failed)?);
+                let at = listener.local_addr().map_err(failed)?;
+                say(&format!("tinyhost: listening on {at}\n"));
             }
             cx = cx.socket(&at.to_string(), Box::new(listener));
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tinyhost::vfs::Node;
 use tinyhost::vfs::dev::Dev;
+use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::Builder;
 
 use super::policy::Allowed;
@@ -53,7 +54,7 @@ impl Network {
     /// # Errors
     ///
     /// Always.
-    pub fn unix(&self, _path: &Path) -> io::Result<Arc<dyn Node>> {
+    pub fn unix(&self, _path: &Path, _reach: Reach) -> io::Result<Arc<dyn Node>> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "it was built without a network"))
     }
 

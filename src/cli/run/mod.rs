@@ -3,7 +3,6 @@
 mod ended;
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,8 +40,16 @@ pub struct Plan {
     pub trace: Option<observe::Wanted>,
     pub stats: bool,
     pub crash_dir: Option<String>,
-    pub learn: Option<PathBuf>,
+    pub learn: Option<String>,
     pub quiet: bool,
+}
+
+impl Plan {
+    /// Whether something is to be told at the end, however it comes.
+    fn is_watched(&self) -> bool {
+        let traced = self.stats || self.trace.is_some();
+        traced || self.crash_dir.is_some() || self.learn.is_some()
+    }
 }
 
 /// Runs the command; its exit status.
@@ -54,20 +61,31 @@ pub fn run(args: Run) -> Outcome<u8> {
     logger::plain();
     let mut plan = plan(args)?;
     let program = load(&plan.program, &plan.limits.config)?;
-    let sink = plan.trace.take().map(observe::Wanted::open).transpose()?;
-    let crashes = plan.crash_dir.as_deref().map(|dir| Crashes::new(dir, &plan.program));
-    let crashes = crashes.transpose()?;
+    // All that is written in the end is found before the guest runs: what it would have done
+    // would be for nothing, and what it can change must not say where that is.
+    let reach = mounts::reach(&plan.mounts)?;
+    let trace = plan.trace.take().map(|trace| trace.open(&reach)).transpose()?;
+    let dir = plan.crash_dir.as_deref();
+    let crashes = dir.map(|dir| Crashes::new(dir, &plan.program, &reach)).transpose()?;
     let began = Instant::now();
-    let mut guest = guest(&plan, &program, sink.as_ref())?;
-    // Before all that the guest does was for nothing.
-    plan.learn.as_deref().map_or(Ok(()), observe::writable)?;
+    let mut guest = guest(&plan, &program, trace.as_ref().map(|trace| &trace.sink))?;
+    let learn = plan.learn.as_deref().map(|path| Output::new(path, &reach)).transpose()?;
+    let interrupt = plan.is_watched().then(signals::catch).transpose()?;
     let until = plan.limits.time.and_then(|time| Instant::now().checked_add(time));
-    let end = guest.run_until(until);
-    let ended = Ended { plan: &plan, end: &end, guest: &guest, elapsed: began.elapsed() };
-    let status = ended.told(crashes.as_ref());
+    let end = match &interrupt {
+        Some(interrupt) => guest.run_until_interrupted(until, &interrupt.raised),
+        None => guest.run_until(until),
+    };
+    let elapsed = began.elapsed();
+    let signal = interrupt.as_ref().and_then(|interrupt| interrupt.signal());
+    let ended = Ended { plan: &plan, end: &end, signal, guest: &guest, elapsed };
+    let status = ended.told(crashes.as_ref(), learn.as_ref());
     drop(guest);
-    sink.inspect(|sink| sink.finish());
-    status
+    trace.inspect(Trace::finish);
+    match signal.filter(|_| matches!(end, End::Interrupted)) {
+        Some(signal) => Ok(signals::end_by(signal, status)),
+        None => status,
+    }
 }
 
 /// The limits that were asked for.
@@ -135,7 +153,7 @@ fn plan(args: Run) -> Outcome<Plan> {
         trace: observe::wanted(&trace, false)?,
         stats: args.stats,
         crash_dir: args.crash_dir,
-        learn: args.learn.map(PathBuf::from),
+        learn: args.learn,
         quiet: args.quiet,
     })
 }

@@ -8,6 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::kv::{Error, Key, Value, VisitSource, VisitValue};
 
+use crate::trace::escape::JsonWriter;
+
 /// Target of all records of the server.
 pub const TARGET: &str = "tinyhost::serve";
 
@@ -40,12 +42,12 @@ pub fn print(out: &mut impl Write, record: &log::Record<'_>, format: Format) -> 
     match format {
         Format::Text => {
             let _ = write!(line.text, "{} {level} ", Rfc3339(now));
-            let _ = Escape(&mut line.text).write_fmt(*record.args());
+            let _ = JsonWriter(&mut line.text).write_fmt(*record.args());
         }
         Format::Json => {
             let _ = write!(line.text, "{{\"time\":\"{}\",\"level\":\"", Rfc3339(now));
             let _ = write!(line.text, "{}\",\"message\":\"", level.to_ascii_lowercase());
-            let _ = Escape(&mut line.text).write_fmt(*record.args());
+            let _ = JsonWriter(&mut line.text).write_fmt(*record.args());
             line.text.push('"');
         }
     }
@@ -104,27 +106,8 @@ impl Line {
             return;
         }
         self.text.push('"');
-        let _ = Escape(&mut self.text).write_str(value);
+        let _ = JsonWriter(&mut self.text).write_str(value);
         self.text.push('"');
-    }
-}
-
-/// Escapes as in a JSON string.
-struct Escape<'a>(&'a mut String);
-
-impl fmt::Write for Escape<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for c in text.chars() {
-            match c {
-                '"' | '\\' => self.0.extend(['\\', c]),
-                '\n' => self.0.push_str("\\n"),
-                '\t' => self.0.push_str("\\t"),
-                '\r' => self.0.push_str("\\r"),
-                c if c.is_control() => write!(self.0, "\\u{:04x}", u32::from(c))?,
-                c => self.0.push(c),
-            }
-        }
-        Ok(())
     }
 }
 

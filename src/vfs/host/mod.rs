@@ -58,6 +58,11 @@ impl HostDir {
         Ok(HostDir { fd, shortcut: true })
     }
 
+    /// A directory that is open already, readable or for names in it only.
+    pub fn from_fd(fd: OwnedFd) -> HostDir {
+        HostDir { fd, shortcut: true }
+    }
+
     /// Walks every path one component at a time. Slower, and arrives at the same places.
     pub fn without_shortcut(self) -> HostDir {
         HostDir { shortcut: false, ..self }

@@ -3,7 +3,8 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use mio::net::UnixStream;
 use super::Net;
 use super::quota::Taken;
 use super::socket::Socket;
+use crate::vfs::reach::{Planted, Reach};
 use crate::vfs::{Errno, File, Filetype, Node, Open, Opened, Pending, Result, Stat, Wait};
 
 /// How soon a server whose backlog is full is asked again: no event tells when it is not.
@@ -20,7 +22,15 @@ const RETRY: Duration = Duration::from_millis(20);
 /// `--mount /run/db=unix:/path/to.sock`. Mounting it is the permission: no rule is asked.
 pub struct UnixSocket {
     net: Net,
-    at: SocketAddr,
+    at: Arc<Address>,
+}
+
+/// Where a socket is. It need not be there yet, and may be made anew at any time.
+struct Address {
+    path: PathBuf,
+    /// The path, if it is dialled as it is.
+    direct: SocketAddr,
+    reach: Reach,
 }
 
 impl UnixSocket {
@@ -31,7 +41,63 @@ impl UnixSocket {
     ///
     /// EINVAL for a path that is too long for a socket (108 bytes on Linux).
     pub fn new(path: &Path, net: &Net) -> io::Result<UnixSocket> {
-        Ok(UnixSocket { net: net.clone(), at: SocketAddr::from_pathname(path)? })
+        UnixSocket::reached(path, net, Reach::default())
+    }
+
+    /// The same, where guests can change directories that may be on the way: links that they
+    /// may have made are not followed.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL for a path that is too long for a socket (108 bytes on Linux).
+    pub fn reached(path: &Path, net: &Net, reach: Reach) -> io::Result<UnixSocket> {
+        let direct = SocketAddr::from_pathname(path)?;
+        let at = Arc::new(Address { path: path.to_owned(), direct, reach });
+        Ok(UnixSocket { net: net.clone(), at })
+    }
+}
+
+impl Address {
+    /// Begins a connection.
+    fn connect(&self) -> io::Result<UnixStream> {
+        if self.reach.is_empty() {
+            return UnixStream::connect_addr(&self.direct);
+        }
+        self.connect_unfollowed()
+    }
+
+    /// A socket is opened as itself, and then dialled as the open file it is: no name is left
+    /// that could have become a link in between.
+    #[cfg(target_os = "linux")]
+    fn connect_unfollowed(&self) -> io::Result<UnixStream> {
+        use rustix::fs::{FileType, Mode, OFlags, fstat, openat};
+        use std::os::fd::AsRawFd;
+        let place = self.reach.locate(&self.path)?;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let socket = openat(&place.directory, &place.name, flags, Mode::empty())?;
+        if FileType::from_raw_mode(fstat(&socket)?.st_mode) == FileType::Symlink {
+            return Err(rustix::io::Errno::LOOP.into());
+        }
+        let at = SocketAddr::from_pathname(format!("/proc/self/fd/{}", socket.as_raw_fd()))?;
+        match UnixStream::connect_addr(&at) {
+            // A host without /proc. No guest can change what the path leads through.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !place.reached => {
+                UnixStream::connect_addr(&self.direct)
+            }
+            connected => connected,
+        }
+    }
+
+    /// Other systems dial paths only, so a guest has an instant between the look and the dial.
+    #[cfg(not(target_os = "linux"))]
+    fn connect_unfollowed(&self) -> io::Result<UnixStream> {
+        use rustix::fs::{AtFlags, FileType, statat};
+        let place = self.reach.locate(&self.path)?;
+        let seen = statat(&place.directory, &place.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if place.reached && FileType::from_raw_mode(seen.st_mode) == FileType::Symlink {
+            return Err(rustix::io::Errno::LOOP.into());
+        }
+        UnixStream::connect_addr(&self.direct)
     }
 }
 
@@ -43,6 +109,7 @@ impl Node for UnixSocket {
     fn open(&self, _how: Open) -> Result<Opened> {
         let now = Instant::now();
         let dial = Dial {
+            net: self.net.clone(),
             at: self.at.clone(),
             stream: None,
             again: now,
@@ -55,7 +122,8 @@ impl Node for UnixSocket {
 }
 
 struct Dial {
-    at: SocketAddr,
+    net: Net,
+    at: Arc<Address>,
     /// Where a connect can be in progress; on Linux it is done or failed at once.
     stream: Option<UnixStream>,
     again: Instant,
@@ -64,11 +132,26 @@ struct Dial {
     _in_flight: Taken,
 }
 
+impl Dial {
+    /// A link that was not followed is ELOOP to the guest, and a line for the operator.
+    fn refused(&self, error: io::Error) -> Errno {
+        let errno = if Planted::is_cause(&error) { Errno::Loop } else { error.into() };
+        if errno == Errno::Loop {
+            self.net.denied(format!(
+                "denied: dial unix:{}: a link on the way lies in a directory that a guest can \
+                 change (name what it leads to)",
+                self.at.path.display()
+            ));
+        }
+        errno
+    }
+}
+
 impl Pending for Dial {
     fn proceed(&mut self) -> Result<Box<dyn File>> {
         let now = Instant::now();
         if self.stream.is_none() {
-            match UnixStream::connect_addr(&self.at).map_err(Errno::from) {
+            match self.at.connect().map_err(|error| self.refused(error)) {
                 Ok(stream) => self.stream = Some(stream),
                 Err(Errno::Again) if now < self.deadline => {
                     self.again = self.deadline.min(now + RETRY);
