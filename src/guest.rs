@@ -12,6 +12,7 @@ use wasmi::{
 };
 
 use crate::instance::Parts;
+use crate::interrupt::Interrupt;
 use crate::program::{Program, is_out_of_memory};
 use crate::step::{Cause, End, Step, Trap, fuel_trap, trap_text};
 use crate::vfs::{Armed, Fd, Interest};
@@ -20,9 +21,6 @@ use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
 
 /// Fuel for a start section, which can't be interrupted. About a tenth of a second.
 const START_SECTION_FUEL: u64 = 50_000_000;
-
-/// Fuel of a step of [`Guest::run`]. Between two of them it is seen whether time is up.
-const RUN_SLICE: u64 = 1_000_000;
 
 /// A running program: its memory, its descriptors, and where it is.
 ///
@@ -303,7 +301,6 @@ impl Guest {
         self.store.data_mut().arm(waker, watch)
     }
 
-    #[cfg(all(unix, feature = "net"))]
     pub(crate) fn context_mut(&mut self) -> &mut WasiCtx {
         self.store.data_mut()
     }
@@ -356,34 +353,7 @@ impl Guest {
     /// # }
     /// ```
     pub fn run_until(&mut self, until: Option<Instant>) -> End {
-        let mut waiter = None;
-        loop {
-            match self.step(RUN_SLICE) {
-                Step::Exited(status) => return End::Exited(status),
-                Step::Trapped(trap) => return End::Trapped(trap),
-                Step::Yielded | Step::Parked if until.is_some_and(|end| Instant::now() >= end) => {
-                    return End::TimedOut;
-                }
-                Step::Yielded => {}
-                Step::Parked => {
-                    if let Err(error) = self.wait_with(&mut waiter, until) {
-                        return End::Failed(error);
-                    }
-                }
-            }
-        }
-    }
-
-    fn wait_with(
-        &mut self,
-        waiter: &mut Option<wasi::Waiter>,
-        until: Option<Instant>,
-    ) -> std::io::Result<()> {
-        let waiter = match waiter {
-            Some(waiter) => waiter,
-            none => none.insert(wasi::Waiter::new()?),
-        };
-        waiter.wait(self.store.data_mut(), until)
+        self.run_until_interrupted(until, &Interrupt::default())
     }
 }
 

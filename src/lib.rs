@@ -35,7 +35,7 @@
 //! | load a program, and start guests of it | [`Program`], [`Guest::new`] |
 //! | give a guest arguments, streams, files, clocks, limits | [`WasiCtx::builder`] |
 //! | run it a bit | [`Guest::step`], [`Guest::limit_fuel`] |
-//! | run it to its end, blocking | [`Guest::run`], [`Guest::run_until`] |
+//! | run it to its end, blocking | [`Guest::run`], [`Guest::run_until`], [`Interrupt`] |
 //! | run several from a loop of one's own | [`Group`] |
 //! | run thousands, with sockets and timers | [`sched::Scheduler`] |
 //! | start one in microseconds | [`Pool`] |
@@ -75,6 +75,7 @@ mod errno;
 mod group;
 mod guest;
 mod instance;
+mod interrupt;
 mod pool;
 mod program;
 mod random;
@@ -93,6 +94,7 @@ pub use group::{Group, Member, Turn};
 pub use guest::Guest;
 #[cfg(all(target_os = "linux", feature = "recycle"))]
 pub use instance::GuestAllocator;
+pub use interrupt::Interrupt;
 pub use pool::{Ahead, Pool};
 pub use program::{Config, Program, ProgramError};
 #[cfg(feature = "os-random")]

@@ -23,11 +23,14 @@ fn main() -> ExitCode {
     survive_file_size_limit();
     let status = match command() {
         Ok(status) => status,
-        Err(Failure { status, text }) => {
+        Err(Failure { status, text, signal }) => {
             let name = style::stderr().red("tinyhost:");
             // What steers a terminal has no place in what is said, wherever it came from.
             let lines: Vec<String> = text.split('\n').map(|line| Line(line).to_string()).collect();
             say(&format!("{name} {}\n", lines.join("\n")));
+            if let Some(signal) = signal {
+                cli::signals::end_by(signal);
+            }
             status
         }
     };

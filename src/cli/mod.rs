@@ -21,7 +21,7 @@ use std::path::Path;
 use tinyhost::trace::escape::Line;
 use tinyhost::{Config, Program};
 
-pub use run::run;
+pub use run::{run, signals};
 #[cfg(feature = "serve")]
 pub use serve::serve;
 
@@ -46,17 +46,19 @@ pub struct Failure {
     pub status: u8,
     /// What happened, and what to do.
     pub text: String,
+    /// The signal by which the process then ends.
+    pub signal: Option<i32>,
 }
 
 impl Failure {
     /// Something typed is wrong.
     pub fn usage(text: impl fmt::Display) -> Failure {
-        Failure { status: status::USAGE, text: text.to_string() }
+        Failure { status: status::USAGE, text: text.to_string(), signal: None }
     }
 
     /// Something needed is not there.
     pub fn not_started(text: impl fmt::Display) -> Failure {
-        Failure { status: status::NOT_STARTED, text: text.to_string() }
+        Failure { status: status::NOT_STARTED, text: text.to_string(), signal: None }
     }
 }
 

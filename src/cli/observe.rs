@@ -147,8 +147,7 @@ impl Crashes {
     /// If that is not possible.
     pub fn new(dir: &str, program: &str, reach: &Reach) -> Outcome<Crashes> {
         let dir = PathBuf::from(dir);
-        let directory =
-            reach.create_directory(&dir).map_err(|error| unwritten(&dir, &error))?;
+        let directory = reach.create_directory(&dir).map_err(|error| unwritten(&dir, &error))?;
         let (program, causes) = (program.to_owned(), Mutex::default());
         Ok(Crashes { dir, directory, program, causes })
     }

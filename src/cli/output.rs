@@ -161,8 +161,7 @@ fn probe(directory: &OwnedFd) -> Result<(), Os> {
 
 /// Makes a file whose name no guest can know before, or have put a link at.
 fn create(directory: &OwnedFd, stem: &Path) -> Result<(String, File), Os> {
-    let flags =
-        OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let name = format!(".{}-{}.tmp", stem.display(), unguessable());
     let file = rustix::fs::openat(directory, &name, flags, Mode::from_raw_mode(0o666))?;
     Ok((name, file.into()))

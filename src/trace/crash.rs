@@ -115,7 +115,8 @@ pub fn report(program: &str, why: &str, elapsed: Duration, guest: &Guest) -> Str
     let (fuel, peak) = (guest.fuel_used(), Bytes(cx.memory_peak() as u64));
     // Writing to a String can't fail.
     let _ = writeln!(out, "tinyhost {} crash report", env!("CARGO_PKG_VERSION"));
-    let _ = writeln!(out, "\nprogram   {}\nended     {}\nin        _start", Line(program), Line(why));
+    let _ =
+        writeln!(out, "\nprogram   {}\nended     {}\nin        _start", Line(program), Line(why));
     let _ = writeln!(out, "elapsed   {nanos}\nfuel      {fuel}\nmemory    {peak} at its peak");
     let _ = writeln!(out, "\nopen descriptors (offset, path)");
     for (fd, descriptor) in cx.descriptors() {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::escape::Line;
 use super::record::errno_name;
 use crate::Errno;
 use crate::wasi::abi::Rights;
@@ -58,7 +59,7 @@ impl Hints {
         let new = told.len() < CAUSES_MAX && told.insert(cause.to_owned());
         drop(told);
         if new {
-            (self.report)(line);
+            (self.report)(&Line(line).to_string());
         }
     }
 

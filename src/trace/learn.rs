@@ -6,7 +6,7 @@ use super::network::{NetworkName, network_name};
 use crate::Errno;
 use crate::vfs::Filetype;
 use crate::wasi::abi::{Oflags, Rights};
-use crate::wasi::{Outcome, Seen, Trace};
+use crate::wasi::{Descriptor, Outcome, Seen, Trace};
 
 /// Different things that are noted; what is beyond is not, and [`Used::complete`] says so.
 const USED_MAX: usize = 100_000;
@@ -69,6 +69,11 @@ impl Learn {
     }
 
     fn note(&mut self, path: String, access: Access) {
+        // Too long to be kept whole: where its end lies is not known.
+        if path.starts_with("...") {
+            self.used.complete = false;
+            return;
+        }
         if self.used.paths.len() >= USED_MAX && !self.used.paths.contains_key(&path) {
             self.used.complete = false;
             return;
@@ -79,13 +84,16 @@ impl Learn {
     }
 
     /// A network name that was opened, or would have been if somebody had answered.
-    fn network(&mut self, call: &Seen<'_>) -> bool {
+    fn network(&mut self, call: &Seen<'_>, errno: Option<Errno>) -> bool {
         let name = call.path("fd", "path").and_then(|path| network_name(&path));
         let (set, name) = match name {
             Some(NetworkName::Dial(name)) => (&mut self.used.dials, name),
             Some(NetworkName::Accept(name)) => (&mut self.used.accepts, name),
             None => return false,
         };
+        if !reached(call, errno) {
+            return false;
+        }
         self.used.complete &= set.len() < USED_MAX;
         if self.used.complete {
             set.insert(name);
@@ -98,9 +106,7 @@ impl Learn {
         let writing = [Rights::FD_WRITE, Rights::FD_ALLOCATE, Rights::FD_FILESTAT_SET_SIZE];
         let oflags = call.arg("oflags").unwrap_or_default();
         let changes = u64::from((Oflags::CREAT | Oflags::TRUNC).bits());
-        let number = call.arg_u32("opened_fd").and_then(|at| call.mem.array(at).ok());
-        let opened = number.and_then(|number| call.descriptor(u32::from_le_bytes(*number)));
-        let directory = opened.is_some_and(|opened| opened.filetype == Filetype::Directory);
+        let directory = opened(call).is_some_and(|opened| opened.filetype == Filetype::Directory);
         let write = writing.iter().any(|right| rights.has(*right)) || oflags & changes != 0;
         self.path(call, "fd", "path", Access { write: write && !directory, directory });
     }
@@ -142,11 +148,35 @@ impl Learn {
     }
 }
 
+/// Whether an open got as far as a peer, or as far as finding that there is none: it was
+/// allowed. Anything else says nothing of that, a malformed name or a descriptor too many.
+fn reached(call: &Seen<'_>, errno: Option<Errno>) -> bool {
+    use Errno::{
+        Addrinuse, Addrnotavail, Connaborted, Connrefused, Connreset, Hostunreach, Netdown,
+        Netunreach, Timedout,
+    };
+    match errno {
+        None => opened(call).is_some_and(|opened| {
+            matches!(opened.filetype, Filetype::SocketStream | Filetype::SocketDgram)
+        }),
+        Some(
+            Addrinuse | Addrnotavail | Connaborted | Connrefused | Connreset | Hostunreach
+            | Netdown | Netunreach | Timedout,
+        ) => true,
+        Some(_) => false,
+    }
+}
+
+/// What a `path_open` that succeeded has opened.
+fn opened<'a>(call: &Seen<'a>) -> Option<&'a Descriptor> {
+    let number = call.arg_u32("opened_fd").and_then(|at| call.mem.array(at).ok())?;
+    call.descriptor(u32::from_le_bytes(*number))
+}
+
 impl Trace for Learn {
     fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
         let Outcome::Done(errno) = outcome else { return };
-        let reached = !matches!(errno, Some(Errno::Acces));
-        if call.row.name == "path_open" && reached && self.network(call) {
+        if call.row.name == "path_open" && self.network(call, errno) {
             return;
         }
         if errno.is_none() {

@@ -13,34 +13,48 @@ pub(super) fn is_network(call: &Seen<'_>) -> bool {
             && call.path("fd", "path").is_some_and(|path| network_name(&path).is_some())
 }
 
-/// What a path of a guest dials, as a rule of `--net` has it, or where it accepts.
+/// What a path of a guest dials, as a rule of `--net` has it, or where it accepts. Only what is
+/// a host or an address by the grammar of names: `*` is neither, and would be a rule for all.
+#[cfg(all(unix, feature = "net"))]
 pub(super) fn network_name(path: &str) -> Option<NetworkName> {
+    use crate::vfs::net::Host;
     let name = path.strip_prefix("/dev/").or(path.strip_prefix("dev/"))?;
-    let colon = |text: &str| {
-        text.rsplit_once(':')
-            .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    let port =
+        |digits: &str| digits.bytes().all(|c| c.is_ascii_digit()).then(|| digits.parse().ok());
+    let at = |host: Option<Host>, digits: &str| {
+        let port: u16 = port(digits)??;
+        Some(format!("{}:{port}", host?))
     };
-    let two = |rest: &str| {
-        let (host, port) = rest.split_once('/')?;
-        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        Some(NetworkName::Dial(format!("{host}:{port}"))).filter(|_| port.parse::<u16>().is_ok())
+    let colon = |text: &str| {
+        let (host, digits) = text.rsplit_once(':')?;
+        at(Host::parse(host), digits)
     };
     match name.split_once('/') {
-        Some(("tcp" | "udp", rest)) => two(rest),
-        Some(("accept", rest)) if colon(rest) => Some(NetworkName::Accept(rest.to_owned())),
-        None if colon(name) => Some(NetworkName::Dial(name.to_owned())),
-        _ => None,
+        Some(("tcp" | "udp", rest)) => {
+            let (host, digits) = rest.split_once('/')?;
+            at(Host::parse_alone(host), digits).map(NetworkName::Dial)
+        }
+        Some(("accept", rest)) => colon(rest).map(NetworkName::Accept),
+        Some(_) => None,
+        None => colon(name).map(NetworkName::Dial),
     }
 }
 
+/// There is no network whose names these could be.
+#[cfg(not(all(unix, feature = "net")))]
+pub(super) fn network_name(_path: &str) -> Option<NetworkName> {
+    None
+}
+
 /// What a network name stands for.
+#[cfg_attr(not(all(unix, feature = "net")), allow(dead_code, reason = "nothing makes one"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NetworkName {
     Dial(String),
     Accept(String),
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix, feature = "net"))]
 mod tests {
     use super::*;
 
@@ -54,6 +68,14 @@ mod tests {
         assert_eq!(network_name("/dev/accept/127.0.0.1:0"), Some(accept));
         for no in ["/dev/null", "/dev/tcp/a", "/data/a:80", "/dev/a:b", "/dev/fd/3"] {
             assert_eq!(network_name(no), None, "{no}");
+        }
+        // What would be another rule, or two.
+        for no in
+            ["*:80", "*.a.org:80", "a:80-90", "a:*", "10.0.0.0/8:1", "a\nnet *:80", "a b:1", "a:+1"]
+        {
+            for path in [format!("/dev/{no}"), format!("/dev/accept/{no}")] {
+                assert_eq!(network_name(&path), None, "{path}");
+            }
         }
     }
 }

@@ -132,6 +132,13 @@ fn pause(at_most: Option<Duration>) {
     std::thread::sleep(at_most.unwrap_or(ASK_AGAIN));
 }
 
+impl Waiter {
+    /// Wakes the thread that waits.
+    pub(crate) fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+}
+
 /// How long it is until then.
 pub(crate) fn left(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now())

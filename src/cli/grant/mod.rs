@@ -1,6 +1,8 @@
 //! What a guest is given: mounts, network, and what a policy file allows.
 
+pub mod learn;
 pub mod mounts;
 #[cfg_attr(not(feature = "net"), path = "no_network.rs")]
 pub mod network;
+pub mod open;
 pub mod policy;

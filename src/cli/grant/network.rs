@@ -11,9 +11,9 @@ use tinyhost::vfs::net::{self, Config, Listener, Net, Policy, RuleError, UnixSoc
 use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::Builder;
 
-use super::output::say;
 use super::policy::Allowed;
 use crate::cli::args::units;
+use crate::cli::output::say;
 use crate::cli::{Failure, Outcome, plain};
 
 /// What may be dialled, and where is listened. Nothing is opened yet.

@@ -3,32 +3,37 @@
 
 use std::time::Duration;
 
+use tinyhost::trace::escape::Line;
 use tinyhost::trace::{Hints, Learn, Mounted, Stats, outside};
 use tinyhost::{Cause, End, Guest};
 
-use super::Plan;
+use super::{Plan, signals};
+use crate::cli::grant::learn;
 use crate::cli::grant::mounts::Mount;
-use crate::cli::grant::policy;
 use crate::cli::help::table;
-use crate::cli::observe::{self, Crashes};
+use crate::cli::observe::Crashes;
+use crate::cli::output::{Output, say};
 use crate::cli::{Failure, Outcome, plain, status, style};
 
 /// A guest that has come to its end.
 pub struct Ended<'a> {
     pub plan: &'a Plan,
     pub end: &'a End,
+    /// What ended it before its time was up.
+    pub signal: Option<i32>,
     pub guest: &'a Guest,
     /// Since it was made.
     pub elapsed: Duration,
 }
 
 impl Ended<'_> {
-    /// Tells all there is to be told of it; the exit status.
+    /// Tells all there is to be told of it; the exit status, which is the guest's whatever
+    /// becomes of what is told.
     ///
     /// # Errors
     ///
-    /// If the host ended it, or what was to be written could not be.
-    pub fn told(&self, crashes: Option<&Crashes>) -> Outcome<u8> {
+    /// If the host ended it.
+    pub fn told(&self, crashes: Option<&Crashes>, learned: Option<&Output>) -> Outcome<u8> {
         let mut outcome = self.outcome();
         if let (Err(failure), Some(crashes)) = (&mut outcome, crashes) {
             let path = crashes.report(&failure.text, self.elapsed, self.guest);
@@ -40,25 +45,21 @@ impl Ended<'_> {
         if self.plan.stats {
             self.sums();
         }
-        match self.write_down() {
-            Ok(()) => outcome,
-            Err(failure) if matches!(outcome, Ok(0)) => Err(failure),
-            // How the guest ended counts for more.
-            Err(failure) => {
-                log::error!("{}", failure.text);
-                outcome
-            }
+        if let Some(file) = learned {
+            self.write_down(file);
         }
+        outcome
     }
 
-    /// Writes the policy that was learned, if one was to be.
-    fn write_down(&self) -> Outcome<()> {
-        let Some(path) = &self.plan.learn else { return Ok(()) };
+    /// Writes the policy that was learned.
+    fn write_down(&self, file: &Output) {
         let cx = self.guest.context();
         let used = cx.trace::<Learn>().map(Learn::used).cloned().unwrap_or_default();
-        let least = policy::least(&self.plan.allowed, &self.plan.mounts, &used);
-        std::fs::write(path, least.text(&self.plan.program, &used))
-            .map_err(|error| observe::unwritten(path, &error))
+        let least = learn::least(&self.plan.allowed, &self.plan.mounts, &used);
+        let text = least.text(&self.plan.program, &used);
+        if let Err(failure) = file.write(text.as_bytes()) {
+            log::error!("{}", failure.text);
+        }
     }
 
     /// What may have been wrong with how it was run, if it failed by itself.
@@ -110,18 +111,25 @@ impl Ended<'_> {
         let (wall, fuel, peak) = (self.elapsed.as_secs_f64(), guest.fuel_used(), cx.memory_peak());
         let name = style::stderr().bold(&format!("stats of {}", self.plan.program));
         let sums = cx.trace::<Stats>().map_or_else(String::new, Stats::to_string);
-        eprint!(
+        say(&format!(
             "tinyhost: {name}\n  wall {wall:.6} s, fuel {fuel}, memory {peak} bytes at its peak\n{sums}"
-        );
+        ));
     }
 
     fn outcome(&self) -> Outcome<u8> {
         let (plan, name) = (self.plan, &self.plan.program);
-        let failure =
-            |status, text: String| Err(Failure { status, text: format!("{name}: {text}") });
+        let failure = |status, text: String| {
+            let text = format!("{name}: {}", Line(&text));
+            Err(Failure { status, text, signal: self.signal })
+        };
         match self.end {
             // What a shell sees of a status is its lowest byte.
             End::Exited(code) => Ok(u8::try_from(code & 0xff).unwrap_or(1)),
+            End::TimedOut if self.signal.is_some() => {
+                let signal = self.signal.unwrap_or_default();
+                let status = u8::try_from(128 + signal).unwrap_or(u8::MAX);
+                failure(status, format!("ended by {}", signals::name(signal)))
+            }
             End::TimedOut => {
                 let time = "its time was up (allow more with --timeout TIME)";
                 failure(status::TIMEOUT, time.to_owned())

@@ -1,6 +1,8 @@
 //! `tinyhost run`.
 
 mod ended;
+#[cfg_attr(not(unix), path = "no_signals.rs")]
+pub mod signals;
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -9,13 +11,15 @@ use std::time::{Duration, Instant};
 use tinyhost::trace::{Hints, Last, Learn, Mounted, Sink, Stats, Tracer};
 use tinyhost::vfs::stdio::{Closed, Stream};
 use tinyhost::wasi::{Builder, Tee, Trace};
-use tinyhost::{Config, Guest, Program, WasiCtx};
+use tinyhost::{Config, End, Guest, Program, WasiCtx};
 
 use super::args::{Run, units};
 use super::grant::mounts::{self, Mount};
 use super::grant::network::Network;
+use super::grant::open;
 use super::grant::policy::Allowed;
 use super::observe::{self, Crashes};
+use super::output::Output;
 use super::{Failure, Outcome, environment, load, logger};
 use ended::Ended;
 
@@ -63,29 +67,28 @@ pub fn run(args: Run) -> Outcome<u8> {
     let program = load(&plan.program, &plan.limits.config)?;
     // All that is written in the end is found before the guest runs: what it would have done
     // would be for nothing, and what it can change must not say where that is.
-    let reach = mounts::reach(&plan.mounts)?;
+    let reach = open::reach(&plan.mounts)?;
+    let watched = plan.is_watched();
     let trace = plan.trace.take().map(|trace| trace.open(&reach)).transpose()?;
     let dir = plan.crash_dir.as_deref();
     let crashes = dir.map(|dir| Crashes::new(dir, &plan.program, &reach)).transpose()?;
     let began = Instant::now();
     let mut guest = guest(&plan, &program, trace.as_ref().map(|trace| &trace.sink))?;
     let learn = plan.learn.as_deref().map(|path| Output::new(path, &reach)).transpose()?;
-    let interrupt = plan.is_watched().then(signals::catch).transpose()?;
+    let caught = watched.then(signals::catch).transpose()?;
     let until = plan.limits.time.and_then(|time| Instant::now().checked_add(time));
-    let end = match &interrupt {
-        Some(interrupt) => guest.run_until_interrupted(until, &interrupt.raised),
+    let end = match &caught {
+        Some(caught) => guest.run_until_interrupted(until, &caught.interrupt),
         None => guest.run_until(until),
     };
     let elapsed = began.elapsed();
-    let signal = interrupt.as_ref().and_then(|interrupt| interrupt.signal());
+    let signal = caught.and_then(|caught| caught.signal());
+    let signal = signal.filter(|_| matches!(end, End::TimedOut));
     let ended = Ended { plan: &plan, end: &end, signal, guest: &guest, elapsed };
     let status = ended.told(crashes.as_ref(), learn.as_ref());
     drop(guest);
-    trace.inspect(Trace::finish);
-    match signal.filter(|_| matches!(end, End::Interrupted)) {
-        Some(signal) => Ok(signals::end_by(signal, status)),
-        None => status,
-    }
+    trace.iter().for_each(observe::Trace::finish);
+    status
 }
 
 /// The limits that were asked for.
@@ -133,6 +136,7 @@ fn plan(args: Run) -> Outcome<Plan> {
         net: args.net,
         net_listen: args.net_listen,
         listen: args.listen,
+        left_out: false,
     };
     args.policy.as_deref().map_or(Ok(()), |path| allowed.add(path))?;
     let network = Network::new(&allowed)?;
@@ -160,7 +164,7 @@ fn plan(args: Run) -> Outcome<Plan> {
 
 fn guest(plan: &Plan, program: &Program, sink: Option<&Arc<Sink>>) -> Outcome<Guest> {
     let dev = (!plan.allowed.no_dev).then(|| plan.network.dev());
-    let namespace = mounts::Opened::new(&plan.mounts, &plan.network)?.namespace(dev)?;
+    let namespace = open::Opened::new(&plan.mounts, &plan.network)?.namespace(dev)?;
     // argv[0] is the name of the file, as elsewhere: a guest has no use for its path.
     let name = file_name(&plan.program);
     let mut cx = WasiCtx::builder().namespace(namespace).exit_on_broken_pipe();

@@ -15,13 +15,14 @@ use tinyhost::serve::log::Format;
 use tinyhost::serve::{Config, Handle, Prepare, Server, Unit};
 use tinyhost::trace::{Hints, Last, Sink, Tracer};
 use tinyhost::vfs::dev::Dev;
+use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::{Tee, Trace};
 use tinyhost::{Config as Compile, Program};
 
 use super::args::{Serve, units};
-use super::grant::mounts;
 use super::grant::network::Network;
 use super::grant::policy::Allowed;
+use super::grant::{mounts, open};
 use super::help::table;
 use super::observe::{self, Crashes};
 use super::{Failure, Outcome, environment, load, plain};
@@ -51,9 +52,12 @@ pub fn serve(args: Serve) -> Outcome<u8> {
         bytes: args.trace_bytes.as_deref(),
     };
     let (trace, crash_dir) = (observe::wanted(&trace, true)?, args.crash_dir.clone());
-    let mut config = config(args, handed_over)?;
-    let sink = trace.map(observe::Wanted::open).transpose()?;
-    watch_guests(&mut config, sink.clone(), crash_dir.as_deref())?;
+    let (mut config, reach) = config(args, handed_over)?;
+    let trace = trace.map(|trace| trace.open(&reach)).transpose()?.map(Arc::new);
+    let sink = trace.as_ref().map(|trace| trace.sink.clone());
+    let dir = crash_dir.as_deref();
+    let crashes = dir.map(|dir| Crashes::new(dir, &config.name, &reach)).transpose()?;
+    watch_guests(&mut config, sink, crashes);
     raise_descriptor_limit();
     let failed = |error: std::io::Error| match error.raw_os_error() {
         // Others say where and what to do by themselves.
@@ -62,7 +66,7 @@ pub fn serve(args: Serve) -> Outcome<u8> {
     };
     let server = Server::bind(config).map_err(failed)?;
     // Who reads that it listens may send signals.
-    obey_signals(server.handle(), sink.clone())?;
+    obey_signals(server.handle(), trace.clone())?;
     for addr in server.local_addrs() {
         log::info!("listening on {addr}");
     }
@@ -70,19 +74,15 @@ pub fn serve(args: Serve) -> Outcome<u8> {
         log::info!("metrics on http://{addr}/metrics");
     }
     server.run().map_err(|error| Failure::not_started(plain(&error)))?;
-    sink.inspect(|sink| sink.finish());
+    trace.inspect(|trace| trace.finish());
     log::info!("stopped");
     Ok(0)
 }
 
 /// Has each guest's calls traced, told apart by the client, and its last ones kept for a
 /// report: one for each cause.
-fn watch_guests(
-    config: &mut Config,
-    sink: Option<Arc<Sink>>,
-    crash_dir: Option<&str>,
-) -> Outcome<()> {
-    let keep = crash_dir.is_some();
+fn watch_guests(config: &mut Config, sink: Option<Arc<Sink>>, crashes: Option<Crashes>) {
+    let keep = crashes.is_some();
     if keep || sink.is_some() {
         let before = config.prepare.take();
         config.prepare = Some(Arc::new(move |client, cx| {
@@ -101,15 +101,13 @@ fn watch_guests(
             cx.trace(Tee(watchers))
         }));
     }
-    if let Some(dir) = crash_dir {
-        let crashes = Crashes::new(dir, &config.name)?;
+    if let Some(crashes) = crashes {
         config.post_mortem = Some(Arc::new(move |why, elapsed, guest| {
             if let Some(path) = crashes.report(why, elapsed, guest) {
                 log::warn!(why; "crash report {path}");
             }
         }));
     }
-    Ok(())
 }
 
 /// Has denials explained, each cause once for all guests.
@@ -133,7 +131,7 @@ fn logging(args: &Serve) -> Outcome<(Format, LevelFilter)> {
     Ok((format, level))
 }
 
-fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
+fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<(Config, Reach)> {
     let unit = unit(&args)?;
     let limits = limits::wanted(&args, unit)?;
     let allowed = allowed(&args)?;
@@ -170,7 +168,7 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
         return Err(Failure::usage("--watch needs a program whose file can be watched"));
     }
     // Mounts are opened once, so that a missing one is found now; what they hold is shared.
-    let opened = Arc::new(mounts::Opened::new(&mounts, &network)?);
+    let opened = Arc::new(open::Opened::new(&mounts, &network)?);
     let dev = move || (!allowed.no_dev).then(|| Dev::with_net(network.net.for_guest()));
     opened.namespace(dev())?;
 
@@ -195,7 +193,7 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<Config> {
         config.listeners = default_listeners()?;
     }
     config.binds = binds;
-    Ok(config)
+    Ok((config, open::reach(&mounts)?))
 }
 
 /// What the guests may have: options, and the policy's.
@@ -208,6 +206,7 @@ fn allowed(args: &Serve) -> Outcome<Allowed> {
         net: args.net.clone(),
         net_listen: args.net_listen.clone(),
         listen: Vec::new(),
+        left_out: false,
     };
     args.policy.as_deref().map_or(Ok(()), |path| allowed.add(path))?;
     match allowed.listen.first() {
@@ -297,7 +296,7 @@ fn raise_descriptor_limit() {
 }
 
 /// SIGHUP loads the program anew; SIGINT and SIGTERM end the server, the second one at once.
-fn obey_signals(handle: Handle, sink: Option<Arc<Sink>>) -> Outcome<()> {
+fn obey_signals(handle: Handle, trace: Option<Arc<observe::Trace>>) -> Outcome<()> {
     let failed = |error: std::io::Error| {
         Failure::not_started(format!("signals can't be handled: {}", plain(&error)))
     };
@@ -309,7 +308,7 @@ fn obey_signals(handle: Handle, sink: Option<Arc<Sink>>) -> Outcome<()> {
                 handle.reload();
             } else if std::mem::replace(&mut stopping, true) {
                 // What is buffered of the trace would be lost.
-                sink.iter().for_each(|sink| sink.finish());
+                trace.iter().for_each(|trace| trace.finish());
                 std::process::exit(128 + signal);
             } else {
                 log::info!("stopping: running lines may finish");

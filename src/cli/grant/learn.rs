@@ -1,0 +1,336 @@
+//! `--learn FILE`: the least that a guest would have needed, as a policy.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::Path;
+
+use tinyhost::trace::escape::{Line, is_hidden};
+use tinyhost::trace::{Access, Used};
+
+use super::mounts::{self, Mount};
+use super::policy::Allowed;
+
+impl Allowed {
+    /// The directives, sorted: options without their dashes.
+    fn directives(&self) -> Vec<String> {
+        let lists = [
+            ("dir", &self.dir),
+            ("env", &self.env),
+            ("listen", &self.listen),
+            ("mount", &self.mount),
+            ("net", &self.net),
+            ("net-listen", &self.net_listen),
+        ];
+        let mut lines = Vec::new();
+        for (name, list) in lists {
+            let sorted: BTreeSet<_> = list.iter().collect();
+            lines.extend(sorted.into_iter().map(|value| format!("{name} {value}")));
+        }
+        lines.extend(self.no_dev.then(|| "no-dev".to_owned()));
+        lines
+    }
+
+    /// The directives that mean the same when they are read again, and whether there are
+    /// others. A guest chooses the names of directories: one can hold a line of its own, or what
+    /// the form of a directive takes for something else.
+    fn expressible(&self) -> (Vec<String>, bool) {
+        let all = self.directives();
+        let same = |line: &String| {
+            let (name, value) = line.split_once(' ').unwrap_or((line, ""));
+            let mut read = Allowed::default();
+            let parsed = read.directive(name, value.trim()).is_ok();
+            parsed && !line.chars().any(is_hidden) && read.directives() == [line.clone()]
+        };
+        let lines: Vec<String> = all.iter().filter(|line| same(line)).cloned().collect();
+        let left_out = self.left_out || lines.len() < all.len();
+        (lines, left_out)
+    }
+
+    /// The text of a policy file.
+    pub fn text(&self, program: &str, used: &Used) -> String {
+        let program = Line(program);
+        let mut out = format!("# What {program} used when it was watched by tinyhost --learn.\n");
+        let (directives, left_out) = self.expressible();
+        let options: Vec<_> = directives.iter().map(|line| option(line)).collect();
+        // Writing to a String can't fail.
+        let _ = writeln!(out, "# As options: {}", options.join(" "));
+        let _ = writeln!(out, "# Enforced by: tinyhost run --policy FILE {program}");
+        if used.environment && !self.env.is_empty() {
+            out.push_str("# It read its variables; which of them it needs can't be seen.\n");
+        }
+        if left_out || !used.complete {
+            out.push_str("# It used more than could be written down: this is not all.\n");
+        }
+        directives.iter().for_each(|line| out.extend([line, "\n"]));
+        out
+    }
+}
+
+/// A directive as an option for a shell.
+fn option(line: &str) -> String {
+    let (name, value) = line.split_once(' ').unwrap_or((line, ""));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+[]".contains(c);
+    match value {
+        "" => format!("--{name}"),
+        value if value.chars().all(plain) => format!("--{name} {value}"),
+        value => format!("--{name} '{}'", value.replace('\'', "'\\''")),
+    }
+}
+
+/// The least that would have done, of what was given.
+pub fn least(given: &Allowed, mounts: &[Mount], used: &Used) -> Allowed {
+    let mut least = Allowed::default();
+    for mount in mounts {
+        let inside = inside(mounts, mount, used);
+        if inside.is_empty() {
+            continue;
+        }
+        match mount.host() {
+            Some(host) => {
+                let wanted = directories(mount, host, &inside);
+                least.left_out |= wanted.iter().any(Option::is_none);
+                least.dir.extend(wanted.into_iter().flatten());
+            }
+            None => {
+                let text = mount.typed().strip_prefix("--mount '");
+                let text = text.and_then(|text| text.strip_suffix('\''));
+                least.left_out |= text.is_none();
+                least.mount.extend(text.map(str::to_owned));
+            }
+        }
+    }
+    if used.environment {
+        least.env.clone_from(&given.env);
+    }
+    least.net = used.dials.iter().cloned().collect();
+    // The one rule there is from the start.
+    match least.net.iter().position(|rule| rule == "localhost:1997") {
+        Some(own) => drop(least.net.remove(own)),
+        None => least.net.push("none".to_owned()),
+    }
+    // A name that led to a private address needs the rule for that address as well.
+    let address = |rule: &&String| rule.starts_with(|c: char| c.is_ascii_digit() || c == '[');
+    if !used.dials.is_empty() {
+        least.net.extend(given.net.iter().filter(address).cloned());
+    }
+    least.net_listen = used.accepts.iter().cloned().collect();
+    least.listen = given.listen.iter().filter(|at| used.sockets.contains(*at)).cloned().collect();
+    let dev = used.paths.keys().any(|path| normal(path).split('/').next() == Some("dev"));
+    least.no_dev = given.no_dev || !dev && used.dials.is_empty() && used.accepts.is_empty();
+    least
+}
+
+fn normal(path: &str) -> String {
+    let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// Below `dir`, both normal: the rest of the path.
+fn below<'p>(path: &'p str, dir: &str) -> Option<&'p str> {
+    match path.strip_prefix(dir)? {
+        rest if dir.is_empty() || rest.is_empty() => Some(rest),
+        rest => rest.strip_prefix('/'),
+    }
+}
+
+/// What was used in a mount and not in one that lies in it, relative to it.
+fn inside(mounts: &[Mount], mount: &Mount, used: &Used) -> Vec<(String, Access)> {
+    let own = normal(mount.guest());
+    let covered_deeper = |path: &str| {
+        mounts.iter().any(|other| {
+            let other = normal(other.guest());
+            other.len() > own.len() && below(path, &other).is_some()
+        })
+    };
+    let of = |(path, access): (&String, &Access)| {
+        let path = normal(path);
+        let dev = own.is_empty() && below(&path, "dev").is_some();
+        let rest = below(&path, &own)?;
+        (!dev && !covered_deeper(&path)).then(|| (rest.to_owned(), *access))
+    };
+    used.paths.iter().filter_map(of).collect()
+}
+
+/// The smallest directories of a mount that hold what was used: one that was written to,
+/// and one around it that was only read.
+///
+/// `None` for one whose name would be read as something else.
+fn directories(mount: &Mount, host: &Path, used: &[(String, Access)]) -> Vec<Option<String>> {
+    let (written, read): (Vec<_>, Vec<_>) = used.iter().partition(|(_, access)| access.write);
+    // A path that goes up again, or leaves by a link, is found only from where it was.
+    let intricate = used.iter().any(|(path, _)| path.split('/').any(|part| part == ".."));
+    let whole = |dir: Option<String>, paths: &[&(String, Access)]| {
+        dir.map(|dir| if intricate || leaves(host, &dir, paths) { String::new() } else { dir })
+    };
+    let writable = whole(common(&written), &written);
+    let outside = |(path, _): &&(String, Access)| {
+        writable.as_ref().is_none_or(|dir| below(path, dir).is_none())
+    };
+    let read: Vec<_> = read.into_iter().filter(outside).collect();
+    let readable = whole(common(&read), &read);
+    let ro = if mount.is_read_only() { "::ro" } else { "" };
+    let option = |dir: &str, ro: &str| {
+        let guest = join(mount.guest(), dir);
+        let host = join(host.to_str()?, dir);
+        let text = format!("{host}::{guest}{ro}");
+        let read = mounts::dir(&text).ok()?;
+        let same = read.host() == Some(Path::new(&host))
+            && read.guest() == guest
+            && read.is_read_only() != ro.is_empty();
+        same.then_some(text)
+    };
+    let readable = readable.filter(|dir| writable.as_ref() != Some(dir));
+    let readable = readable.map(|dir| option(&dir, "::ro"));
+    readable.into_iter().chain(writable.map(|dir| option(&dir, ro))).collect()
+}
+
+fn join(base: &str, rest: &str) -> String {
+    match (base, rest) {
+        (base, "") => base.to_owned(),
+        (".", rest) => rest.to_owned(),
+        (base, rest) => format!("{}/{rest}", base.trim_end_matches('/')),
+    }
+}
+
+/// The deepest directory all of them are in, or are.
+fn common(paths: &[&(String, Access)]) -> Option<String> {
+    let dir = |(path, access): &(String, Access)| -> Vec<String> {
+        let mut parts: Vec<_> = path.split('/').filter(|p| !p.is_empty()).map(Into::into).collect();
+        // What was made or removed is a matter of the directory it is in.
+        if !access.directory || access.write {
+            parts.pop();
+        }
+        parts
+    };
+    let mut dirs = paths.iter().map(|path| dir(path));
+    let mut common = dirs.next()?;
+    for other in dirs {
+        let same = common.iter().zip(&other).take_while(|(a, b)| a == b).count();
+        common.truncate(same);
+    }
+    Some(common.join("/"))
+}
+
+/// Whether something that was used is, on the host, not below that directory: a link led
+/// out of it. What is gone again can't be asked.
+fn leaves(host: &Path, dir: &str, paths: &[&(String, Access)]) -> bool {
+    let Ok(base) = host.join(dir).canonicalize() else { return true };
+    let out = |(path, _): &&&(String, Access)| {
+        host.join(path).canonicalize().is_ok_and(|real| !real.starts_with(&base))
+    };
+    paths.iter().find(out).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn learned(dirs: &[&str], paths: &[(&str, bool, bool)]) -> Vec<String> {
+        let dirs: Vec<String> = dirs.iter().map(ToString::to_string).collect();
+        let access = |write, directory| Access { write, directory };
+        let paths = paths.iter().map(|(path, w, d)| ((*path).to_owned(), access(*w, *d)));
+        let used = Used { paths: paths.collect(), ..Used::default() };
+        let mounts = mounts::parse(&dirs, &[]).unwrap();
+        least(&Allowed::default(), &mounts, &used).dir
+    }
+
+    #[test]
+    fn directories_are_no_wider_than_needed() {
+        let read =
+            learned(&[".::/"], &[("/src/cli/mod.rs", false, false), ("/src/cli", false, true)]);
+        assert_eq!(read, ["src/cli::/src/cli::ro"]);
+        let both =
+            learned(&[".::/"], &[("/src/lib.rs", false, false), ("/src/cli/x", true, false)]);
+        assert_eq!(both, ["src::/src::ro", "src/cli::/src/cli"]);
+        let far = learned(&["."], &[("src/lib.rs", false, false), ("tests/mem.rs", false, false)]);
+        assert_eq!(far, [".::.::ro"]);
+        assert_eq!(learned(&[".::/x::ro"], &[("/x", false, true)]), [".::/x::ro"]);
+        assert_eq!(learned(&[".::/x"], &[("/x/src/../Cargo.toml", false, false)]), [".::/x::ro"]);
+        assert!(learned(&[".::/x"], &[("/dev/null", false, false)]).is_empty());
+    }
+
+    #[test]
+    fn a_text_is_read_as_it_was_written() {
+        let text = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let allowed = Allowed {
+            dir: text(&["b::/b", "a::/a::ro"]),
+            env: text(&["A=x y"]),
+            net: text(&["none"]),
+            no_dev: true,
+            ..Allowed::default()
+        };
+        let written = allowed.text("x.wasm", &Used::default());
+        assert!(written.contains("--env 'A=x y' --net none --no-dev\n"), "{written}");
+        let mut read = Allowed::default();
+        for line in written.lines().filter(|line| !line.starts_with('#')) {
+            let (name, value) = line.split_once(' ').unwrap_or((line, ""));
+            read.directive(name, value).unwrap();
+        }
+        assert_eq!(read.directives(), allowed.directives());
+    }
+
+    /// Names made of what has a meaning somewhere: whatever a guest calls its directories, a
+    /// policy learned from it says nothing but directories it used.
+    #[test]
+    fn what_is_learned_from_any_names_is_read_as_what_was_used() {
+        const PIECES: [&str; 22] = [
+            "a",
+            "b",
+            "::",
+            ":",
+            "ro",
+            "::ro",
+            "\n",
+            "\r",
+            " ",
+            "#",
+            "env K",
+            "net *:*",
+            "no-dev",
+            "/",
+            "'",
+            "\\",
+            "\u{2028}",
+            "\u{85}",
+            "\u{1b}[2J",
+            "..",
+            "...",
+            "\t",
+        ];
+        let mut random = 1997_u64;
+        let mut next = |below: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            usize::try_from(random >> 33).unwrap() % below
+        };
+        let mut learned_something = 0;
+        for _ in 0..20_000 {
+            let name: String = (0..1 + next(6)).map(|_| PIECES[next(PIECES.len())]).collect();
+            let (written, directory) = (next(2) == 0, next(2) == 0);
+            let path = format!("/g/{name}");
+            let access = Access { write: written, directory };
+            let used = Used { paths: [(path.clone(), access)].into(), ..Used::default() };
+            let mounts = mounts::parse(&["h::/g".to_owned()], &[]).unwrap();
+            let text = least(&Allowed::default(), &mounts, &used).text("x.wasm", &used);
+            assert!(!text.replace('\n', "").chars().any(is_hidden), "{text:?}");
+            let mut read = Allowed::default();
+            for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+                let (directive, value) = line.split_once(' ').unwrap_or((line, ""));
+                read.directive(directive, value.trim()).unwrap_or_else(|e| panic!("{e}: {text}"));
+            }
+            let Allowed { dir, mount, no_dev, env, net, net_listen, listen, .. } = read;
+            assert!(mount.is_empty() && env.is_empty() && net_listen.is_empty(), "{text}");
+            assert!(listen.is_empty() && net == ["none"] && no_dev, "{text}");
+            for dir in &dir {
+                let dir = mounts::dir(dir).unwrap();
+                let below_it = below(&normal(&path), &normal(dir.guest())).is_some();
+                let up = path.split('/').any(|part| part == "..");
+                assert!(below_it || up && dir.guest() == "/g", "{path:?} gave {dir:?}");
+                assert!(written || dir.is_read_only(), "{path:?} gave {dir:?}");
+                let host = dir.host().unwrap().to_str().unwrap();
+                assert_eq!(host.strip_prefix('h'), dir.guest().strip_prefix("/g"), "{path:?}");
+                learned_something += 1;
+            }
+        }
+        assert!(learned_something > 1000, "{learned_something}");
+    }
+}

@@ -1,0 +1,36 @@
+//! In place of `signals.rs` where there are none, as under WASI.
+
+use tinyhost::Interrupt;
+
+use crate::cli::Outcome;
+
+/// Nothing is waited for.
+#[derive(Default)]
+pub struct Caught {
+    /// Never raised.
+    pub interrupt: Interrupt,
+}
+
+impl Caught {
+    /// None comes.
+    pub fn signal(&self) -> Option<i32> {
+        None
+    }
+}
+
+/// # Errors
+///
+/// None.
+pub fn catch() -> Outcome<Caught> {
+    Ok(Caught::default())
+}
+
+/// As people call it.
+pub fn name(_signal: i32) -> &'static str {
+    "a signal"
+}
+
+/// Ends the process.
+pub fn end_by(signal: i32) -> ! {
+    std::process::exit(128 + signal)
+}

@@ -1,0 +1,80 @@
+//! Signals that end `run`: the guest is ended, what was to be told is told, and then the process
+//! ends by the signal, as its parent expects. A second one ends it at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tinyhost::Interrupt;
+
+use crate::cli::{Failure, Outcome, plain};
+
+/// Signals that are waited for.
+pub struct Caught {
+    /// What ends the guest.
+    pub interrupt: Arc<Interrupt>,
+    /// The first that came; 0: none has.
+    signal: Arc<AtomicI32>,
+}
+
+impl Caught {
+    /// The signal that came, if one has.
+    pub fn signal(&self) -> Option<i32> {
+        Some(self.signal.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
+    }
+}
+
+/// Catches signals from now on.
+///
+/// # Errors
+///
+/// If the system has no thread or descriptor left for it.
+pub fn catch() -> Outcome<Caught> {
+    let failed = |error: std::io::Error| {
+        Failure::not_started(format!("signals can't be handled: {}", plain(&error)))
+    };
+    let ignored = ignored();
+    let wanted = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !ignored.contains(signal));
+    let mut signals = Signals::new(wanted).map_err(failed)?;
+    let (interrupt, signal) = (Arc::<Interrupt>::default(), Arc::<AtomicI32>::default());
+    let caught = Caught { interrupt: interrupt.clone(), signal: signal.clone() };
+    let obey = move || {
+        for came in signals.forever() {
+            if signal.swap(came, Ordering::SeqCst) != 0 {
+                end_by(came);
+            }
+            interrupt.raise();
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(obey).map_err(failed)?;
+    Ok(caught)
+}
+
+/// Signals that whoever started this process wants ignored, as nohup(1) does. What is not known
+/// is taken for none.
+fn ignored() -> Vec<i32> {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    (1..=64).filter(|signal| mask >> (signal - 1) & 1 == 1).collect()
+}
+
+/// As people call it.
+pub fn name(signal: i32) -> &'static str {
+    match signal {
+        SIGHUP => "SIGHUP",
+        SIGINT => "SIGINT",
+        SIGTERM => "SIGTERM",
+        _ => "a signal",
+    }
+}
+
+/// Ends the process by a signal.
+pub fn end_by(signal: i32) -> ! {
+    // The first process of a container is spared its signals.
+    if std::process::id() != 1 {
+        let _ = signal_hook::low_level::emulate_default_handler(signal);
+    }
+    std::process::exit(128 + signal)
+}

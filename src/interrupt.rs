@@ -1,0 +1,80 @@
+//! Running a guest to its end, blocking, with another thread that may interrupt it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::task::Waker;
+use std::time::Instant;
+
+use crate::guest::Guest;
+use crate::step::{End, Step};
+use crate::wasi::Waiter;
+
+/// Fuel of a step of [`Guest::run`]. Between two of them it is seen whether time is up.
+const RUN_SLICE: u64 = 1_000_000;
+
+/// Interrupts a guest that another thread runs, whether it computes or waits.
+#[derive(Debug, Default)]
+pub struct Interrupt {
+    raised: AtomicBool,
+    /// Of the thread that waits.
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Interrupt {
+    /// Has [`Guest::run_until_interrupted`] return, now or as soon as it is called.
+    pub fn raise(&self) {
+        self.raised.store(true, Ordering::SeqCst);
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        waker.iter().for_each(Waker::wake_by_ref);
+    }
+
+    /// Whether it was raised.
+    pub fn is_raised(&self) -> bool {
+        self.raised.load(Ordering::SeqCst)
+    }
+}
+
+impl Guest {
+    /// Runs the guest as [`run_until`](Guest::run_until) does, and stops as if its time was up
+    /// once `interrupt` is raised.
+    pub fn run_until_interrupted(&mut self, until: Option<Instant>, interrupt: &Interrupt) -> End {
+        let over = || interrupt.is_raised() || until.is_some_and(|end| Instant::now() >= end);
+        let mut waiter = None;
+        loop {
+            match self.step(RUN_SLICE) {
+                Step::Exited(status) => return End::Exited(status),
+                Step::Trapped(trap) => return End::Trapped(trap),
+                Step::Yielded | Step::Parked if over() => return End::TimedOut,
+                Step::Yielded => {}
+                Step::Parked => {
+                    if let Err(error) = self.wait_with(&mut waiter, until, interrupt) {
+                        return End::Failed(error);
+                    }
+                }
+            }
+        }
+    }
+
+    fn wait_with(
+        &mut self,
+        waiter: &mut Option<Waiter>,
+        until: Option<Instant>,
+        interrupt: &Interrupt,
+    ) -> std::io::Result<()> {
+        let waiter = match waiter {
+            Some(waiter) => waiter,
+            none => {
+                let waiter = none.insert(Waiter::new()?);
+                let mut waker = interrupt.waker.lock().unwrap_or_else(PoisonError::into_inner);
+                *waker = Some(waiter.waker());
+                drop(waker);
+                // Raised before there was anybody to wake, it is seen at the next step.
+                if interrupt.is_raised() {
+                    return Ok(());
+                }
+                waiter
+            }
+        };
+        waiter.wait(self.context_mut(), until)
+    }
+}
