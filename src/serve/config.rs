@@ -11,6 +11,9 @@ use crate::program::Program;
 use crate::vfs::Namespace;
 use crate::wasi::Builder;
 
+/// How long guests may go on once the server is told to stop.
+pub const DRAIN_MAX: Duration = Duration::from_secs(5);
+
 /// What one guest serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unit {
@@ -76,6 +79,9 @@ pub struct Config {
     pub watch: Option<PathBuf>,
     /// Where to answer `GET /metrics` and `GET /healthz`.
     pub metrics: Option<SocketAddr>,
+    /// How long a worker may do nothing before `/healthz` says that it is stuck. Each turns at
+    /// least every second.
+    pub stuck_after: Duration,
     /// Adds to each guest's context.
     pub prepare: Option<Prepare>,
     /// Looks at each guest that trapped or was ended.
@@ -94,7 +100,7 @@ impl Config {
             namespace: Arc::new(move || namespace.clone()),
             binds: Vec::new(),
             listeners: Vec::new(),
-            unit: Unit::Line,
+            unit: Unit::default(),
             keep_open: false,
             ahead: 0,
             ahead_ttl: Duration::from_secs(30),
@@ -103,6 +109,7 @@ impl Config {
             reload: None,
             watch: None,
             metrics: None,
+            stuck_after: Duration::from_secs(10),
             prepare: None,
             post_mortem: None,
         }

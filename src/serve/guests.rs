@@ -1,63 +1,74 @@
-//! Making guests: for a line or a connection, and ahead of a line.
+//! Making guests: for a job, and ahead of one.
 
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::atomic::Ordering::Acquire;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
-use crate::pool::Ahead;
+use super::client::stdio::{Client, Errors, Input, Output, Slot};
+use super::conn::session::Session;
+use super::observe::reporter::Reporter;
+use super::shared::Shared;
+use crate::guest::Guest;
+use crate::pool::{Ahead, Pool};
 use crate::sched::SLICE_FUEL;
-use crate::serve::client::link::Link;
-use crate::serve::client::stdio::{Client, Errors, LineInput, Output, SocketInput};
-use crate::serve::conn::Conn;
-use crate::serve::observe::log::TARGET;
-use crate::serve::observe::metrics::add;
-use crate::serve::observe::reporter::Reporter;
-use crate::serve::worker::{EXPIRY, Worker};
-use crate::serve::{Shared, Unit};
-use crate::wasi::Strings;
-use crate::{Guest, WasiCtx};
+use crate::wasi::{Strings, WasiCtx};
 
-/// Where a guest that runs ahead of its line finds its client, once it has one.
-pub(super) type Later = Arc<OnceLock<Arc<Link>>>;
+/// Where the guests of a worker come from, and go to.
+pub(super) struct Guests {
+    shared: Arc<Shared>,
+    reporter: Arc<Reporter>,
+    pub pool: Pool,
+    /// Those that wait for their input.
+    pub ahead: Ahead<Slot>,
+    /// Number of the program that they are of.
+    generation: u64,
+}
 
-impl Worker {
-    /// The one place where guests are made.
-    pub(super) fn new_guest(&mut self, conn: &mut Conn) -> Guest {
-        self.tidy.stirred = true;
-        self.renew_program();
-        let shared = self.shared.clone();
-        let limits = &shared.config.limits;
-        let peer = conn.link.peer;
-        let env = conn.env.get_or_insert_with(|| environment(&shared.env, conn.local, peer));
-        // Only lines may follow each other in a connection, each with the same environment.
-        let env = match shared.config.unit {
-            Unit::Line => env.clone(),
-            Unit::Connection => std::mem::take(env),
-        };
-        let mut guest = match self.ahead.take() {
-            Some((mut guest, later)) => {
-                later.get_or_init(|| conn.link.clone());
+impl Guests {
+    pub fn new(shared: Arc<Shared>, reporter: Arc<Reporter>, ahead: usize) -> Guests {
+        Guests {
+            pool: Pool::new(&shared.config.program),
+            ahead: Ahead::new(ahead, shared.config.ahead_ttl),
+            generation: 0,
+            shared,
+            reporter,
+        }
+    }
+
+    /// The one place where guests are made: for a client, with variables of its own job. Says
+    /// whether it had waited for that.
+    pub fn make(&mut self, session: &mut Session, own: &Strings, last: bool) -> (Guest, bool) {
+        self.renew();
+        let shared = &self.shared;
+        let peer = session.link.peer;
+        let (local, base) = (session.local, &shared.env);
+        let env = session.env.get_or_insert_with(|| environment(base, local, peer));
+        // Nobody needs it after the last job of a connection, which may take long.
+        let mut env = if last { std::mem::take(env) } else { env.clone() };
+        env.append(own);
+        let (mut guest, waited) = match self.ahead.take() {
+            Some((mut guest, slot)) => {
+                slot.get_or_init(|| session.link.clone());
                 // What it has is what was prepared for it.
                 let prepared = std::mem::replace(&mut guest.context_mut().env, env);
                 guest.context_mut().env.append(&prepared);
-                let counters = self.counters();
-                counters.ahead.store(self.ahead.len() as u64, Relaxed);
-                add(&counters.ahead_taken, 1);
-                guest
+                (guest, true)
             }
             None => {
-                let client = Client::Here(conn.link.clone());
-                self.pool.spawn(context(&shared, &self.reporter, client, Some(peer), env))
+                let client = Client::Known(session.link.clone());
+                let cx = context(shared, &self.reporter, client, Some(peer), env);
+                (self.pool.spawn(cx), false)
             }
         };
-        if let Some(fuel) = limits.fuel {
+        if let Some(fuel) = shared.config.limits.fuel {
             guest.limit_fuel(fuel);
         }
-        guest
+        (guest, waited)
     }
 
     /// Takes over a new program, if there is one.
-    pub(super) fn renew_program(&mut self) {
+    pub fn renew(&mut self) {
         let generation = self.shared.generation.load(Acquire);
         if generation != self.generation {
             let program = self.shared.program.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,46 +78,23 @@ impl Worker {
         }
     }
 
-    /// Guests to run ahead, as the configuration wants it.
-    pub(super) fn ahead(config: &crate::serve::Config) -> Ahead<Later> {
-        let count = if config.unit == Unit::Line { config.ahead } else { 0 };
-        Ahead::new(count, config.ahead_ttl)
-    }
-
-    /// Whether there is one to be run ahead when there is nothing else to do.
-    pub(super) fn wants_ahead(&self) -> bool {
-        self.ahead.wants() && !self.draining
-    }
-
-    /// Goes on with one more guest, for a slice, up to where it waits for its line.
-    pub(super) fn run_ahead(&mut self) {
-        self.tidy.stirred = true;
+    /// Goes on with one more guest, for a slice, up to where it waits for its input.
+    ///
+    /// # Errors
+    ///
+    /// Why the program turned out not to be suited, once.
+    pub fn run_ahead(&mut self, now: Instant) -> Result<(), String> {
         let (shared, reporter) = (&self.shared, &self.reporter);
-        let tried = self.ahead.run(&mut self.pool, self.now, SLICE_FUEL, || {
-            let later = Later::default();
-            let client = Client::Later(later.clone());
-            (context(shared, reporter, client, None, Strings::default()), later)
-        });
-        if let Err(why) = tried {
-            let program = self.reporter.program.as_str();
-            log::warn!(target: TARGET, program = program, why:% = why; "guests are not run ahead of their lines");
-        }
-        self.await_expiry();
+        self.ahead.run(&mut self.pool, now, SLICE_FUEL, || {
+            let slot = Slot::default();
+            let client = Client::Awaited(slot.clone());
+            (context(shared, reporter, client, None, Strings::default()), slot)
+        })
     }
 
-    /// The time to live of guests that were run ahead may be over.
-    pub(super) fn expire_ahead(&mut self) {
-        self.expiry_set = false;
-        self.ahead.expire(&mut self.pool, self.now);
-        self.await_expiry();
-    }
-
-    /// One alarm is enough: it looks for the next.
-    fn await_expiry(&mut self) {
-        if let Some(when) = self.ahead.next_expiry().filter(|_| !self.expiry_set) {
-            self.expiry_set = true;
-            self.sched.alarm(when, EXPIRY);
-        }
+    /// Drops those whose time to live is over.
+    pub fn expire_ahead(&mut self, now: Instant) {
+        self.ahead.expire(&mut self.pool, now);
     }
 }
 
@@ -125,12 +113,9 @@ fn context(
         .memory_max(config.limits.memory)
         .memory_budget(shared.memory.clone())
         .fds_max(config.limits.max_fds)
+        .stdin(Input(client.clone()))
         .stdout(Output(client.clone()))
-        .stderr(Errors::new(client.clone(), reporter.clone()));
-    let builder = match config.unit {
-        Unit::Line => builder.stdin(LineInput(client)),
-        Unit::Connection => builder.stdin(SocketInput(client)),
-    };
+        .stderr(Errors::new(client, reporter.clone()));
     match &config.prepare {
         Some(prepare) => prepare(peer, builder).build(),
         None => builder.build(),

@@ -22,7 +22,7 @@ mod config;
 mod conn;
 mod door;
 mod guests;
-mod lifecycle;
+mod jobs;
 mod observe;
 mod reload;
 mod shared;
@@ -31,29 +31,31 @@ mod worker;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::thread;
 
 use crate::sched::Scheduler;
 use crate::vfs::net::listen;
+use admission::Admission;
 pub use client::stdio::LOG_LINE_MAX;
-pub use config::{Config, Limits, Load, MakeNamespace, PostMortem, Prepare, Unit};
-use observe::http;
+pub use config::{Config, DRAIN_MAX, Limits, Load, MakeNamespace, PostMortem, Prepare, Unit};
+use conn::protocol::Service;
+use door::Source;
+use door::tcp::Tcp;
+use observe::http::Status;
 pub use observe::log;
 pub use observe::metrics::{Metrics, Outcome, Refusal};
-use shared::Shared;
-
-/// How long guests may go on once the server is told to stop.
-pub const DRAIN_MAX: Duration = Duration::from_secs(5);
+use shared::{Shared, WorkerHandle};
+use worker::Worker;
 
 /// A server that has its ports and does not serve yet.
 pub struct Server {
     shared: Arc<Shared>,
-    workers: Vec<worker::Worker>,
+    workers: Vec<Worker>,
     addrs: Vec<SocketAddr>,
-    http: Option<http::Http>,
+    status: Option<(Worker, Arc<WorkerHandle>, SocketAddr)>,
 }
 
 /// Steers a server from any thread. Cheap to clone.
@@ -75,19 +77,24 @@ impl Server {
         for addr in &config.binds {
             listeners.push(Arc::new(listen(*addr)?));
         }
-        let http = config.metrics.map(listen).transpose()?;
+        let status = config.metrics.map(listen).transpose()?;
         let addrs = listeners.iter().map(|l| l.local_addr()).collect::<io::Result<Vec<_>>>()?;
         let mut schedulers = Vec::new();
         for _ in 0..config.workers.max(1) {
             schedulers.push(Scheduler::new()?);
         }
         let shared = Arc::new(Shared::new(config, &schedulers)?);
+        let admission = Arc::new(Admission::new(&shared.config.limits));
         let mut workers = Vec::new();
-        for (index, scheduler) in schedulers.into_iter().enumerate() {
-            workers.push(worker::Worker::new(shared.clone(), index, scheduler, &listeners)?);
+        for (scheduler, handle) in schedulers.into_iter().zip(&shared.workers) {
+            let service = Service::of(&shared.config, &admission);
+            let sources = listeners.iter().map(|listener| source(listener));
+            let sources = sources.collect::<io::Result<Vec<_>>>()?;
+            let handle = handle.clone();
+            workers.push(Worker::new(shared.clone(), handle, service, scheduler, sources)?);
         }
-        let http = http.map(|listener| http::Http::new(listener, shared.clone())).transpose()?;
-        Ok(Server { shared, workers, addrs, http })
+        let status = status.map(|listener| status_worker(&shared, &listener)).transpose()?;
+        Ok(Server { shared, workers, addrs, status })
     }
 
     /// Where it listens, in the order of the configuration: sockets it was given, then
@@ -98,7 +105,7 @@ impl Server {
 
     /// Where it answers for its metrics.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
-        self.http.as_ref().map(http::Http::local_addr)
+        self.status.as_ref().map(|(_, _, addr)| *addr)
     }
 
     /// To steer it with.
@@ -113,27 +120,23 @@ impl Server {
     /// If a worker can't go on: no thread to be had, or its poll fails. The others are
     /// stopped then, too.
     pub fn run(self) -> io::Result<()> {
-        let Server { shared, workers, http, .. } = self;
+        let Server { shared, workers, status, .. } = self;
         let mut threads = Vec::new();
-        let http_waker = match http {
-            Some(http) => {
-                let waker = http.waker();
-                let thread = std::thread::Builder::new().name("metrics".into());
-                threads.push(thread.spawn(move || http.run())?);
-                Some(waker)
-            }
-            None => None,
-        };
+        let mut status_handle = None;
+        if let Some((worker, handle, _)) = status {
+            status_handle = Some(handle);
+            let thread = thread::Builder::new().name("metrics".into());
+            threads.push(thread.spawn(move || drop(worker.run()))?);
+        }
         if shared.config.reload.is_some() {
             let shared = shared.clone();
-            let thread = std::thread::Builder::new().name("reload".into());
+            let thread = thread::Builder::new().name("reload".into());
             threads.push(thread.spawn(move || reload::run(&shared))?);
         }
-        let result = worker::run_all(workers, &shared);
+        let result = run_all(workers, &shared);
         shared.reloads.stop();
-        if let Some(waker) = http_waker {
-            waker.stop();
-        }
+        shared.ended.store(true, Ordering::Release);
+        status_handle.inspect(|handle| handle.wake());
         for thread in threads {
             // These have nothing to answer; a panic of theirs was printed.
             let _ = thread.join();
@@ -142,13 +145,52 @@ impl Server {
     }
 }
 
+fn source(listener: &TcpListener) -> io::Result<Box<dyn Source>> {
+    Ok(Box::new(Tcp::new(listener)?))
+}
+
+/// The worker that reports on the others.
+fn status_worker(
+    shared: &Arc<Shared>,
+    listener: &TcpListener,
+) -> io::Result<(Worker, Arc<WorkerHandle>, SocketAddr)> {
+    let scheduler = Scheduler::new()?;
+    let handle = Arc::new(WorkerHandle::new(&scheduler));
+    let service = Status::service(shared.clone());
+    let sources = vec![source(listener)?];
+    let worker = Worker::new(shared.clone(), handle.clone(), service, scheduler, sources)?;
+    Ok((worker, handle, listener.local_addr()?))
+}
+
+/// Runs all workers, one of them on this thread, until they have ended.
+fn run_all(mut workers: Vec<Worker>, shared: &Arc<Shared>) -> io::Result<()> {
+    let first = workers.remove(0);
+    let mut threads = Vec::new();
+    let mut result = Ok(());
+    for (index, worker) in workers.into_iter().enumerate() {
+        let name = format!("worker {}", index + 1);
+        match thread::Builder::new().name(name).spawn(move || worker.run()) {
+            Ok(thread) => threads.push(thread),
+            Err(error) => {
+                shared.stop();
+                result = Err(error);
+            }
+        }
+    }
+    result = result.and(first.run());
+    for thread in threads {
+        let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));
+        result = result.and(ended);
+    }
+    result
+}
+
 impl Handle {
     /// Stops accepting, drops idle connections, lets what runs end (at most
     /// [`DRAIN_MAX`]), and has [`Server::run`] return. Guests that serve a whole connection
     /// find their stdin at its end.
     pub fn shutdown(&self) {
-        self.shared.stopping.store(true, Ordering::Release);
-        self.shared.wake_all();
+        self.shared.stop();
     }
 
     /// Loads the program anew, on a thread of its own: lines under way finish on the old

@@ -4,10 +4,10 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
+use std::time::{Duration, Instant};
 
-use super::admission::Admission;
 use super::config::Config;
-use super::door::tcp::Arrival;
+use super::door::Arrival;
 use super::observe::metrics::{Counters, Metrics};
 use super::reload;
 use crate::program::Program;
@@ -17,54 +17,121 @@ use crate::wasi::{MemoryBudget, Strings};
 /// What workers, handles and the other threads have in common.
 pub(super) struct Shared {
     pub config: Config,
+    born: Instant,
     pub args: Strings,
     pub env: Strings,
-    pub admission: Arc<Admission>,
     /// What all guests have of memory, beyond a little each.
     pub memory: Arc<MemoryBudget>,
     pub program: Mutex<Program>,
     /// Counts programs: a worker looks into `program` only when this has changed.
     pub generation: AtomicU64,
     pub stopping: AtomicBool,
-    pub seats: Vec<Seat>,
+    /// All who ran guests have ended: who reports on them ends, too.
+    pub ended: AtomicBool,
+    /// Those who run guests.
+    pub workers: Vec<Arc<WorkerHandle>>,
     pub reloads: reload::Requests,
 }
 
 /// A worker as the others see it.
-pub(super) struct Seat {
-    pub waker: Waker,
+pub(super) struct WorkerHandle {
+    waker: Waker,
     /// Its connections, those on the way to it included.
     pub live: AtomicUsize,
-    pub inbox: Mutex<Vec<Arrival>>,
+    inbox: Mutex<Vec<Arrival>>,
     /// Something is in the inbox.
-    pub mail: AtomicBool,
+    mail: AtomicBool,
     pub counters: Counters,
+    /// When it last began a turn, in milliseconds since the server was made.
+    turned: AtomicU64,
+}
+
+impl WorkerHandle {
+    pub fn new(scheduler: &Scheduler) -> WorkerHandle {
+        WorkerHandle {
+            waker: scheduler.waker(),
+            live: AtomicUsize::new(0),
+            inbox: Mutex::default(),
+            mail: AtomicBool::new(false),
+            counters: Counters::default(),
+            turned: AtomicU64::new(0),
+        }
+    }
+
+    /// Ends the wait of its turn.
+    pub fn wake(&self) {
+        self.waker.wake_by_ref();
+    }
+
+    /// Hands it a connection that another worker has accepted.
+    pub fn post(&self, arrival: Arrival) {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).push(arrival);
+        self.mail.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// What was posted.
+    pub fn take_mail(&self) -> Vec<Arrival> {
+        if !self.mail.load(Ordering::Relaxed) || !self.mail.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Shared {
-    pub(super) fn metrics(&self) -> Metrics {
-        Metrics::sum(self.seats.iter().map(|seat| &seat.counters))
+    pub fn metrics(&self) -> Metrics {
+        Metrics::sum(self.workers.iter().map(|worker| &worker.counters))
     }
 
-    pub(super) fn stopping(&self) -> bool {
+    /// Notes that a worker has begun a turn.
+    pub fn turned(&self, worker: &WorkerHandle, now: Instant) {
+        worker.turned.store(self.age(now), Ordering::Relaxed);
+    }
+
+    fn age(&self, now: Instant) -> u64 {
+        let age = now.saturating_duration_since(self.born).as_millis();
+        u64::try_from(age).unwrap_or(u64::MAX)
+    }
+
+    /// A worker that has not turned for [too long](Config::stuck_after), which all of them do
+    /// every [second](super::worker::TURN_EVERY) if anything asks for this: its number, and for
+    /// how long.
+    pub fn stuck(&self, now: Instant) -> Option<(usize, Duration)> {
+        let age = self.age(now);
+        let since =
+            |worker: &WorkerHandle| age.saturating_sub(worker.turned.load(Ordering::Relaxed));
+        let longest = self.workers.iter().map(|worker| since(worker)).enumerate();
+        let (index, since) = longest.max_by_key(|(_, since)| *since)?;
+        let since = Duration::from_millis(since);
+        (since >= self.config.stuck_after).then_some((index, since))
+    }
+
+    /// Has all workers drain and end.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.wake_all();
+    }
+
+    pub fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
     /// New lines run this program from now on.
-    pub(super) fn replace(&self, program: Program) {
+    pub fn replace(&self, program: Program) {
         *self.program.lock().unwrap_or_else(PoisonError::into_inner) = program;
         self.generation.fetch_add(1, Ordering::Release);
         // What they hold of the old one goes at once.
         self.wake_all();
     }
 
-    pub(super) fn wake_all(&self) {
-        self.seats.iter().for_each(|seat| seat.waker.wake_by_ref());
+    pub fn wake_all(&self) {
+        self.workers.iter().for_each(|worker| worker.wake());
     }
 }
 
 impl Shared {
-    pub(super) fn new(config: Config, schedulers: &[Scheduler]) -> io::Result<Shared> {
+    pub fn new(config: Config, schedulers: &[Scheduler]) -> io::Result<Shared> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         let (mut args, mut env) = (Strings::default(), Strings::default());
         for arg in std::iter::once(&config.name).chain(&config.args) {
@@ -73,22 +140,16 @@ impl Shared {
         for (key, value) in &config.env {
             env.push(&[key.as_bytes(), b"=", value.as_bytes()]).map_err(invalid)?;
         }
-        let seat = |scheduler: &Scheduler| Seat {
-            waker: scheduler.waker(),
-            live: AtomicUsize::new(0),
-            inbox: Mutex::default(),
-            mail: AtomicBool::new(false),
-            counters: Counters::default(),
-        };
         Ok(Shared {
             args,
             env,
-            admission: Arc::new(Admission::new(&config.limits)),
             memory: Arc::new(MemoryBudget::new(config.limits.memory_total)),
             program: Mutex::new(config.program.clone()),
             generation: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
-            seats: schedulers.iter().map(seat).collect(),
+            ended: AtomicBool::new(false),
+            workers: schedulers.iter().map(|s| Arc::new(WorkerHandle::new(s))).collect(),
+            born: Instant::now(),
             reloads: reload::Requests::new(config.watch.as_deref()),
             config,
         })

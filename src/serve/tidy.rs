@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::guest::Guest;
 use crate::pool::Pool;
-use crate::serve::worker::{TIDY, Worker};
 
 /// A guest whose memory has grown to this, in bytes, is not freed at once: the kernel takes
 /// some 30 µs for each MiB, and many such guests can end in one turn.
@@ -16,19 +15,19 @@ const LARGE: usize = 4 << 20;
 /// so they do not pile up.
 const FREEING_PER_TURN: Duration = Duration::from_millis(1);
 
-/// How often it is looked at what is not needed any more.
-const EVERY: Duration = Duration::from_secs(2);
+/// How often a worker checks what is not needed any more.
+pub(super) const TIDY_EVERY: Duration = Duration::from_secs(2);
 
 /// Fewer guests and connections than this make no difference worth the work.
-const FEW: usize = 16;
+pub(super) const FEW: usize = 16;
 
 /// Since memory was last given back.
 #[derive(Default)]
 pub(super) struct Tidy {
-    /// A guest or a connection has come or gone since the last look.
+    /// A guest or a connection has come or gone since the last check.
     pub stirred: bool,
     /// An alarm is set.
-    set: bool,
+    alarm_set: bool,
     /// The most guests and connections there were at once.
     height: usize,
     /// Guests that are over and hold nothing but memory.
@@ -37,68 +36,54 @@ pub(super) struct Tidy {
 
 impl Tidy {
     /// Whether there is something to be freed in the next turn.
-    pub fn owes(&self) -> bool {
+    pub fn has_large(&self) -> bool {
         !self.large.is_empty()
     }
-}
 
-impl Worker {
     /// A guest is over, whether it has ended or not: all it held is closed.
-    pub(super) fn let_go(&mut self, mut guest: Guest) {
+    pub fn release(&mut self, pool: &mut Pool, mut guest: Guest) {
         if guest.memory_grown() < LARGE {
-            return self.pool.recycle(guest);
+            return pool.recycle(guest);
         }
         guest.close();
-        self.tidy.large.push_back(guest);
+        self.large.push_back(guest);
     }
 
     /// Frees memory of guests that are over, for a while.
-    pub(super) fn free_some(&mut self) {
-        if !self.tidy.owes() {
+    pub fn free_some(&mut self) {
+        if !self.has_large() {
             return;
         }
         let until = Instant::now() + FREEING_PER_TURN;
-        while self.tidy.large.pop_front().is_some() && Instant::now() < until {}
+        while self.large.pop_front().is_some() && Instant::now() < until {}
     }
 
-    /// At the end of a turn.
-    pub(super) fn watch_height(&mut self) {
-        self.tidy.height = self.tidy.height.max(self.size());
-        if self.tidy.stirred && !self.tidy.set {
-            self.look_later();
+    /// At the end of a turn, with so many guests and connections. Says whether an alarm is to
+    /// be set for the next [check](Tidy::check).
+    pub fn end_turn(&mut self, size: usize) -> bool {
+        self.height = self.height.max(size);
+        self.stirred && !std::mem::replace(&mut self.alarm_set, true)
+    }
+
+    /// Says what is to be done, with so many guests and connections.
+    pub fn check(&mut self, size: usize) -> Check {
+        let stirred = std::mem::take(&mut self.stirred);
+        let less = self.height - size.min(self.height);
+        let give_back = !stirred || less >= FEW.max(self.height / 4);
+        if give_back {
+            self.height = size;
         }
+        // A last check follows the last stir.
+        self.alarm_set = stirred;
+        Check { give_back, again: stirred }
     }
+}
 
-    fn look_later(&mut self) {
-        self.tidy.set = true;
-        self.sched.alarm(self.now + EVERY, TIDY);
-    }
-
-    /// Guests and connections, counted as far as they take memory.
-    fn size(&self) -> usize {
-        self.conns.len() + self.sched.len() + self.ahead.len() + self.pool.idle()
-    }
-
-    /// Gives back what is not needed any more: when much less is there than there was, for it
-    /// is some work, and when all is quiet, for then it delays nobody.
-    pub(super) fn tidy_up(&mut self) {
-        self.tidy.set = false;
-        self.pool.trim();
-        let (stirred, size) = (std::mem::take(&mut self.tidy.stirred), self.size());
-        let less = self.tidy.height - size.min(self.tidy.height);
-        if !stirred || less >= FEW.max(self.tidy.height / 4) {
-            self.sched.shrink();
-            self.conns.shrink();
-            self.guests.shrink_to(self.guests.len() * 2);
-            self.ready.shrink_to(self.ready.len() * 2);
-            self.dirty_keys.shrink_to(FEW);
-            self.dirty.shrink();
-            Pool::give_back();
-            self.tidy.height = size;
-        }
-        // A last look follows the last stir.
-        if stirred {
-            self.look_later();
-        }
-    }
+/// What a [check](Tidy::check) says.
+pub(super) struct Check {
+    /// Give memory back: when much less is there than there was, for it is some work, and when
+    /// all is quiet, for then it delays no client.
+    pub give_back: bool,
+    /// Set an alarm for the next one.
+    pub again: bool,
 }

@@ -1,279 +1,231 @@
-//! A worker: one thread, one scheduler, its connections.
+//! A worker: one thread, one scheduler, its connections. It carries out what they decide.
 
-use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use mio::Token;
 
-use crate::pool::{Ahead, Pool};
-use crate::sched::{GuestId, Happened, Scheduler};
-use crate::serve::Shared;
-use crate::serve::client::link::Dirty;
-use crate::serve::conn::table::{Conns, LISTENER};
-use crate::serve::conn::{Conn, Fate, Phase};
-use crate::serve::door::tcp::Listeners;
-use crate::serve::guests::Later;
-use crate::serve::observe::metrics::Counters;
-use crate::serve::observe::reporter::Reporter;
-use crate::serve::tidy::Tidy;
+use super::client::link::{Dirty, Link};
+use super::config::DRAIN_MAX;
+use super::conn::Conn;
+use super::conn::protocol::Service;
+use super::conn::session::{Event, Host, Kept, Session, TurnTime, advance};
+use super::conn::table::{LISTENER, Table};
+use super::door::tcp::is_the_clients;
+use super::door::{ACCEPTS_PER_TURN, Accepted, Arrival, Door, PAUSE, Source};
+use super::jobs::Jobs;
+use super::observe::metrics::add;
+use super::observe::outcome::Outcome;
+use super::shared::{Shared, WorkerHandle};
+use super::tidy::{FEW, TIDY_EVERY};
+use crate::pool::Pool;
+use crate::sched::{Happened, Scheduler};
 
 /// Alarms that are not a connection's.
-pub(super) const ACCEPT_AGAIN: u64 = u64::MAX;
-pub(super) const DRAINED: u64 = u64::MAX - 1;
-const GAUGES: u64 = u64::MAX - 2;
-pub(super) const TIDY: u64 = u64::MAX - 3;
+const ACCEPT_AGAIN: u64 = u64::MAX;
+const DRAINED: u64 = u64::MAX - 1;
+const TURN: u64 = u64::MAX - 2;
+const TIDY: u64 = u64::MAX - 3;
 pub(super) const EXPIRY: u64 = u64::MAX - 4;
 
-/// How often the memory of live guests is added up, if anybody may ask.
-const GAUGES_EVERY: Duration = Duration::from_secs(1);
+/// How often a worker turns at the least, if somebody may ask how it is. The memory of its guests
+/// is added up then.
+pub(super) const TURN_EVERY: Duration = Duration::from_secs(1);
 
-/// How long connections with lines waiting are gone on with in one turn, and how long if more
-/// clients wait to be accepted.
-const LINES_PER_TURN: Duration = Duration::from_millis(10);
-const LINES_AMONG_ACCEPTS: Duration = Duration::from_millis(2);
+/// How long connections with requests waiting have their turns in one turn of the worker, and how
+/// long if more clients wait to be accepted.
+const READY_PER_TURN: Duration = Duration::from_millis(10);
+const READY_AMONG_ACCEPTS: Duration = Duration::from_millis(2);
 
-/// How long one of them is gone on with before it is the next one's turn.
+/// How long one of them has before it is the next one's turn.
 const TURN_OF_ONE: Duration = Duration::from_millis(1);
-
-const SCRATCH: usize = 64 << 10;
 
 /// See the [module](self).
 pub(super) struct Worker {
-    pub shared: Arc<Shared>,
-    pub index: usize,
-    pub sched: Scheduler,
-    pub listeners: Listeners,
-    pub conns: Conns,
-    /// Whose guest each is.
-    pub guests: HashMap<GuestId, usize>,
-    /// Connections to be gone on with.
-    pub ready: VecDeque<usize>,
-    pub dirty: Arc<Dirty>,
-    pub dirty_keys: Vec<usize>,
-    pub scratch: Box<[u8]>,
-    /// Where guests come from, and go to.
-    pub pool: Pool,
-    /// Those that wait for their lines.
-    pub ahead: Ahead<Later>,
-    /// An alarm is set for those.
-    pub expiry_set: bool,
-    /// Number of the program that pool and guests are of.
-    pub generation: u64,
-    pub tidy: Tidy,
-    pub reporter: Arc<Reporter>,
-    /// When this turn began.
-    pub now: Instant,
-    pub draining: bool,
+    service: Service,
+    jobs: Jobs,
+    door: Door,
+    sessions: Table,
+    /// Connections whose guests wrote something.
+    dirty: Arc<Dirty>,
+    dirty_keys: Vec<usize>,
+    draining: bool,
     /// The patience with those that still run is over.
-    pub over: bool,
-}
-
-/// Runs all workers, one of them on this thread, until they have ended.
-pub(super) fn run_all(mut workers: Vec<Worker>, shared: &Arc<Shared>) -> io::Result<()> {
-    let first = workers.remove(0);
-    let mut threads = Vec::new();
-    let mut result = Ok(());
-    let handle = crate::serve::Handle { shared: shared.clone() };
-    for worker in workers {
-        let name = format!("worker {}", worker.index);
-        match std::thread::Builder::new().name(name).spawn(move || worker.run()) {
-            Ok(thread) => threads.push(thread),
-            Err(error) => {
-                handle.shutdown();
-                result = Err(error);
-            }
-        }
-    }
-    result = result.and(first.run());
-    for thread in threads {
-        let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked")));
-        result = result.and(ended);
-    }
-    result
+    over: bool,
 }
 
 impl Worker {
     pub fn new(
         shared: Arc<Shared>,
-        index: usize,
+        handle: Arc<WorkerHandle>,
+        service: Service,
         sched: Scheduler,
-        listeners: &[Arc<TcpListener>],
+        sources: Vec<Box<dyn Source>>,
     ) -> io::Result<Worker> {
+        let door = Door::new(sources, sched.registry())?;
+        let jobs = Jobs::new(shared, handle, sched, service.ahead, service.of_status);
         Ok(Worker {
-            listeners: Listeners::new(listeners, sched.registry())?,
-            reporter: Arc::new(Reporter::new(&shared.config.name)),
-            pool: Pool::new(&shared.config.program),
-            ahead: Worker::ahead(&shared.config),
-            expiry_set: false,
-            tidy: Tidy::default(),
-            shared,
-            index,
-            sched,
-            conns: Conns::default(),
-            guests: HashMap::new(),
-            ready: VecDeque::new(),
+            service,
+            jobs,
+            door,
+            sessions: Table::default(),
             dirty: Arc::default(),
             dirty_keys: Vec::new(),
-            scratch: vec![0; SCRATCH].into_boxed_slice(),
-            generation: 0,
-            now: Instant::now(),
             draining: false,
             over: false,
         })
     }
 
-    pub fn counters(&self) -> &Counters {
-        &self.shared.seats[self.index].counters
-    }
-
     /// The loop of the thread. However it ends, the others end with it.
-    fn run(mut self) -> io::Result<()> {
-        if self.shared.config.metrics.is_some() {
-            self.sched.alarm(self.now + GAUGES_EVERY, GAUGES);
+    pub fn run(mut self) -> io::Result<()> {
+        if self.jobs.shared.config.metrics.is_some() {
+            self.jobs.sched.alarm(self.jobs.now + TURN_EVERY, TURN);
         }
         let mut happened = Vec::new();
         let result = loop {
             if let Err(error) = self.turn(&mut happened) {
                 break Err(error);
             }
-            if self.over || self.draining && self.conns.len() == 0 {
+            if self.over || self.draining && self.sessions.len() == 0 {
                 break Ok(());
             }
         };
         if result.is_err() {
-            crate::serve::Handle { shared: self.shared.clone() }.shutdown();
+            self.jobs.shared.stop();
         }
         self.abandon();
-        // Draining by now, it only lets go of what another has left for it.
+        // Draining by now, it only gives back what another has left for it.
         self.draining = true;
         self.take_mail();
         result
     }
 
     fn turn(&mut self, happened: &mut Vec<Happened>) -> io::Result<()> {
-        let busy = !self.ready.is_empty() || self.listeners.pending();
-        let at_once = busy || self.wants_ahead() || self.tidy.owes();
-        self.sched.turn(at_once.then_some(Duration::ZERO), happened)?;
-        self.now = Instant::now();
+        let busy = !self.jobs.ready.is_empty() || self.door.pending();
+        let at_once = busy || self.wants_ahead() || self.jobs.tidy.has_large();
+        self.jobs.sched.turn(at_once.then_some(Duration::ZERO), happened)?;
+        self.jobs.now = Instant::now();
+        self.jobs.shared.turned(&self.jobs.handle, self.jobs.now);
         let quiet = happened.is_empty() && !busy;
-        self.renew_program();
-        if self.shared.stopping() && !self.draining {
+        self.jobs.guests.renew();
+        if self.stopping() && !self.draining {
             self.drain();
         }
-        happened.drain(..).for_each(|event| self.handle(event));
+        happened.drain(..).for_each(|event| self.on_event(event));
         self.accept();
         self.take_mail();
-        self.go_on();
+        self.run_ready();
         // Last, for what guests wrote in this turn goes out in one piece.
-        self.tend_dirty();
+        self.advance_dirty();
         if quiet && self.wants_ahead() {
-            self.run_ahead();
+            self.jobs.run_ahead();
         }
-        self.free_some();
-        self.watch_height();
-        self.tell();
+        self.jobs.tidy.free_some();
+        if self.jobs.tidy.end_turn(self.sessions.len() + self.jobs.size()) {
+            self.jobs.sched.alarm(self.jobs.now + TIDY_EVERY, TIDY);
+        }
+        self.publish_gauges();
         Ok(())
     }
 
-    /// Brings the gauges up to date.
-    fn tell(&self) {
-        let (counters, sched, ahead) = (self.counters(), &self.sched, self.ahead.len());
-        counters.open.store(self.conns.len() as u64, Relaxed);
-        counters.guests.store((sched.len() + ahead) as u64, Relaxed);
-        counters.parked.store((sched.parked() + ahead) as u64, Relaxed);
+    fn stopping(&self) -> bool {
+        let flag = if self.service.of_status {
+            &self.jobs.shared.ended
+        } else {
+            &self.jobs.shared.stopping
+        };
+        flag.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    fn publish_gauges(&self) {
+        let counters = self.jobs.counters();
+        let ahead = self.jobs.guests.ahead.len();
+        counters.open.store(self.sessions.len() as u64, Relaxed);
+        counters.guests.store((self.jobs.sched.len() + ahead) as u64, Relaxed);
+        counters.parked.store((self.jobs.sched.parked() + ahead) as u64, Relaxed);
         counters.ahead.store(ahead as u64, Relaxed);
     }
 
-    fn handle(&mut self, event: Happened) {
+    fn on_event(&mut self, event: Happened) {
         match event {
             Happened::Io { token: Token(token), .. } if token >= LISTENER => {
-                self.listeners.ready(token);
+                self.door.on_event(token);
             }
             Happened::Io { token: Token(key), readable, writable, read_closed, hangup } => {
-                self.visit(key, |worker, conn| {
-                    // With our own direction shut, the client's orderly end looks like a
-                    // hangup, and there may be something to be read before it.
-                    if hangup && !conn.shut {
-                        return worker.hung_up(conn);
-                    }
-                    worker.moved(conn, readable, writable, read_closed)
-                });
+                let event = Event { readable, writable, read_closed, hangup };
+                self.visit(key, |worker, session| session.on_event(event, worker.jobs.now));
             }
             Happened::Ended(id, end, guest) => {
-                let Some(key) = self.guests.remove(&id) else { return };
-                self.visit(key, |worker, conn| {
-                    conn.guest = None;
-                    worker.ended(conn, end, *guest);
-                    worker.pump(conn)
+                let Some(key) = self.jobs.owners.remove(&id) else { return };
+                self.visit(key, |worker, session| {
+                    session.guest = None;
+                    worker.jobs.guest_ended(session, end, *guest);
                 });
             }
-            Happened::Time(ACCEPT_AGAIN) => self.listeners.resume(),
+            Happened::Time(ACCEPT_AGAIN) => self.door.resume(),
             Happened::Time(DRAINED) => self.over = true,
-            Happened::Time(GAUGES) => self.weigh(),
+            Happened::Time(TURN) => {
+                self.jobs.update_memory_gauge();
+                self.jobs.sched.alarm(self.jobs.now + TURN_EVERY, TURN);
+            }
             Happened::Time(TIDY) => self.tidy_up(),
-            Happened::Time(EXPIRY) => self.expire_ahead(),
+            Happened::Time(EXPIRY) => self.jobs.expire_ahead(),
             Happened::Time(slot) => {
-                if let Some(conn) = self.conns.rang(slot, self.now) {
-                    self.attend(conn, Self::rang);
+                if let Some(mut session) = self.sessions.on_alarm(slot, self.jobs.now) {
+                    session.on_deadline(self.jobs.now);
+                    self.attend(session, None);
                 }
             }
         }
     }
 
     /// Looks after a connection, if it is still there.
-    pub fn visit(&mut self, key: usize, act: impl FnOnce(&mut Worker, &mut Conn) -> Fate) {
-        if let Some(conn) = self.conns.take(key) {
-            self.attend(conn, act);
+    fn visit(&mut self, key: usize, act: impl FnOnce(&mut Worker, &mut Session)) {
+        if let Some(mut session) = self.sessions.take(key) {
+            act(self, &mut session);
+            self.attend(session, None);
         }
     }
 
-    fn attend(&mut self, mut conn: Box<Conn>, act: impl FnOnce(&mut Worker, &mut Conn) -> Fate) {
-        match act(self, &mut conn) {
-            Fate::Keep => self.conns.put(conn),
-            Fate::Close => self.close(conn),
+    fn attend(&mut self, mut session: Box<Session>, own: Option<TurnTime>) {
+        match advance(&mut self.jobs, &mut session, own) {
+            Kept::Open => self.put(session),
+            Kept::Closed => self.close(session),
         }
     }
 
-    fn close(&mut self, mut conn: Box<Conn>) {
-        self.tidy.stirred = true;
-        // Nobody is told of its end: whoever decided to close has counted it.
-        if let Some(id) = conn.guest.take() {
-            self.guests.remove(&id);
-            self.sched.cancel(id).into_iter().for_each(|guest| self.let_go(*guest));
-        }
-        self.conns.release(conn.key);
-        self.shared.seats[self.index].live.fetch_sub(1, Relaxed);
-    }
-
-    /// Has a connection looked at when its time has come.
-    pub fn look_in(&mut self, conn: &mut Conn, when: Instant) {
-        conn.deadline = Some(when);
-        if let Some((when, key)) = self.conns.alarm(conn) {
-            self.sched.alarm(when, key);
+    /// Puts a connection in its place until it is next looked after.
+    fn put(&mut self, session: Box<Session>) {
+        if let Some((when, key)) = self.sessions.put(session) {
+            self.jobs.sched.alarm(when, key);
         }
     }
 
-    /// Goes on with connections that have lines waiting, for a while: in the order in which
-    /// they came to have them.
-    fn go_on(&mut self) {
+    fn close(&mut self, mut session: Box<Session>) {
+        self.jobs.tidy.stirred = true;
+        // Its end is not counted here: whoever decided to close has done that.
+        if let Some(guest) = self.jobs.take_guest(&mut session) {
+            self.jobs.release(guest);
+        }
+        self.sessions.release(session.key);
+        self.jobs.handle.live.fetch_sub(1, Relaxed);
+    }
+
+    /// The turns of connections with requests waiting, for a while: in the order in which they
+    /// came to have them.
+    fn run_ready(&mut self) {
         let mut now = Instant::now();
-        let for_long = if self.listeners.pending() { LINES_AMONG_ACCEPTS } else { LINES_PER_TURN };
-        let until = now + for_long;
-        for _ in 0..self.ready.len() {
-            let Some(key) = self.ready.pop_front() else { break };
-            let its = until.min(now + TURN_OF_ONE);
-            self.visit(key, |worker, conn| {
-                conn.queued = false;
-                if conn.phase == Phase::Fresh {
-                    worker.begin(conn, now, its)
-                } else {
-                    worker.serve(conn, now, its)
-                }
-            });
+        let long = if self.door.pending() { READY_AMONG_ACCEPTS } else { READY_PER_TURN };
+        let until = now + long;
+        for _ in 0..self.jobs.ready.len() {
+            let Some(key) = self.jobs.ready.pop_front() else { break };
+            if let Some(mut session) = self.sessions.take(key) {
+                session.queued = false;
+                let own = TurnTime { now, until: until.min(now + TURN_OF_ONE) };
+                self.attend(session, Some(own));
+            }
             now = Instant::now();
             if now >= until {
                 break;
@@ -282,30 +234,148 @@ impl Worker {
     }
 
     /// Looks after the connections whose guests wrote something in the scheduler's turn.
-    fn tend_dirty(&mut self) {
+    fn advance_dirty(&mut self) {
         let mut keys = std::mem::take(&mut self.dirty_keys);
         self.dirty.swap(&mut keys);
         for key in keys.drain(..) {
-            self.visit(key, |worker, conn| {
-                conn.link.note_from_now();
-                worker.pump(conn)
-            });
+            self.visit(key, |_, session| session.link.note_from_now());
         }
         self.dirty_keys = keys;
     }
 
-    /// Adds up the memory of live guests.
-    fn weigh(&mut self) {
-        let guests = self.guests.keys().filter_map(|id| self.sched.guest(*id));
-        let guests = guests.chain(self.ahead.guests());
-        let memory: usize = guests.map(|guest| guest.context().limits.used).sum();
-        self.counters().memory.store(memory as u64, Relaxed);
-        self.sched.alarm(self.now + GAUGES_EVERY, GAUGES);
+    // Connections.
+
+    /// Accepts what waits, within bounds.
+    fn accept(&mut self) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.door.next() {
+                None => return,
+                // The others have ended perhaps, and whoever comes now comes too late.
+                Some(Ok(_)) if self.stopping() => {}
+                Some(Ok(accepted)) => self.admit(accepted),
+                Some(Err(error)) if is_the_clients(&error) => {}
+                Some(Err(error)) => {
+                    self.jobs.sched.alarm(Instant::now() + PAUSE, ACCEPT_AGAIN);
+                    if self.door.pause() && !self.service.of_status {
+                        self.jobs.reporter.starved(&error);
+                    }
+                }
+            }
+        }
     }
 
-    /// Sets a guest of the scheduler to a connection.
-    pub fn employ(&mut self, conn: &mut Conn, id: GuestId) {
-        conn.guest = Some(id);
-        self.guests.insert(id, conn.key);
+    fn admit(&mut self, accepted: Accepted) {
+        let peer = accepted.peer;
+        let mut ticket = self.service.admission.ticket(peer.ip());
+        if ticket.is_err() && self.service.of_status {
+            self.close_oldest();
+            ticket = self.service.admission.ticket(peer.ip());
+        }
+        match ticket {
+            Ok(ticket) => self.place(Arrival { accepted, ticket }),
+            Err(refusal) => {
+                let log = self.door.may_log_refusal(self.jobs.now);
+                self.jobs.reporter.connection_refused(peer, refusal, log);
+            }
+        }
+    }
+
+    /// Closes the connection that is open longest: of those that have not asked anything yet, so
+    /// that no number of them keeps another from its answer.
+    fn close_oldest(&mut self) {
+        let worth = |session: &&Session| (!session.conn.is_unasked(), session.opened);
+        let oldest = self.sessions.sessions().min_by_key(worth).map(|session| session.key);
+        if let Some(session) = oldest.and_then(|key| self.sessions.take(key)) {
+            self.close(session);
+        }
+        self.jobs.reporter.crowded(self.sessions.len() + 1, self.jobs.now);
+    }
+
+    /// Gives a connection to this worker, unless another has clearly fewer.
+    fn place(&mut self, arrival: Arrival) {
+        let own = self.jobs.handle.live.load(Relaxed);
+        let others = if self.service.of_status { &[][..] } else { &self.jobs.shared.workers };
+        let live = |worker: &&Arc<WorkerHandle>| worker.live.load(Relaxed);
+        match others.iter().min_by_key(live) {
+            Some(other) if live(&other) + 1 + own / 16 < own => {
+                other.live.fetch_add(1, Relaxed);
+                other.post(arrival);
+            }
+            _ => {
+                self.jobs.handle.live.fetch_add(1, Relaxed);
+                self.open(arrival);
+            }
+        }
+    }
+
+    /// Takes what other workers have accepted for this one.
+    fn take_mail(&mut self) {
+        self.jobs.handle.take_mail().into_iter().for_each(|arrival| self.open(arrival));
+    }
+
+    /// Takes a connection in, to be begun in its turn.
+    fn open(&mut self, arrival: Arrival) {
+        if self.draining {
+            self.jobs.handle.live.fetch_sub(1, Relaxed);
+            return;
+        }
+        add(&self.jobs.counters().conns, 1);
+        let Accepted { wire, peer, local } = arrival.accepted;
+        let key = self.sessions.reserve();
+        let link = Link::new(wire, peer, key, self.dirty.clone());
+        let conn = Conn::new((self.service.protocol)(), self.service.times, self.jobs.now);
+        let mut session = Box::new(Session::new(link, conn, local, self.jobs.now, arrival.ticket));
+        self.jobs.queue(&mut session);
+        self.jobs.tidy.stirred = true;
+        self.put(session);
+    }
+
+    /// Whether there is one to be run ahead when there is nothing else to do.
+    fn wants_ahead(&self) -> bool {
+        self.jobs.guests.ahead.wants() && !self.draining
+    }
+
+    // The end, and what is left over.
+
+    /// The server is to end: what is idle is dropped, what runs may finish.
+    fn drain(&mut self) {
+        self.draining = true;
+        self.jobs.guests.ahead.clear();
+        self.door.close();
+        self.jobs.sched.alarm(self.jobs.now + DRAIN_MAX, DRAINED);
+        for key in self.sessions.keys() {
+            self.visit(key, |_, session| session.drain());
+        }
+    }
+
+    /// Ends all that is left.
+    fn abandon(&mut self) {
+        for key in self.sessions.keys() {
+            if let Some(mut session) = self.sessions.take(key) {
+                self.jobs.cancel(&mut session, Outcome::Stopped, "the server is stopping");
+                self.close(session);
+            }
+        }
+        self.jobs.counters().reset_gauges();
+    }
+
+    /// Gives back what is not needed any more.
+    fn tidy_up(&mut self) {
+        let jobs = &mut self.jobs;
+        jobs.guests.pool.trim();
+        let size = self.sessions.len() + jobs.size();
+        let check = jobs.tidy.check(size);
+        if check.give_back {
+            jobs.sched.shrink();
+            jobs.owners.shrink_to(jobs.owners.len() * 2);
+            jobs.ready.shrink_to(jobs.ready.len() * 2);
+            self.sessions.shrink();
+            self.dirty_keys.shrink_to(FEW);
+            self.dirty.shrink();
+            Pool::give_back();
+        }
+        if check.again {
+            jobs.sched.alarm(jobs.now + TIDY_EVERY, TIDY);
+        }
     }
 }

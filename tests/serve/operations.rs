@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::time::Duration;
 
 use tinyhost::Program;
 use tinyhost::serve::{Config, Outcome, Server, Unit};
@@ -193,6 +194,41 @@ fn health_tells_of_the_end() {
     server.handle.shutdown();
     assert!(http(&server, "GET /healthz HTTP/1.0\r\n\r\n").starts_with("HTTP/1.0 503 "));
     server.join();
+}
+
+#[test]
+fn health_names_a_worker_that_is_stuck() {
+    let (release, held) = mpsc::channel::<()>();
+    let held = Mutex::new(held);
+    let server = serve(program("echo"), |config| {
+        config.metrics = Some("127.0.0.1:0".parse().unwrap());
+        // Longer than a busy machine keeps a worker from its turn every second.
+        config.stuck_after = Duration::from_secs(3);
+        // It runs on the worker's thread.
+        config.prepare = Some(Arc::new(move |_, cx| {
+            let _ = held.lock().unwrap().recv();
+            cx
+        }));
+    });
+    assert!(http(&server, "GET /healthz HTTP/1.0\r\n\r\n").ends_with("ok\n"));
+    let mut client = server.connect();
+    client.write_all(b"line\n").unwrap();
+    server.waits_for("the worker to be stuck");
+    let stuck = loop {
+        let answer = http(&server, "GET /healthz HTTP/1.0\r\n\r\n");
+        if !answer.ends_with("ok\n") {
+            break answer;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(stuck.starts_with("HTTP/1.0 503 "), "{stuck}");
+    assert!(stuck.contains("\nworker 0 is stuck: it has done nothing for 3 s\n"), "{stuck}");
+    drop(release);
+    assert_eq!(server.rest(&mut client), b"line\n");
+    server.waits_for("the worker to turn again");
+    while !http(&server, "GET /healthz HTTP/1.0\r\n\r\n").ends_with("ok\n") {
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 #[test]

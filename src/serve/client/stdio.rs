@@ -1,12 +1,11 @@
 //! A guest's standard streams.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::Instant;
 
-use crate::serve::client::link::Link;
-use crate::serve::guests::Later;
+use super::link::Link;
 use crate::serve::observe::log::STDERR_PER_SECOND_PER_GUEST;
 use crate::serve::observe::reporter::{Bucket, Reporter};
 use crate::vfs::{Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
@@ -17,61 +16,40 @@ pub const LOG_LINE_MAX: usize = 4096;
 /// Bytes of stderr taken in one call: each may be a line, and end one.
 const WRITE_MAX: usize = 16 << 10;
 
+/// Where a guest that is run ahead of its input finds its client, once it has one.
+pub(crate) type Slot = Arc<OnceLock<Arc<Link>>>;
+
 /// Whom a guest serves.
 #[derive(Clone)]
 pub(crate) enum Client {
-    Here(Arc<Link>),
-    /// Nobody yet: reads and writes have to wait.
-    Later(Later),
+    Known(Arc<Link>),
+    /// Not known yet: reads and writes have to wait.
+    Awaited(Slot),
 }
 
 impl Client {
     fn link(&self) -> Result<&Arc<Link>> {
         match self {
-            Client::Here(link) => Ok(link),
-            Client::Later(later) => later.get().ok_or(Errno::Again),
+            Client::Known(link) => Ok(link),
+            Client::Awaited(slot) => slot.get().ok_or(Errno::Again),
         }
     }
 }
 
-/// Standard input of a guest that serves one line: that line, then the end.
-pub(crate) struct LineInput(pub Client);
+/// Standard input: what its protocol has put there, and what follows that.
+pub(crate) struct Input(pub Client);
 
-impl File for LineInput {
+impl File for Input {
     fn stat(&mut self) -> Result<Stat> {
         Ok(Stat::of(Filetype::Unknown))
     }
 
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
-        Ok(self.0.link()?.read_line(bufs))
-    }
-
-    fn ready(&mut self, _want: Interest) -> Result<Ready> {
-        Ok(Ready { nbytes: self.0.link()?.line_left() as u64, hangup: true })
-    }
-}
-
-/// Standard input of a guest that serves a connection: the socket itself.
-pub(crate) struct SocketInput(pub Client);
-
-impl File for SocketInput {
-    fn stat(&mut self) -> Result<Stat> {
-        Ok(Stat::of(Filetype::Unknown))
-    }
-
-    fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
-        if bufs.iter().all(|buf| buf.is_empty()) {
-            return Ok(0);
-        }
-        self.0.link()?.read_socket(bufs)
+        self.0.link()?.read(bufs)
     }
 
     fn ready(&mut self, want: Interest) -> Result<Ready> {
-        let io = self.0.link()?.io();
-        if want.read && !(io.readable || io.eof || io.gone) {
-            return Err(Errno::Again);
-        }
-        Ok(Ready { nbytes: 0, hangup: io.eof })
+        self.0.link()?.input(want)
     }
 
     fn wait(&mut self, _want: Interest, waker: &Waker) -> Wait<'_> {

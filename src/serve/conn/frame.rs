@@ -42,7 +42,7 @@ impl Frame {
     }
 
     /// Takes the next line, of at most `max` bytes before its newline.
-    pub fn next(&mut self, max: usize) -> Front<'_> {
+    pub fn line(&mut self, max: usize) -> Front<'_> {
         let newline = self.bytes[self.scanned..].iter().position(|byte| *byte == b'\n');
         let Some(newline) = newline.map(|at| self.scanned + at) else {
             self.scanned = self.bytes.len();
@@ -61,6 +61,11 @@ impl Frame {
         }
         (self.start, self.scanned) = (newline + 1, newline + 1);
         Front::Line(&self.bytes[start..=newline])
+    }
+
+    /// What has not been taken.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
     }
 
     /// Takes all there is: the last line, which has no newline.
@@ -96,14 +101,14 @@ mod tests {
             let mut lines = Vec::new();
             for part in text.chunks(chunk) {
                 frame.push(part);
-                while let Front::Line(line) = frame.next(5) {
+                while let Front::Line(line) = frame.line(5) {
                     lines.push(line.to_vec());
                 }
             }
             assert_eq!(lines, [&b"one\n"[..], b"\n", b"three\n"], "in chunks of {chunk}");
-            assert_eq!(frame.next(5), Front::Partial);
+            assert_eq!(frame.line(5), Front::Partial);
             assert_eq!(frame.rest(), b"last");
-            assert_eq!(frame.next(5), Front::Empty);
+            assert_eq!(frame.line(5), Front::Empty);
         }
     }
 
@@ -111,12 +116,12 @@ mod tests {
     fn a_line_may_have_max_bytes_and_no_more() {
         let mut frame = Frame::default();
         frame.push(b"12345");
-        assert_eq!(frame.next(5), Front::Partial);
+        assert_eq!(frame.line(5), Front::Partial);
         frame.push(b"\n123456\n");
-        assert_eq!(frame.next(5), Front::Line(b"12345\n"));
-        assert_eq!(frame.next(5), Front::TooLong);
+        assert_eq!(frame.line(5), Front::Line(b"12345\n"));
+        assert_eq!(frame.line(5), Front::TooLong);
         let mut frame = Frame::default();
         frame.push(b"123456");
-        assert_eq!(frame.next(5), Front::TooLong, "whole or not");
+        assert_eq!(frame.line(5), Front::TooLong, "whole or not");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Conn;
+use super::session::Session;
 use crate::sched::{FOREIGN, cut};
 
 /// A key is a token of the poll. From the top: a bit that keeps it from the guests' tokens,
@@ -18,7 +18,7 @@ pub(crate) const LISTENER: usize = CONN | CONN >> 1;
 
 /// The table.
 #[derive(Default)]
-pub(crate) struct Conns {
+pub(crate) struct Table {
     slots: Vec<Slot>,
     free: Vec<usize>,
     /// Counts connections.
@@ -27,7 +27,7 @@ pub(crate) struct Conns {
 
 struct Slot {
     generation: usize,
-    conn: Option<Box<Conn>>,
+    session: Option<Box<Session>>,
     /// The earliest alarm that is set for this slot. Alarms can't be taken back; by
     /// setting one only if it is earlier than this, there are never many.
     alarm: Option<Instant>,
@@ -41,7 +41,7 @@ fn generation_of(key: usize) -> usize {
     key >> SLOT_BITS & ((1 << GENERATION_BITS) - 1)
 }
 
-impl Conns {
+impl Table {
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
@@ -49,7 +49,7 @@ impl Conns {
     /// A key for a new connection.
     pub fn reserve(&mut self) -> usize {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, conn: None, alarm: None });
+            self.slots.push(Slot { generation: 0, session: None, alarm: None });
             self.slots.len() - 1
         });
         self.generation = (self.generation + 1) % (1 << GENERATION_BITS);
@@ -63,14 +63,26 @@ impl Conns {
     }
 
     /// Takes a connection out, to be [put back](Self::put) or released.
-    pub fn take(&mut self, key: usize) -> Option<Box<Conn>> {
+    pub fn take(&mut self, key: usize) -> Option<Box<Session>> {
         let slot = self.slots.get_mut(slot_of(key))?;
-        if slot.generation != generation_of(key) { None } else { slot.conn.take() }
+        if slot.generation != generation_of(key) { None } else { slot.session.take() }
     }
 
-    pub fn put(&mut self, conn: Box<Conn>) {
-        let slot = slot_of(conn.key);
-        self.slots[slot].conn = Some(conn);
+    /// Puts one in its place. Returns the alarm to be set so that its deadline is seen, if there
+    /// is not an earlier one: when, and what it will be known by.
+    pub fn put(&mut self, session: Box<Session>) -> Option<(Instant, u64)> {
+        let number = slot_of(session.key);
+        let slot = &mut self.slots[number];
+        let deadline = session.conn.deadline();
+        slot.session = Some(session);
+        let due = deadline.filter(|due| slot.alarm.is_none_or(|alarm| *due < alarm))?;
+        slot.alarm = Some(due);
+        Some((due, number as u64))
+    }
+
+    /// Those that are not taken out.
+    pub fn sessions(&self) -> impl Iterator<Item = &Session> {
+        self.slots.iter().filter_map(|slot| slot.session.as_deref())
     }
 
     /// Gives back memory that a longer table needed.
@@ -80,28 +92,16 @@ impl Conns {
 
     /// All keys in use.
     pub fn keys(&self) -> Vec<usize> {
-        self.slots.iter().filter_map(|slot| slot.conn.as_ref()).map(|conn| conn.key).collect()
-    }
-
-    /// The alarm to be set so that the connection is looked at when it is due, if there is
-    /// not one earlier already: when, and what it will be known by.
-    pub fn alarm(&mut self, conn: &Conn) -> Option<(Instant, u64)> {
-        let (due, slot) = (conn.deadline?, slot_of(conn.key));
-        let alarm = &mut self.slots[slot].alarm;
-        if alarm.is_some_and(|alarm| alarm <= due) {
-            return None;
-        }
-        *alarm = Some(due);
-        Some((due, slot as u64))
+        self.sessions().map(|session| session.key).collect()
     }
 
     /// An alarm has come: the connection it is for, if there is one.
-    pub fn rang(&mut self, slot: u64, now: Instant) -> Option<Box<Conn>> {
+    pub fn on_alarm(&mut self, slot: u64, now: Instant) -> Option<Box<Session>> {
         let slot = self.slots.get_mut(usize::try_from(slot).ok()?)?;
         if slot.alarm.is_some_and(|alarm| alarm > now) {
             return None;
         }
         slot.alarm = None;
-        slot.conn.take()
+        slot.session.take()
     }
 }

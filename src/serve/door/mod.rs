@@ -1,3 +1,135 @@
 //! Where work comes from.
+//!
+//! A door has sources. A source accepts connections: the [`Wire`] that carries each one's bytes,
+//! and who is at its ends. What lies between the socket and the protocol (TLS, the header of the
+//! PROXY protocol) is put around the wire here.
 
 pub(crate) mod tcp;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use mio::{Registry, Token};
+
+use super::admission::Ticket;
+use super::client::wire::Wire;
+use super::conn::table::LISTENER;
+use super::observe::reporter::Bucket;
+
+/// Connections accepted before those that are there are looked after. Clients that come
+/// faster than they are taken fill the system's queue, and whoever then finds it full waits
+/// a second for the next try: so this is done in big pieces, and making guests is not part
+/// of it.
+pub(super) const ACCEPTS_PER_TURN: usize = 512;
+
+/// How long nothing is accepted after the system had no descriptors left.
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
+
+/// Records a second of connections that were refused.
+const REFUSALS_PER_SECOND: u32 = 10;
+
+/// Accepts connections. Each worker has a source of its own for a socket that they all share.
+pub(crate) trait Source: Send {
+    /// Has this token reported when there is something to be accepted.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()>;
+
+    /// The next connection, without waiting for it.
+    ///
+    /// # Errors
+    ///
+    /// WouldBlock if none is there; what [ends only that one](tcp::is_the_clients), or else is the
+    /// system's.
+    fn accept(&mut self) -> io::Result<Accepted>;
+}
+
+/// A connection as it comes from its source.
+pub(crate) struct Accepted {
+    pub wire: Box<dyn Wire>,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+}
+
+/// A connection that was admitted, on its way to a worker.
+pub(crate) struct Arrival {
+    pub accepted: Accepted,
+    pub ticket: Ticket,
+}
+
+/// The sources of a worker.
+pub(crate) struct Door {
+    sources: Vec<(Box<dyn Source>, bool)>,
+    /// Accepting rests until this is [resumed](Door::resume).
+    paused: bool,
+    /// The system was short of descriptors, and nothing was accepted since.
+    starved: bool,
+    refusals: Bucket,
+}
+
+impl Door {
+    pub fn new(sources: Vec<Box<dyn Source>>, registry: &Registry) -> io::Result<Door> {
+        let mut registered = Vec::new();
+        for (index, mut source) in sources.into_iter().enumerate() {
+            source.register(registry, Token(LISTENER | index))?;
+            // What waits there already makes no event on every system.
+            registered.push((source, true));
+        }
+        let refusals = Bucket::new(REFUSALS_PER_SECOND);
+        Ok(Door { sources: registered, paused: false, starved: false, refusals })
+    }
+
+    /// The source of this token may have something.
+    pub fn on_event(&mut self, token: usize) {
+        if let Some((_, ready)) = self.sources.get_mut(token & !LISTENER) {
+            *ready = true;
+        }
+    }
+
+    /// Whether accepting is to go on in the next turn without waiting.
+    pub fn pending(&self) -> bool {
+        !self.paused && self.sources.iter().any(|(_, ready)| *ready)
+    }
+
+    /// Lets accepting rest: the system is short of something, and the sources stay ready, so that
+    /// going on would only spin. Says whether that is news.
+    pub fn pause(&mut self) -> bool {
+        self.paused = true;
+        !std::mem::replace(&mut self.starved, true)
+    }
+
+    pub fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    /// Closes them.
+    pub fn close(&mut self) {
+        self.sources.clear();
+    }
+
+    /// Whether a refusal may be logged, and how many were not before.
+    pub fn may_log_refusal(&mut self, now: Instant) -> Option<u64> {
+        self.refusals.take(now).then(|| self.refusals.missed().unwrap_or(0))
+    }
+
+    /// The next connection.
+    pub fn next(&mut self) -> Option<io::Result<Accepted>> {
+        if self.paused {
+            return None;
+        }
+        for (source, ready) in self.sources.iter_mut().filter(|(_, ready)| *ready) {
+            match source.accept() {
+                Ok(accepted) => {
+                    self.starved = false;
+                    return Some(Ok(accepted));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => *ready = false,
+                Err(error) => return Some(Err(error)),
+            }
+        }
+        None
+    }
+}

@@ -7,91 +7,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-macro_rules! outcomes {
-    ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
-        /// What became of a line, or of a connection if a guest serves a whole one.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Outcome { $($(#[doc = $doc])* $name,)* }
-
-        impl Outcome {
-            /// All there are.
-            pub const ALL: &[Outcome] = &[$(Outcome::$name,)*];
-
-            /// Its name in metrics and logs.
-            pub fn name(self) -> &'static str {
-                match self { $(Outcome::$name => $text,)* }
-            }
-        }
-    };
-}
-
-outcomes! {
-    /// The guest ended with status 0.
-    Ok = "ok",
-    /// It ended with another status.
-    Exit = "exit",
-    /// It trapped.
-    Trap = "trap",
-    /// Its time was up, or the line's before it was whole.
-    Timeout = "timeout",
-    /// It failed for want of memory.
-    Memory = "memory",
-    /// It used up its fuel.
-    Fuel = "fuel",
-    /// The line was too long; no guest saw it.
-    LineTooLong = "line_too_long",
-    /// It wrote more than a reply may have.
-    ReplyTooLong = "reply_too_long",
-    /// The client went away before it had ended.
-    ClientGone = "client_gone",
-    /// A connection on which nothing moved for too long, and its guest with it.
-    Idle = "idle",
-    /// It ran still when the server's patience at shutdown was over.
-    Stopped = "stopped",
-    /// The host could not run it.
-    Failed = "failed",
-}
-
-impl Outcome {
-    /// Whether the guest was ended by a trap, or by the host for what it did.
-    pub(crate) fn is_crash(self) -> bool {
-        use Outcome::{Failed, Fuel, Memory, ReplyTooLong, Timeout, Trap};
-        matches!(self, Trap | Timeout | Memory | Fuel | ReplyTooLong | Failed)
-    }
-}
-
-macro_rules! refusals {
-    ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
-        /// What was refused for a limit.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Refusal { $($(#[doc = $doc])* $name,)* }
-
-        impl Refusal {
-            /// All there are.
-            pub const ALL: &[Refusal] = &[$(Refusal::$name,)*];
-
-            /// Its name in metrics.
-            pub fn name(self) -> &'static str {
-                match self { $(Refusal::$name => $text,)* }
-            }
-        }
-    };
-}
-
-refusals! {
-    /// A connection, for there were too many.
-    Conns = "conns",
-    /// A connection, for its client's address had too many.
-    ConnsPerAddr = "conns_per_addr",
-    /// Accepting, for the system had no descriptors left; once for each pause.
-    Accept = "accept",
-    /// Memory, to a guest; once for each guest.
-    Memory = "memory",
-    /// The same, for all of them together had too much.
-    MemoryTotal = "memory_total",
-    /// Descriptors, to a guest; once for each guest.
-    Fds = "fds",
-}
+pub use super::outcome::{Outcome, Refusal};
 
 /// Upper bounds of the latency histogram, µs.
 const BOUNDS_US: [u64; 16] = [
@@ -132,6 +48,13 @@ impl Counters {
         let us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
         add(&self.latency[BOUNDS_US.partition_point(|bound| *bound < us)], 1);
         add(&self.latency_us, us);
+    }
+
+    /// There is nothing any more.
+    pub fn reset_gauges(&self) {
+        for gauge in [&self.open, &self.guests, &self.parked, &self.ahead, &self.memory] {
+            gauge.store(0, Relaxed);
+        }
     }
 
     pub fn refused(&self, refusal: Refusal) {

@@ -3,4 +3,5 @@
 pub(crate) mod http;
 pub mod log;
 pub(crate) mod metrics;
+pub(crate) mod outcome;
 pub(crate) mod reporter;

@@ -1,11 +1,17 @@
-//! What is logged of guests.
+//! Counting and logging what becomes of guests and connections.
 
+use std::io;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::log::{STDERR_PER_SECOND, TARGET};
-use super::metrics::Outcome;
+use super::metrics::{Counters, Outcome, Refusal, add};
+use crate::serve::shared::WorkerHandle;
+use crate::wasi::Refused;
+
+/// Records a second that a client was closed for the sake of another.
+const CROWDED_PER_SECOND: u32 = 1;
 
 /// Allows so many things a second, and as many at once after a quiet time.
 pub(crate) struct Bucket {
@@ -37,10 +43,12 @@ impl Bucket {
     }
 }
 
-/// Writes the records of one worker.
+/// Counts and logs what happens at one worker.
 pub(crate) struct Reporter {
     pub program: String,
+    worker: Arc<WorkerHandle>,
     stderr: Mutex<Bucket>,
+    crowded: Mutex<Bucket>,
 }
 
 /// What is known of a guest that has ended.
@@ -56,9 +64,14 @@ pub(crate) struct Report<'a> {
 }
 
 impl Reporter {
-    pub fn new(program: &str) -> Reporter {
+    pub fn new(program: &str, worker: Arc<WorkerHandle>) -> Reporter {
         let stderr = Mutex::new(Bucket::new(STDERR_PER_SECOND));
-        Reporter { program: program.into(), stderr }
+        let crowded = Mutex::new(Bucket::new(CROWDED_PER_SECOND));
+        Reporter { program: program.into(), worker, stderr, crowded }
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.worker.counters
     }
 
     /// One line a guest wrote to its stderr.
@@ -80,9 +93,79 @@ impl Reporter {
         log::warn!(target: TARGET, client:% = client, program = self.program.as_str(), lines = missed; "stderr lines dropped: too many a second");
     }
 
-    /// One guest has ended: for each line, or each connection.
-    #[inline]
+    /// A guest has ended: for each line, or each connection.
     pub fn ended(&self, report: &Report<'_>) {
+        let counters = self.counters();
+        counters.outcome(report.outcome, report.elapsed);
+        add(&counters.fuel, report.fuel);
+        add(&counters.bytes_in, report.bytes_in);
+        add(&counters.bytes_out, report.bytes_out);
+        self.log_end(report);
+    }
+
+    /// A request that no guest was run for, of which so many bytes had come.
+    pub fn refused(&self, client: SocketAddr, outcome: Outcome, elapsed: Duration, bytes: usize) {
+        self.counters().outcome(outcome, elapsed);
+        self.log_end(&Report {
+            client,
+            outcome,
+            why: "no guest was run",
+            elapsed,
+            fuel: 0,
+            bytes_in: bytes as u64,
+            bytes_out: 0,
+            memory_peak: 0,
+        });
+    }
+
+    /// A connection is closed because nothing moved.
+    pub fn idle(&self, client: SocketAddr, why: &str) {
+        add(&self.counters().conns_idle, 1);
+        log::info!(target: TARGET, client:% = client, why = why; "idle connection closed");
+    }
+
+    /// A connection was refused; so many before it had no record.
+    pub fn connection_refused(&self, client: SocketAddr, refusal: Refusal, log: Option<u64>) {
+        self.counters().refused(refusal);
+        if let Some(unreported) = log {
+            log::warn!(target: TARGET, client:% = client, limit = refusal.name(), unreported = unreported; "connection refused");
+        }
+    }
+
+    /// The system had no descriptors left.
+    pub fn starved(&self, error: &io::Error) {
+        self.counters().refused(Refusal::Accept);
+        log::error!(target: TARGET, error:% = error; "can't accept connections, trying again (raise the limit on open files)");
+    }
+
+    /// A program turned out not to be suited for that.
+    pub fn not_ahead(&self, why: &str) {
+        log::warn!(target: TARGET, program = self.program.as_str(), why = why; "guests are not run ahead of their lines");
+    }
+
+    /// A client that asked nothing was closed for the sake of another.
+    pub fn crowded(&self, clients: usize, now: Instant) {
+        let mut bucket = self.crowded.lock().unwrap_or_else(PoisonError::into_inner);
+        if bucket.take(now) {
+            log::warn!(target: TARGET, clients = clients; "the metrics have too many clients: the oldest is closed");
+        }
+    }
+
+    /// A guest was refused memory or descriptors while it ran.
+    #[cold]
+    pub fn guest_refused(&self, client: SocketAddr, memory: Option<Refused>, fds: bool) {
+        let memory = memory.map(|refused| match refused {
+            Refused::Own => Refusal::Memory,
+            Refused::Shared => Refusal::MemoryTotal,
+        });
+        for refusal in memory.into_iter().chain(fds.then_some(Refusal::Fds)) {
+            self.counters().refused(refusal);
+            log::info!(target: TARGET, client:% = client, limit = refusal.name(); "guest refused more");
+        }
+    }
+
+    #[inline]
+    fn log_end(&self, report: &Report<'_>) {
         let level = match report.outcome {
             Outcome::Ok => log::Level::Debug,
             Outcome::ClientGone | Outcome::Stopped | Outcome::Idle => log::Level::Info,

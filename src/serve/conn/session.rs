@@ -1,0 +1,276 @@
+//! A connection at its worker: its state, its link, and doing for it what it asks for.
+
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::protocol::Job;
+use super::{Action, Conn, Turn};
+use crate::sched::GuestId;
+use crate::serve::admission::Ticket;
+use crate::serve::client::io::OUTPUT_MAX;
+use crate::serve::client::link::{Link, wake};
+use crate::serve::observe::metrics::Outcome;
+use crate::wasi::Strings;
+
+/// Jobs of one connection in one turn of its own, before others have theirs.
+const JOBS_PER_TURN: usize = 64;
+
+/// Reads of one connection in one go.
+const READS_PER_TURN: usize = 64;
+
+/// Reads of one that is over.
+const DISCARDS_PER_TURN: usize = 16;
+
+/// See the [module](self).
+pub(crate) struct Session {
+    pub key: usize,
+    pub link: Arc<Link>,
+    pub conn: Conn,
+    pub local: SocketAddr,
+    /// The variables that its guests have because of it.
+    pub env: Option<Strings>,
+    /// The guest that is at work for it, if it did not end in its first slice.
+    pub guest: Option<GuestId>,
+    /// When its job began.
+    pub started: Instant,
+    /// It is in its worker's list of those that want a turn.
+    pub queued: bool,
+    pub watched: Watched,
+    pub opened: Instant,
+    /// Its place among all connections.
+    _ticket: Ticket,
+}
+
+/// What the poll reports of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Watched {
+    /// Nothing yet: many are over before there was anything to wait for.
+    Not,
+    /// That something can be read.
+    Reads,
+    /// That there is room to write, too.
+    Both,
+}
+
+/// What happens to a connection that was looked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Kept {
+    Open,
+    Closed,
+}
+
+/// A turn of a connection's own: when it begins, and how long it lasts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TurnTime {
+    pub now: Instant,
+    pub until: Instant,
+}
+
+/// What looks after connections: a worker, or the simulator.
+pub(crate) trait Host {
+    /// The time, as of the beginning of the turn.
+    fn now(&self) -> Instant;
+
+    /// Room for what is read.
+    fn scratch(&mut self) -> &mut [u8];
+
+    /// Runs a guest. If it ends at once, that is [told](Session::ended) before this returns.
+    /// Returns the time after it.
+    fn start(&mut self, session: &mut Session, job: Job, now: Instant) -> Instant;
+
+    /// Ends the guest, unless it has just ended and that is about to be told.
+    fn cancel(&mut self, session: &mut Session, outcome: Outcome, why: &str);
+
+    /// Counts and logs a request that no guest was run for.
+    fn report_refused(&mut self, session: &Session, outcome: Outcome);
+
+    /// Counts and logs a connection that is closed because nothing moved.
+    fn report_idle(&mut self, session: &Session, why: &str);
+
+    /// Gives the connection a turn of its own.
+    fn queue(&mut self, session: &mut Session);
+
+    /// Has [`Session::on_event`] called for what is wanted.
+    ///
+    /// # Errors
+    ///
+    /// If the system can't; the connection is closed.
+    fn watch(&mut self, session: &mut Session, wanted: Watched) -> io::Result<()>;
+}
+
+/// Goes on with a connection as far as that is possible now. Jobs are begun only in a turn of its
+/// own; otherwise it is queued for one.
+pub(crate) fn advance<H: Host>(host: &mut H, session: &mut Session, own: Option<TurnTime>) -> Kept {
+    let mut turn = if own.is_some() { Turn::Own } else { Turn::Others };
+    let mut clock = own.map_or(host.now(), |own| own.now);
+    let (mut jobs, mut reads) = (0, 0);
+    loop {
+        let (action, waiters) = {
+            let mut io = session.link.io();
+            (session.conn.next(&mut io, host.now(), turn), io.waiters())
+        };
+        wake(waiters);
+        match action {
+            Action::Receive => {
+                reads += 1;
+                session.receive(host);
+                if reads == READS_PER_TURN {
+                    turn = Turn::Others;
+                }
+            }
+            Action::Start(job) => {
+                jobs += 1;
+                clock = host.start(session, job, clock);
+                if jobs == JOBS_PER_TURN || own.is_some_and(|own| clock >= own.until) {
+                    turn = Turn::Others;
+                }
+            }
+            Action::Cancel(outcome, why) => host.cancel(session, outcome, why),
+            Action::ReportRefused(outcome) => host.report_refused(session, outcome),
+            Action::ReportIdle(why) => host.report_idle(session, why),
+            Action::Flush { last } => session.flush(last, host.now()),
+            // If that fails the client is gone, which an event reports.
+            Action::Shut => drop(session.link.wire.close_write()),
+            Action::Queue => {
+                host.queue(session);
+                turn = Turn::Asked;
+            }
+            Action::Discard if reads == DISCARDS_PER_TURN => {
+                host.queue(session);
+                return Kept::Open;
+            }
+            Action::Discard => {
+                reads += 1;
+                session.discard(host);
+            }
+            Action::Wait { for_room } => return session.wait(host, for_room),
+            Action::Close => return Kept::Closed,
+        }
+    }
+}
+
+impl Session {
+    pub fn new(link: Link, conn: Conn, local: SocketAddr, now: Instant, ticket: Ticket) -> Session {
+        Session {
+            key: link.key,
+            link: Arc::new(link),
+            conn,
+            local,
+            env: None,
+            guest: None,
+            started: now,
+            queued: false,
+            watched: Watched::Not,
+            opened: now,
+            _ticket: ticket,
+        }
+    }
+
+    fn receive<H: Host>(&mut self, host: &mut H) {
+        let now = host.now();
+        let scratch = host.scratch();
+        let received = self.link.receive(&mut self.link.io(), &mut [IoSliceMut::new(scratch)]);
+        match received {
+            Ok(count) if count > 0 => self.conn.received(&scratch[..count], now),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => self.hung_up(now),
+        }
+    }
+
+    fn discard<H: Host>(&mut self, host: &mut H) {
+        let now = host.now();
+        let mut bufs = [IoSliceMut::new(host.scratch())];
+        let received = self.link.receive(&mut self.link.io(), &mut bufs);
+        match received {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => self.hung_up(now),
+            _ => {}
+        }
+    }
+
+    fn flush(&mut self, last: bool, now: Instant) {
+        let mut io = self.link.io();
+        match self.link.flush(&mut io, last) {
+            Ok(moved) => {
+                if moved {
+                    self.conn.moved(now);
+                }
+                let writer = if io.unsent() <= OUTPUT_MAX / 2 { io.writer() } else { None };
+                drop(io);
+                wake([None, writer]);
+            }
+            Err(_) => {
+                drop(io);
+                self.hung_up(now);
+            }
+        }
+    }
+
+    fn wait<H: Host>(&mut self, host: &mut H, for_room: bool) -> Kept {
+        let both = for_room || self.watched == Watched::Both;
+        // What has come in the meantime makes an event at once.
+        match host.watch(self, if both { Watched::Both } else { Watched::Reads }) {
+            Ok(()) => Kept::Open,
+            Err(_) => Kept::Closed,
+        }
+    }
+
+    /// The client is gone, in both directions.
+    pub fn hung_up(&mut self, now: Instant) {
+        let known = self.link.io().gone;
+        if !known {
+            self.link.hang_up();
+            self.conn.hung_up(now);
+        }
+    }
+
+    /// The wire can be read or written. To be [advanced](advance) then.
+    pub fn on_event(&mut self, event: Event, now: Instant) {
+        // With our own direction shut, the client's orderly end looks like a hangup, and there
+        // may be something to be read before it.
+        if event.hangup && !self.conn.is_shut() {
+            return self.hung_up(now);
+        }
+        self.conn.moved(now);
+        let mut io = self.link.io();
+        io.readable |= event.readable | event.read_closed;
+        io.writable |= event.writable;
+        io.last |= event.read_closed;
+        let reader = if io.readable { io.reader() } else { None };
+        drop(io);
+        wake([reader, None]);
+    }
+
+    /// Its deadline has come, perhaps. To be advanced then.
+    pub fn on_deadline(&mut self, now: Instant) {
+        self.conn.on_deadline(&self.link.io(), now);
+    }
+
+    /// The server is to end. To be advanced then.
+    pub fn drain(&mut self) {
+        let mut io = self.link.io();
+        self.conn.drain(&mut io);
+        let reader = if io.eof { io.reader() } else { None };
+        drop(io);
+        wake([reader, None]);
+    }
+
+    /// Its guest has ended. To be advanced then.
+    pub fn ended(&mut self, outcome: Outcome, now: Instant) {
+        self.conn.ended(&mut self.link.io(), outcome, now);
+    }
+}
+
+/// What an event of the poll says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Event {
+    pub readable: bool,
+    pub writable: bool,
+    /// The client sends no more: reading comes to an end without another event.
+    pub read_closed: bool,
+    /// Both directions are over.
+    pub hangup: bool,
+}

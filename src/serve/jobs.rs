@@ -1,0 +1,252 @@
+//! Running the jobs of a worker's connections.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use mio::unix::SourceFd;
+use mio::{Interest, Token};
+
+use super::conn::protocol::{Job, Stdin};
+use super::conn::session::{Host, Session, Watched};
+use super::guests::Guests;
+use super::observe::log::TARGET;
+use super::observe::metrics::{Counters, add};
+use super::observe::outcome::{Outcome, of_end};
+use super::observe::reporter::{Report, Reporter};
+use super::shared::{Shared, WorkerHandle};
+use super::tidy::Tidy;
+use super::worker::EXPIRY;
+use crate::guest::Guest;
+use crate::sched::{FIRST_FUEL, GuestId, Scheduler};
+use crate::step::{End, Step};
+
+const SCRATCH: usize = 64 << 10;
+
+/// What a worker has besides its door and its connections: all that is needed to do what these
+/// ask for.
+pub(super) struct Jobs {
+    pub shared: Arc<Shared>,
+    pub handle: Arc<WorkerHandle>,
+    pub sched: Scheduler,
+    pub guests: Guests,
+    pub reporter: Arc<Reporter>,
+    pub tidy: Tidy,
+    /// Whose guest each is.
+    pub owners: HashMap<GuestId, usize>,
+    /// Connections that want a turn of their own.
+    pub ready: VecDeque<usize>,
+    /// Its clients are not counted and logged.
+    pub quiet: bool,
+    /// When this turn of the worker began.
+    pub now: Instant,
+    /// An alarm is set for guests that were run ahead.
+    expiry_set: bool,
+    scratch: Box<[u8]>,
+}
+
+impl Jobs {
+    pub fn new(
+        shared: Arc<Shared>,
+        handle: Arc<WorkerHandle>,
+        sched: Scheduler,
+        ahead: usize,
+        quiet: bool,
+    ) -> Jobs {
+        let reporter = Arc::new(Reporter::new(&shared.config.name, handle.clone()));
+        Jobs {
+            guests: Guests::new(shared.clone(), reporter.clone(), ahead),
+            shared,
+            handle,
+            sched,
+            reporter,
+            tidy: Tidy::default(),
+            owners: HashMap::new(),
+            ready: VecDeque::new(),
+            quiet,
+            expiry_set: false,
+            now: Instant::now(),
+            scratch: vec![0; SCRATCH].into_boxed_slice(),
+        }
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.handle.counters
+    }
+
+    /// Adds up the memory of live guests.
+    pub fn update_memory_gauge(&self) {
+        let guests = self.owners.keys().filter_map(|id| self.sched.guest(*id));
+        let guests = guests.chain(self.guests.ahead.guests());
+        let memory: usize = guests.map(|guest| guest.context().limits.used).sum();
+        self.counters().memory.store(memory as u64, Relaxed);
+    }
+
+    /// Sets a guest of the scheduler to a connection.
+    fn assign_guest(&mut self, session: &mut Session, id: GuestId) {
+        session.guest = Some(id);
+        self.owners.insert(id, session.key);
+        session.link.note_from_now();
+    }
+
+    /// The guest of a connection. One that has just come to its end stays the connection's until
+    /// that is told, in this turn.
+    pub fn take_guest(&mut self, session: &mut Session) -> Option<Guest> {
+        let guest = session.guest.and_then(|id| self.sched.cancel(id))?;
+        session.guest.take().map(|id| self.owners.remove(&id));
+        Some(*guest)
+    }
+
+    /// A guest has come to its end. Returns the time now.
+    pub fn guest_ended(&mut self, session: &mut Session, end: End, guest: Guest) -> Instant {
+        let (outcome, why) = of_end(end, guest.context().memory_refused());
+        let outcome = session.link.io().outcome(outcome);
+        self.job_ended(session, outcome, &why, guest)
+    }
+
+    /// Counts and logs the end of a job, and releases its guest. Returns the time now.
+    fn job_ended(
+        &mut self,
+        session: &mut Session,
+        outcome: Outcome,
+        why: &str,
+        guest: Guest,
+    ) -> Instant {
+        let client = session.link.peer;
+        let fuel = guest.fuel_used();
+        let cx = guest.context();
+        let memory_peak = cx.memory_peak();
+        let (memory_refused, fds_refused) = (cx.limits.refused, cx.fds.refused);
+        if let Some(look) = self.shared.config.post_mortem.as_ref().filter(|_| outcome.is_crash()) {
+            look(&format!("{}: {why}", outcome.name()), session.started.elapsed(), &guest);
+        }
+        // It says its last words to the log before its end is told there.
+        self.release(guest);
+        let now = Instant::now();
+        let elapsed = now.saturating_duration_since(session.started);
+        let (bytes_in, bytes_out) = session.link.io().counts();
+        if memory_refused.is_some() || fds_refused {
+            self.reporter.guest_refused(client, memory_refused, fds_refused);
+        }
+        let report =
+            Report { client, outcome, why, elapsed, fuel, bytes_in, bytes_out, memory_peak };
+        self.reporter.ended(&report);
+        session.ended(outcome, now);
+        now
+    }
+
+    /// Guests, counted as far as they take memory.
+    pub fn size(&self) -> usize {
+        self.sched.len() + self.guests.ahead.len() + self.guests.pool.idle()
+    }
+
+    pub fn release(&mut self, guest: Guest) {
+        self.tidy.release(&mut self.guests.pool, guest);
+    }
+
+    /// Goes on with one more guest that is run ahead of its job.
+    pub fn run_ahead(&mut self) {
+        self.tidy.stirred = true;
+        if let Err(why) = self.guests.run_ahead(self.now) {
+            self.reporter.not_ahead(&why);
+        }
+        self.await_expiry();
+    }
+
+    /// The time to live of some of those is over.
+    pub fn expire_ahead(&mut self) {
+        self.expiry_set = false;
+        self.guests.expire_ahead(self.now);
+        self.await_expiry();
+    }
+
+    /// One alarm is enough: it looks for the next.
+    fn await_expiry(&mut self) {
+        if let Some(when) = self.guests.ahead.next_expiry().filter(|_| !self.expiry_set) {
+            self.expiry_set = true;
+            self.sched.alarm(when, EXPIRY);
+        }
+    }
+}
+
+impl Host for Jobs {
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn scratch(&mut self) -> &mut [u8] {
+        &mut self.scratch
+    }
+
+    /// Most guests end within their first slice and never see the scheduler.
+    fn start(&mut self, session: &mut Session, job: Job, now: Instant) -> Instant {
+        session.started = now;
+        self.tidy.stirred = true;
+        let whole = job.stdin == Stdin::Wire;
+        let (mut guest, waited) = self.guests.make(session, &job.env, whole);
+        if waited {
+            let counters = self.counters();
+            counters.ahead.store(self.guests.ahead.len() as u64, Relaxed);
+            add(&counters.ahead_taken, 1);
+        }
+        let until = session.conn.job_until(&job, now);
+        let step = if whole { Step::Parked } else { guest.step(FIRST_FUEL) };
+        let id = match step {
+            Step::Exited(code) => return self.guest_ended(session, End::Exited(code), guest),
+            Step::Trapped(trap) => return self.guest_ended(session, End::Trapped(trap), guest),
+            Step::Yielded => self.sched.spawn_computing(guest, until),
+            Step::Parked => self.sched.spawn(guest, until),
+        };
+        self.assign_guest(session, id);
+        now
+    }
+
+    fn cancel(&mut self, session: &mut Session, outcome: Outcome, why: &str) {
+        let Some(guest) = self.take_guest(session) else { return };
+        if outcome == Outcome::Idle {
+            add(&self.counters().conns_idle, 1);
+        }
+        self.job_ended(session, outcome, why, guest);
+    }
+
+    fn report_refused(&mut self, session: &Session, outcome: Outcome) {
+        if self.quiet {
+            return;
+        }
+        let (began, bytes) = session.conn.waiting();
+        let waited = began.map(|began| self.now.saturating_duration_since(began));
+        self.reporter.refused(session.link.peer, outcome, waited.unwrap_or_default(), bytes);
+    }
+
+    fn report_idle(&mut self, session: &Session, why: &str) {
+        if !self.quiet {
+            self.reporter.idle(session.link.peer, why);
+        }
+    }
+
+    fn queue(&mut self, session: &mut Session) {
+        if !std::mem::replace(&mut session.queued, true) {
+            self.ready.push_back(session.key);
+        }
+    }
+
+    fn watch(&mut self, session: &mut Session, wanted: Watched) -> io::Result<()> {
+        let before = std::mem::replace(&mut session.watched, wanted);
+        let fd = session.link.wire.descriptor();
+        let (registry, token) = (self.sched.registry(), Token(session.key));
+        let interest = match wanted {
+            Watched::Both => Interest::READABLE | Interest::WRITABLE,
+            Watched::Reads | Watched::Not => Interest::READABLE,
+        };
+        let result = match before {
+            Watched::Not => registry.register(&mut SourceFd(&fd), token, interest),
+            before if before != wanted => registry.reregister(&mut SourceFd(&fd), token, interest),
+            _ => Ok(()),
+        };
+        result.inspect_err(|error| {
+            log::debug!(target: TARGET, client:% = session.link.peer, error:% = error; "connection dropped");
+        })
+    }
+}
