@@ -222,7 +222,7 @@ fn health_names_a_worker_that_is_stuck() {
         std::thread::sleep(Duration::from_millis(100));
     };
     assert!(stuck.starts_with("HTTP/1.0 503 "), "{stuck}");
-    assert!(stuck.contains("\nworker 0 is stuck: it has done nothing for 3 s\n"), "{stuck}");
+    assert!(stuck.contains("\nworker 0 is stuck: it has done nothing for "), "{stuck}");
     drop(release);
     assert_eq!(server.rest(&mut client), b"line\n");
     server.waits_for("the worker to turn again");
