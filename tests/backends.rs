@@ -5,13 +5,16 @@
 //! its name in `behaviours!` (one that is forgotten there is dead code, a warning).
 
 mod backends {
+    mod calls;
     pub mod dirs;
+    pub mod driven;
     pub mod files;
     pub mod links;
     pub mod namespaces;
     pub mod readonly;
     pub mod renames;
     pub mod support;
+    pub mod waiting;
     pub mod walks;
 }
 
@@ -124,6 +127,7 @@ macro_rules! run {
 
 backends! {
     mem => crate::backends::support::mem;
+    waiting => crate::backends::driven::waiting;
     #[cfg(all(unix, feature = "host-fs"))]
     host => crate::backends::support::host;
     #[cfg(all(unix, feature = "host-fs"))]

@@ -24,6 +24,7 @@ pub mod dev;
 #[cfg(feature = "host-fs")]
 pub mod host;
 pub mod mem;
+mod memo;
 mod name;
 pub mod namespace;
 #[cfg(all(unix, feature = "net"))]
@@ -49,6 +50,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 pub use crate::errno::Errno;
+pub use memo::{Asker, Memo, Question};
 pub use name::Name;
 pub use namespace::Namespace;
 pub use opened::{Opened, Pending};
@@ -173,6 +175,18 @@ pub trait Node: Any + Send + Sync {
     /// What is at a path of plain names below this directory, and is no link nor behind
     /// one; on the same terms as [`Node::open_at`].
     fn stat_at(&self, _path: &str) -> Option<Stat> {
+        None
+    }
+
+    /// This node for the length of one call, whose questions and answers `memo` keeps; so are
+    /// the nodes that its [`lookup`](Node::lookup) finds. `None`, as for all nodes that ask
+    /// nobody: it needs no memo.
+    ///
+    /// A node that asks a server for what it answers is bound here. Its verbs may then answer
+    /// EAGAIN: the call waits for the answer and is run again from its beginning (see
+    /// [`Asker::ask`]). Unbound, it still answers [`stat`](Node::stat) with what it is, if it is
+    /// the root of a mount, and [`open`](Node::open).
+    fn in_call(&self, _memo: &Memo) -> Option<Arc<dyn Node>> {
         None
     }
 

@@ -264,17 +264,29 @@ pub fn open_directory(place: &Place, how: Open) -> Result<Opened> {
     let Some(here) = place.mounts_below() else {
         return Ok(dir);
     };
-    let has = |name: &str| Name::new(name).is_some_and(|name| place.node.lookup(name).is_ok());
-    let filetype = |below: &Mount| {
-        let stat = below.mounted().and_then(|(_, node)| node.stat().ok());
-        stat.map_or(Filetype::Directory, |stat| stat.filetype)
-    };
-    let shown = here.below.iter().filter(|(name, below)| below.mounted.is_some() || !has(name));
-    let mounts: Vec<_> = shown.map(|(name, below)| (name.clone(), filetype(below))).collect();
+    let mut mounts = Vec::new();
+    for (name, below) in &here.below {
+        let mounted = below.mounted().map(|(_, node)| node);
+        if mounted.is_none() && has(&*place.node, name)? {
+            continue;
+        }
+        let stat = mounted.and_then(|node| node.stat().ok());
+        let filetype = stat.map_or(Filetype::Directory, |stat| stat.filetype);
+        mounts.push((name.clone(), filetype));
+    }
     if mounts.is_empty() {
         return Ok(dir);
     }
     Ok(dir.map(|dir| Box::new(WithMounts { dir, mounts })))
+}
+
+/// Whether a directory has a child of that name itself.
+fn has(directory: &dyn Node, name: &str) -> Result<bool> {
+    let Some(name) = Name::new(name) else { return Ok(false) };
+    match directory.lookup(name) {
+        Err(Errno::Again) => Err(Errno::Again),
+        found => Ok(found.is_ok()),
+    }
 }
 
 /// A directory whose own entries are followed by the mount points in it; what of its own

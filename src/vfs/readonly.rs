@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::{
-    Dirent, Emit, Errno, File, Filetype, Interest, Name, Node, Open, Opened, Ready, Result, Stat,
-    Times, Wait,
+    Dirent, Emit, Errno, File, Filetype, Interest, Memo, Name, Node, Open, Opened, Ready, Result,
+    Stat, Times, Wait,
 };
 
 /// Any node, read-only: every change below it answers EROFS.
@@ -50,6 +50,10 @@ impl Node for ReadOnly {
 
     fn stat_at(&self, path: &str) -> Option<Stat> {
         self.0.stat_at(path)
+    }
+
+    fn in_call(&self, memo: &Memo) -> Option<Arc<dyn Node>> {
+        Some(Arc::new(ReadOnly(self.0.in_call(memo)?)))
     }
 
     fn create(&self, _name: Name<'_>, _how: Open) -> Result<Box<dyn File>> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 
 use super::namespace::{Mount, MountId, Stepping};
-use super::{Errno, Filetype, Name, Node, Result, Stat};
+use super::{Errno, Filetype, Memo, Name, Node, Result, Stat};
 
 /// Links followed in one walk before ELOOP; Linux's number (path_resolution(7)).
 pub const LINKS_MAX: usize = 40;
@@ -63,11 +63,19 @@ impl Place {
         self.mount == other.mount
     }
 
+    /// The place for the length of one call, see [`Node::in_call`].
+    fn in_call(&self, memo: &Memo) -> Cow<'_, Place> {
+        match self.node.in_call(memo) {
+            None => Cow::Borrowed(self),
+            Some(node) => Cow::Owned(Place { node, ..self.clone() }),
+        }
+    }
+
     /// One step down: into a mount if one is there, else to the node's own child.
-    fn step(&self, name: Name<'_>) -> Result<Place> {
+    fn step(&self, name: Name<'_>, memo: &Memo) -> Result<Place> {
         let here = self.here.as_ref().and_then(|here| here.below(name.as_str()));
         if let Some(place) = here.and_then(Place::mount_point) {
-            return Ok(place);
+            return Ok(place.in_call(memo).into_owned());
         }
         let node = match self.node.lookup(name) {
             Err(Errno::Noent) if here.is_some() => Arc::new(Stepping),
@@ -163,7 +171,7 @@ pub enum Follow {
 /// ENOENT for an empty path or a missing directory on the way, ENOTDIR for something else
 /// on the way, ENAMETOOLONG (also beyond [`DEPTH_MAX`]), EINVAL for a NUL, ELOOP after
 /// [`LINKS_MAX`] links or [`STEPS_MAX`] names, and ENOTCAPABLE for everything that would lead above `base`.
-pub fn walk<'p>(base: &Place, path: &'p str, follow: Follow) -> Result<Walked<'p>> {
+pub fn walk<'p>(base: &Place, path: &'p str, follow: Follow, memo: &Memo) -> Result<Walked<'p>> {
     if path.is_empty() {
         return Err(Errno::Noent);
     }
@@ -173,20 +181,23 @@ pub fn walk<'p>(base: &Place, path: &'p str, follow: Follow) -> Result<Walked<'p
     if path.bytes().any(|byte| byte == 0) {
         return Err(Errno::Inval);
     }
-    if let Some(entry) = shortcut(base, path) {
+    let base = base.in_call(memo);
+    if let Some(entry) = shortcut(&base, path, memo) {
         return Ok(Walked::Entry(entry));
     }
-    Walk { stack: smallvec![base.clone()], links: 0, steps: 0 }.run(Cow::Borrowed(path), follow)
+    Walk { stack: smallvec![base.into_owned()], links: 0, steps: 0, memo }
+        .run(Cow::Borrowed(path), follow)
 }
 
-struct Walk {
+struct Walk<'m> {
     /// The directories on the way, from where the walk began; never empty.
     stack: SmallVec<[Place; 8]>,
     links: usize,
     steps: usize,
+    memo: &'m Memo,
 }
 
-impl Walk {
+impl Walk<'_> {
     fn run<'p>(mut self, mut path: Cow<'p, str>, follow: Follow) -> Result<Walked<'p>> {
         loop {
             if path.starts_with('/') {
@@ -268,7 +279,7 @@ impl Walk {
         if self.steps > STEPS_MAX {
             return Err(Errno::Loop);
         }
-        look(self.top(), valid(name)?)
+        look(self.top(), valid(name)?, self.memo)
     }
 
     fn read_link(&mut self, link: &Place) -> Result<String> {
@@ -308,8 +319,8 @@ fn nothing_below(place: &Place, rest: &str) -> Errno {
     error.unwrap_or(Errno::Notdir)
 }
 
-fn look(dir: &Place, name: Name<'_>) -> Result<Option<(Place, Stat)>> {
-    match dir.step(name) {
+fn look(dir: &Place, name: Name<'_>, memo: &Memo) -> Result<Option<(Place, Stat)>> {
+    match dir.step(name, memo) {
         Ok(place) => {
             let stat = place.node.stat()?;
             Ok(Some((place, stat)))
@@ -331,11 +342,11 @@ pub fn is_plain(base: &Place, path: &str) -> bool {
 
 /// Goes through the directories of a plain path in one call of the backend's, if it can and
 /// no mount lies there. Whatever is unusual about the path is left to the walk.
-fn shortcut<'p>(base: &Place, path: &'p str) -> Option<Entry<'p>> {
+fn shortcut<'p>(base: &Place, path: &'p str, memo: &Memo) -> Option<Entry<'p>> {
     let (dirs, last) = path.rsplit_once('/')?;
     let name = Name::new(last).filter(|_| is_plain(base, path))?;
     let dir = Place { node: base.node.descend(dirs)?, mount: base.mount, here: None };
-    let found = look(&dir, name).ok()?;
+    let found = look(&dir, name, memo).ok()?;
     let link = |(_, stat): &(Place, Stat)| stat.filetype == Filetype::SymbolicLink;
     if found.as_ref().is_some_and(link) {
         return None;

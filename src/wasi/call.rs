@@ -51,6 +51,18 @@ impl Call<'_> {
         }
     }
 
+    /// An EAGAIN of a verb that has no NONBLOCK form (stat, sync, readdir): the file has asked
+    /// somebody, and the guest waits whatever its descriptor says.
+    pub fn or_wait<T>(&mut self, fd: u32, answer: Result<T, Errno>) -> Result<T, Stop> {
+        match answer {
+            Err(Errno::Again) => {
+                self.cx.frame.wait(On::Fd(fd), Interest::READ);
+                Err(Stop::Park)
+            }
+            other => Ok(other?),
+        }
+    }
+
     /// Notes work done for the guest, for which it is charged fuel: a call can take as long as
     /// thousands of instructions, and a slice of fuel must not be hours of calls.
     pub fn worked(&mut self, fuel: u64) {

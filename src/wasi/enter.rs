@@ -2,8 +2,10 @@
 
 use wasmi::{AsContextMut, Caller, Extern, Memory};
 
-use super::frame::Args;
+use super::frame::{Args, On};
 use super::{Call, Mem, Mode, Row, Stop, Suspended, Sys, TABLE, WasiCtx, limits, trace, wait};
+use crate::errno::Errno;
+use crate::vfs::Interest;
 
 /// Bytes moved by calls, or as much work, before their guest is charged fuel for them; so that
 /// a guest can't get a slice's worth of copying for a handful of calls.
@@ -125,6 +127,11 @@ pub(super) fn make(row: &'static Row, args: &[u64], call: &mut Call<'_>) -> Resu
 fn told(row: &'static Row, args: &[u64], call: &mut Call<'_>, answer: Sys) -> Result<i32, Stop> {
     match answer {
         Ok(()) => Ok(0),
+        // A node has asked somebody: whatever the descriptors' flags say, the call waits.
+        Err(Stop::Errno(Errno::Again)) if call.cx.frame.memo.is_waiting() => {
+            call.cx.frame.wait(On::Memo, Interest::READ);
+            Err(Stop::Park)
+        }
         Err(Stop::Errno(errno)) => {
             trace::failed(row, args, call, errno);
             Ok(errno.code())

@@ -149,13 +149,16 @@ pub(super) fn fd_seek(c: &mut Call<'_>, fd: u32, offset: i64, whence: u32, newof
     let from = match whence {
         0 => 0,
         1 => descriptor.offset,
-        2 => descriptor.file.stat()?.size,
+        2 => {
+            let stat = descriptor.file.stat();
+            c.or_wait(fd, stat)?.size
+        }
         _ => return Err(Errno::Inval.into()),
     };
     let position = from.checked_add_signed(offset).ok_or(Errno::Inval)?;
     let position = offset_in_range(position)?;
     c.mem.put_u64(newoffset, position)?;
-    descriptor.offset = position;
+    c.cx.fds.any(fd)?.offset = position;
     Ok(())
 }
 
@@ -172,11 +175,13 @@ pub(super) fn fd_renumber(c: &mut Call<'_>, fd: u32, to: u32) -> Sys {
 }
 
 pub(super) fn fd_sync(c: &mut Call<'_>, fd: u32) -> Sys {
-    Ok(c.cx.fds.get(fd, Need::Any, Rights::FD_SYNC)?.file.sync(false)?)
+    let answer = c.cx.fds.get(fd, Need::Any, Rights::FD_SYNC)?.file.sync(false);
+    c.or_wait(fd, answer)
 }
 
 pub(super) fn fd_datasync(c: &mut Call<'_>, fd: u32) -> Sys {
-    Ok(c.cx.fds.get(fd, Need::Any, Rights::FD_DATASYNC)?.file.sync(true)?)
+    let answer = c.cx.fds.get(fd, Need::Any, Rights::FD_DATASYNC)?.file.sync(true);
+    c.or_wait(fd, answer)
 }
 
 /// Advice is only that: it is checked, and nothing has to come of it.
@@ -200,7 +205,8 @@ pub(super) fn fd_allocate(c: &mut Call<'_>, fd: u32, offset: u64, len: u64) -> S
     }
     // posix_fallocate(3): beyond the largest offset is EFBIG.
     range_in_range(offset, len).map_err(|_| Errno::Fbig)?;
-    Ok(descriptor.file.allocate(offset, len)?)
+    let answer = descriptor.file.allocate(offset, len);
+    c.or_wait(fd, answer)
 }
 
 pub(super) fn fd_fdstat_get(c: &mut Call<'_>, fd: u32, stat: u32) -> Sys {
@@ -228,13 +234,15 @@ pub(super) fn fd_fdstat_set_rights(c: &mut Call<'_>, fd: u32, base: u64, inherit
 
 pub(super) fn fd_filestat_get(c: &mut Call<'_>, fd: u32, buf: u32) -> Sys {
     let descriptor = c.cx.fds.get(fd, Need::Any, Rights::FD_FILESTAT_GET)?;
-    let stat = descriptor.file.stat()?;
+    let stat = descriptor.file.stat();
+    let stat = c.or_wait(fd, stat)?;
     Ok(c.mem.put(buf, abi::filestat(&stat))?)
 }
 
 pub(super) fn fd_filestat_set_size(c: &mut Call<'_>, fd: u32, size: u64) -> Sys {
     let descriptor = c.cx.fds.get(fd, Need::Any, Rights::FD_FILESTAT_SET_SIZE)?;
-    Ok(descriptor.file.set_len(offset_in_range(size)?)?)
+    let answer = descriptor.file.set_len(offset_in_range(size)?);
+    c.or_wait(fd, answer)
 }
 
 pub(super) fn fd_filestat_set_times(
@@ -245,7 +253,8 @@ pub(super) fn fd_filestat_set_times(
     fst_flags: u32,
 ) -> Sys {
     let descriptor = c.cx.fds.get(fd, Need::Any, Rights::FD_FILESTAT_SET_TIMES)?;
-    Ok(descriptor.file.set_times(times(atim, mtim, fst_flags)?)?)
+    let answer = descriptor.file.set_times(times(atim, mtim, fst_flags)?);
+    c.or_wait(fd, answer)
 }
 
 /// The times to set; both a time and "now" for one of them is EINVAL.

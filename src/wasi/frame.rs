@@ -16,7 +16,7 @@ use super::abi::{Fdflags, Rights};
 use super::fd::Fds;
 use crate::clock::Clock;
 use crate::vfs::walk::Place;
-use crate::vfs::{Fd, Filetype, Interest, Pending, Wait};
+use crate::vfs::{Fd, Filetype, Interest, Memo, Pending, Wait};
 
 /// Parameters of the call with the most (`path_open`).
 pub const ARGS_MAX: usize = 9;
@@ -36,6 +36,8 @@ pub struct Frame {
     pub(crate) deadline: Option<u64>,
     /// An open under way.
     pub(crate) pending: Option<PendingOpen>,
+    /// What nodes have asked others for it, and what they answered.
+    pub(crate) memo: Memo,
     /// What it waits for.
     pub(crate) waits: SmallVec<[(On, Interest); 2]>,
     /// It does not wait, it only lets others run.
@@ -53,6 +55,8 @@ pub enum On {
     Fd(u32),
     /// The frame's pending open.
     Pending,
+    /// The frame's memo: the answer to a question.
+    Memo,
 }
 
 /// An open under way, and what its descriptor will be.
@@ -78,7 +82,7 @@ impl Frame {
     #[inline(always)]
     pub(crate) fn begin(&mut self) {
         let clean = self.start.is_none() && self.waits.is_empty() && self.progress == 0;
-        if !clean || self.gave_way {
+        if !clean || self.gave_way || self.memo.is_used() {
             self.clear();
         }
     }
@@ -94,6 +98,7 @@ impl Frame {
     pub(crate) fn again(&mut self) {
         self.waits.clear();
         self.deadline = None;
+        self.memo.rewind();
     }
 
     /// Waits for a descriptor; several waits for one become one.
@@ -114,14 +119,25 @@ impl Frame {
         watch: &mut dyn FnMut(Fd<'_>, Interest),
     ) -> bool {
         for (on, want) in &self.waits {
-            let wait = match on {
-                On::Fd(fd) => fds.any(*fd).ok().map(|open| open.file.wait(*want, waker)),
-                On::Pending => self.pending.as_mut().map(|open| open.pending.wait(waker)),
+            let mut now = false;
+            let mut arm = |wait: Wait<'_>| match wait {
+                Wait::Now => now = true,
+                Wait::Waker | Wait::Never(_) => {}
+                Wait::Fd(fd) => watch(fd, *want),
             };
-            match wait {
-                None | Some(Wait::Now) => return false,
-                Some(Wait::Waker | Wait::Never(_)) => {}
-                Some(Wait::Fd(fd)) => watch(fd, *want),
+            match on {
+                On::Fd(fd) => match fds.any(*fd) {
+                    Ok(open) => arm(open.file.wait(*want, waker)),
+                    Err(_) => now = true,
+                },
+                On::Pending => match &mut self.pending {
+                    Some(open) => arm(open.pending.wait(waker)),
+                    None => now = true,
+                },
+                On::Memo => self.memo.wait(waker, arm),
+            }
+            if now {
+                return false;
             }
         }
         true
@@ -131,7 +147,8 @@ impl Frame {
     /// deadline, or that of the open it waits for.
     pub(crate) fn remaining(&self, clock: &dyn Clock) -> Option<Duration> {
         let own = self.deadline.map(|deadline| deadline.saturating_sub(clock.monotonic()));
-        let deadline = self.pending.as_ref().and_then(|open| open.pending.deadline());
+        let pending = self.pending.as_ref().and_then(|open| open.pending.deadline());
+        let deadline = pending.into_iter().chain(self.memo.deadline()).min();
         let left = deadline.map(|when| when.saturating_duration_since(Instant::now()));
         own.map(Duration::from_nanos).into_iter().chain(left).min()
     }

@@ -9,7 +9,7 @@ use super::{Call, Stop, Sys};
 use crate::Errno;
 use crate::vfs::namespace::open_directory;
 use crate::vfs::walk::{Follow, Place, Walked, is_plain, walk};
-use crate::vfs::{File, Filetype, Interest, Open, Opened, Stat};
+use crate::vfs::{File, Filetype, Interest, Memo, Open, Opened, Stat};
 
 /// How often a name that comes or goes between looking and opening is looked at again.
 const RACES_MAX: usize = 8;
@@ -84,7 +84,7 @@ pub(super) fn path_open(
     let text = c.mem.text(path, path_len)?;
     let mut found = Found::Raced;
     for _ in 0..RACES_MAX {
-        found = wish.open(dir, text)?;
+        found = wish.open(dir, text, &c.cx.frame.memo)?;
         if !matches!(found, Found::Raced) {
             break;
         }
@@ -163,7 +163,7 @@ impl Wish {
         if contradicts { Err(Errno::Inval) } else { Ok(needs) }
     }
 
-    fn open(&self, dir: &Place, path: &str) -> Result<Found, Errno> {
+    fn open(&self, dir: &Place, path: &str, memo: &Memo) -> Result<Found, Errno> {
         let shortcut = !self.excludes() && !self.oflags.has(Oflags::DIRECTORY);
         if shortcut
             && is_plain(dir, path)
@@ -173,7 +173,7 @@ impl Wish {
         }
         // open(2): with O_CREAT|O_EXCL a link at the end is not followed.
         let follow = if self.excludes() { Follow::No } else { self.follow };
-        let walked = walk(dir, path, follow)?;
+        let walked = walk(dir, path, follow, memo)?;
         let entry = match walked {
             Walked::Itself(place) => {
                 let stat = place.node.stat()?;

@@ -18,7 +18,7 @@ impl Call<'_> {
         path: (u32, u32),
     ) -> Result<Walked<'_>, Errno> {
         let dir = self.cx.fds.dir(fd, right)?;
-        walk(dir, self.mem.text(path.0, path.1)?, follow)
+        walk(dir, self.mem.text(path.0, path.1)?, follow, &self.cx.frame.memo)
     }
 
     pub(super) fn has_rights(&mut self, fd: u32, right: Rights) -> Result<(), Errno> {
@@ -66,7 +66,7 @@ pub(super) fn path_filestat_get(
     let found = if is_plain(dir, path) { dir.node.stat_at(path) } else { None };
     let stat = match found {
         Some(stat) => stat,
-        None => walk(dir, path, follow)?.existing()?.1,
+        None => walk(dir, path, follow, &c.cx.frame.memo)?.existing()?.1,
     };
     Ok(c.mem.put(buf, abi::filestat(&stat))?)
 }
@@ -111,7 +111,7 @@ pub(super) fn path_link(
     let old_path = c.mem.text(old_path, old_path_len)?;
     let new_path = c.mem.text(new_path, new_path_len)?;
     // A hard link to a directory is EPERM on every Unix that matters.
-    let old = walk(&source, old_path, follow)?.entry(Errno::Perm)?;
+    let old = walk(&source, old_path, follow, &c.cx.frame.memo)?.entry(Errno::Perm)?;
     let stat = removable(&old)?;
     if stat.filetype == Filetype::Directory {
         return Err(Errno::Perm.into());
@@ -119,7 +119,7 @@ pub(super) fn path_link(
     if old.slash {
         return Err(Errno::Notdir.into());
     }
-    let new = vacant(walk(target, new_path, Follow::No)?.entry(Errno::Exist)?)?;
+    let new = vacant(walk(target, new_path, Follow::No, &c.cx.frame.memo)?.entry(Errno::Exist)?)?;
     if new.slash {
         return Err(Errno::Noent.into());
     }
@@ -144,9 +144,9 @@ pub(super) fn path_rename(
     let old_path = c.mem.text(old_path, old_path_len)?;
     let new_path = c.mem.text(new_path, new_path_len)?;
     // rename(2): "." and ".." as the last component are EBUSY.
-    let old = walk(&source, old_path, Follow::No)?.entry(Errno::Busy)?;
+    let old = walk(&source, old_path, Follow::No, &c.cx.frame.memo)?.entry(Errno::Busy)?;
     let is_dir = removable(&old)?.filetype == Filetype::Directory;
-    let new = walk(target, new_path, Follow::No)?.entry(Errno::Busy)?;
+    let new = walk(target, new_path, Follow::No, &c.cx.frame.memo)?.entry(Errno::Busy)?;
     if new.is_busy() {
         return Err(Errno::Busy.into());
     }
@@ -223,7 +223,7 @@ pub(super) fn path_symlink(
     if target.len() >= crate::vfs::walk::PATH_MAX {
         return Err(Errno::Nametoolong.into());
     }
-    let entry = vacant(walk(dir, new_path, Follow::No)?.entry(Errno::Exist)?)?;
+    let entry = vacant(walk(dir, new_path, Follow::No, &c.cx.frame.memo)?.entry(Errno::Exist)?)?;
     if entry.slash {
         return Err(Errno::Noent.into());
     }

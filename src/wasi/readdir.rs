@@ -21,7 +21,7 @@ pub(super) fn fd_readdir(
     let room = c.mem.bytes_mut(buf, buf_len)?;
     let mut used = 0;
     let mut too_long = false;
-    descriptor.file.readdir(cookie, &mut |entry: Dirent<'_>| {
+    let answer = descriptor.file.readdir(cookie, &mut |entry: Dirent<'_>| {
         let Ok(name_len) = u32::try_from(entry.name.len()) else {
             too_long = true;
             return false;
@@ -31,7 +31,8 @@ pub(super) fn fd_readdir(
         // At the very end of the buffer the entry is there, but the guest can't know that
         // another follows unless it asks again.
         whole
-    })?;
+    });
+    c.or_wait(fd, answer)?;
     if too_long {
         return Err(Errno::Overflow.into());
     }

@@ -1,7 +1,7 @@
 //! Mounts: a tree with others in it.
 
 use tinyhost::vfs::namespace::{MountError, open_directory};
-use tinyhost::vfs::walk::{Follow, Place, Walked, walk};
+use tinyhost::vfs::walk::{Follow, Place, Walked};
 use tinyhost::vfs::{Filetype, Namespace, Opened, mem};
 
 use super::support::*;

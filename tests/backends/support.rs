@@ -3,9 +3,10 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::Arc;
 
-use tinyhost::vfs::walk::{Follow, Place, Walked, walk};
+use tinyhost::vfs::walk::{self, Follow, Place, Walked};
 use tinyhost::vfs::{
-    Errno, File, Filetype, Name, Namespace, Node, Open, Opened, Result, SetTime, Stat, Times, mem,
+    Errno, File, Filetype, Memo, Name, Namespace, Node, Open, Opened, Result, SetTime, Stat, Times,
+    mem,
 };
 
 pub type Root = Arc<dyn Node>;
@@ -175,6 +176,11 @@ pub fn names_in(dir: &Root) -> Vec<String> {
 pub fn place(root: &Root) -> Place {
     let builder = Namespace::builder().mount("/", root.clone()).expect("mount");
     builder.build().preopens()[0].place.clone()
+}
+
+/// Walks a path in a call of its own.
+pub fn walk<'p>(base: &Place, path: &'p str, follow: Follow) -> Result<Walked<'p>> {
+    walk::walk(base, path, follow, &Memo::default())
 }
 
 /// Where a path leads, following links, and what is there.

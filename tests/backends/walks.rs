@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tinyhost::vfs::walk::{Follow, LINKS_MAX, PATH_MAX, Walked, walk};
+use tinyhost::vfs::walk::{Follow, LINKS_MAX, PATH_MAX, Walked};
 use tinyhost::vfs::{Errno, Filetype, Name, Node, Open, Opened, Result, Stat};
 
 use super::support::*;

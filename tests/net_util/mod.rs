@@ -16,7 +16,8 @@ use tinyhost::Errno;
 use tinyhost::vfs::net::{Answer, Config, Net, Policy, Resolver};
 use tinyhost::vfs::walk::{Follow, walk};
 use tinyhost::vfs::{
-    File, Filetype, Interest, Name, Namespace, Node, Open, Opened, Pending, Result, Stat, Wait,
+    File, Filetype, Interest, Memo, Name, Namespace, Node, Open, Opened, Pending, Result, Stat,
+    Wait,
 };
 
 /// No test waits longer for anything.
@@ -70,7 +71,7 @@ impl World {
 
     pub fn node(&self, path: &str) -> Result<Arc<dyn Node>> {
         let base = &self.namespace.preopens()[0].place;
-        Ok(walk(base, path, Follow::Yes)?.existing()?.0.node)
+        Ok(walk(base, path, Follow::Yes, &Memo::default())?.existing()?.0.node)
     }
 
     pub fn open(&self, path: &str, how: Open) -> Result<Opened> {

@@ -14,8 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{HostDir, open};
+use crate::vfs::Memo;
+use crate::vfs::namespace::Preopen;
+use crate::vfs::walk::{Follow, Place, Walked};
 use crate::vfs::{Errno, File, Name, Namespace, Node, Open, Result};
-use crate::vfs::{namespace::Preopen, walk::Place};
 
 const LOOK: Open = Open { read: false, write: false, truncate: false };
 const READ: Open = Open { read: true, write: false, truncate: false };
@@ -109,4 +111,9 @@ impl Random {
     fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
         from[self.below(from.len())]
     }
+}
+
+/// Walks a path in a call of its own.
+fn walk<'p>(base: &Place, path: &'p str, follow: Follow) -> Result<Walked<'p>> {
+    crate::vfs::walk::walk(base, path, follow, &Memo::default())
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::*;
-use crate::vfs::walk::{Follow, Walked, walk};
+use crate::vfs::walk::{Follow, Walked};
 use crate::vfs::{Filetype, SetTime, Times};
 
 /// `tree`, where a guest is, and `outside`, where the same names lead to other things.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, symlink};
 
 use super::*;
-use crate::vfs::walk::{Follow, Walked, is_plain, walk};
+use crate::vfs::walk::{Follow, Walked, is_plain};
 use crate::vfs::{Filetype, Stat};
 
 const NAMES: [&str; 5] = ["a", "b", "c", "é", "..."];
