@@ -8,19 +8,16 @@ use std::time::Instant;
 
 use wasmi::{
     AsContextMut, Error, Extern, Func, Instance, ResumableCall, ResumableCallHostTrap,
-    ResumableCallOutOfFuel, Store, TrapCode, Val,
+    ResumableCallOutOfFuel, Store, Val,
 };
 
 use crate::instance::Parts;
 use crate::interrupt::Interrupt;
-use crate::program::{Program, is_out_of_memory};
-use crate::step::{Cause, End, Step, Trap, fuel_trap, trap_text};
+use crate::program::{Entry, Program, Shared, end_of, install};
+use crate::step::{End, Step, fuel_trap};
 use crate::vfs::{Armed, Fd, Interest};
 use crate::wasi::frame::On;
 use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
-
-/// Fuel for a start section, which can't be interrupted. About a tenth of a second.
-const START_SECTION_FUEL: u64 = 50_000_000;
 
 /// A running program: its memory, its descriptors, and where it is.
 ///
@@ -47,6 +44,8 @@ pub struct Guest {
     pub(crate) store: Store<WasiCtx>,
     state: State,
     instance: Option<Instance>,
+    /// What is called once the first function has returned.
+    then: Option<Func>,
     /// What its instance needs to be used again.
     pub(crate) parts: Option<Box<Parts>>,
     /// Fuel it may still use, all steps together.
@@ -55,7 +54,7 @@ pub struct Guest {
 }
 
 enum State {
-    /// Not yet begun.
+    /// Before a function is called.
     Ready(Func),
     /// In a call that waits, or that gave way.
     Parked(ResumableCallHostTrap),
@@ -66,40 +65,42 @@ enum State {
 }
 
 impl Guest {
-    /// Makes a guest of a program. Nothing of it has run yet but its start section, if it
-    /// has one; a failure there is what the first step answers.
+    /// Makes a guest of a program. Nothing of it has run yet: its start section, if it has
+    /// one, is run by the first step. What its instance can't be made with is what that step
+    /// answers.
     pub fn new(program: &Program, mut cx: WasiCtx) -> Guest {
         let program = &program.shared;
-        cx.mode = Mode::Refuse;
+        cx.mode = Mode::Suspend;
         let mut store = Store::new(&program.engine, cx);
         store.limiter(|cx| &mut cx.limits);
-        store.set_fuel(START_SECTION_FUEL).expect("fuel is metered");
         let mut guest = Guest {
             store,
             state: State::Over(Step::Exited(0)),
             instance: None,
+            then: None,
             parts: None,
             fuel_left: u64::MAX,
             fuel_used: 0,
         };
-        let instance = program.linker.instantiate_and_start(&mut guest.store, &program.module);
-        guest.count_fuel(START_SECTION_FUEL);
-        guest.state = match instance {
-            Ok(instance) => {
-                guest.instance = Some(instance);
-                let memory = instance.get_export(&guest.store, "memory");
-                guest.store.data_mut().memory = memory.and_then(Extern::into_memory);
-                let start = instance.get_func(&guest.store, "_start");
-                State::Ready(start.expect("checked when the program was made"))
-            }
+        match program.linker.instantiate_and_start(&mut guest.store, &program.module) {
+            Ok(instance) => guest.begin(program, instance),
             Err(error) => {
                 let end = guest.end(error);
                 guest.over(end);
-                return guest;
             }
-        };
-        guest.store.data_mut().mode = Mode::Suspend;
+        }
         guest
+    }
+
+    /// Makes it ready to be stepped in a new instance.
+    fn begin(&mut self, program: &Shared, instance: Instance) {
+        install(&program.hooks, &mut self.store, instance);
+        let memory = instance.get_export(&self.store, "memory");
+        self.store.data_mut().memory = memory.and_then(Extern::into_memory);
+        self.instance = Some(instance);
+        let entry = Entry::of(&program.hooks, &self.store, instance);
+        self.then = entry.then;
+        self.state = State::Ready(entry.first);
     }
 
     /// A guest in an instance that was made before and is as good as new.
@@ -110,15 +111,17 @@ impl Guest {
     ) -> Guest {
         cx.mode = Mode::Suspend;
         *store.data_mut() = cx;
-        let (state, fuel) = (State::Ready(parts.start), parts.fuel);
+        let state = State::Ready(parts.entry.first);
+        let then = parts.entry.then;
         let parts = Some(parts);
-        Guest { store, state, instance: None, parts, fuel_left: u64::MAX - fuel, fuel_used: fuel }
+        let instance = None;
+        Guest { store, state, instance, then, parts, fuel_left: u64::MAX, fuel_used: 0 }
     }
 
     /// Instance and entry of a guest that has not run yet.
-    pub(crate) fn unstarted(&self) -> Option<(Instance, Func)> {
+    pub(crate) fn unstarted(&self) -> Option<(Instance, Entry)> {
         match self.state {
-            State::Ready(start) => Some((self.instance?, start)),
+            State::Ready(first) => Some((self.instance?, Entry { first, then: self.then })),
             _ => None,
         }
     }
@@ -186,7 +189,8 @@ impl Guest {
     }
 
     fn count_fuel(&mut self, slice: u64) {
-        let used = slice.saturating_sub(self.store.get_fuel().unwrap_or(0));
+        let owed = std::mem::take(&mut self.store.data_mut().fuel_owed);
+        let used = slice.saturating_sub(self.store.get_fuel().unwrap_or(0)).saturating_add(owed);
         self.fuel_used += used;
         self.fuel_left -= used.min(self.fuel_left);
     }
@@ -194,7 +198,13 @@ impl Guest {
     /// What the interpreter came back with.
     fn arrived(&mut self, answer: Result<ResumableCall, Error>) -> Step {
         let step = match answer {
-            Ok(ResumableCall::Finished) => Step::Exited(0),
+            Ok(ResumableCall::Finished) => match self.then.take() {
+                Some(then) => {
+                    self.state = State::Ready(then);
+                    return Step::Yielded;
+                }
+                None => Step::Exited(0),
+            },
             Ok(ResumableCall::HostTrap(call)) => {
                 if call.host_error().downcast_ref::<Suspended>().is_some() {
                     let gave_way = self.store.data().frame.yields;
@@ -246,21 +256,8 @@ impl Guest {
 
     /// The end that an error of the interpreter means.
     fn end(&self, error: Error) -> Step {
-        if let Some(code) = error.i32_exit_status() {
-            return Step::Exited(code.cast_unsigned());
-        }
-        let limits = &self.store.data().limits;
-        let trap = |cause, text: String| Step::Trapped(Trap { cause, text });
-        match error.as_trap_code() {
-            Some(TrapCode::OutOfFuel) => Step::Trapped(fuel_trap()),
-            Some(TrapCode::OutOfSystemMemory | TrapCode::GrowthOperationLimited) => {
-                trap(Cause::Memory, "the host has no more memory for it".into())
-            }
-            _ if limits.refused.is_some() => trap(Cause::Memory, limits.refusal()),
-            Some(code) => trap(Cause::Wasm, trap_text(code).into()),
-            None if is_out_of_memory(&error) => trap(Cause::Memory, error.to_string()),
-            None => trap(Cause::Host, error.to_string()),
-        }
+        let begun = self.instance.is_some() || self.parts.is_some();
+        end_of(&error, &self.store.data().limits, begun)
     }
 
     /// Arms what a parked guest waits for. `waker` is woken by what happens in this

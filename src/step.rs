@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use wasmi::TrapCode;
-
 /// What came of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -70,21 +68,4 @@ impl std::error::Error for Trap {}
 
 pub(crate) fn fuel_trap() -> Trap {
     Trap { cause: Cause::Fuel, text: "it used up all its fuel".into() }
-}
-
-pub(crate) fn trap_text(code: TrapCode) -> &'static str {
-    match code {
-        TrapCode::UnreachableCodeReached => {
-            "unreachable executed (a panic or abort of the program)"
-        }
-        TrapCode::MemoryOutOfBounds => "memory access out of bounds",
-        TrapCode::TableOutOfBounds => "table access out of bounds",
-        TrapCode::IndirectCallToNull => "call through a null function pointer",
-        TrapCode::IntegerDivisionByZero => "integer division by zero",
-        TrapCode::IntegerOverflow => "integer overflow",
-        TrapCode::BadConversionToInteger => "conversion of NaN or an infinity to an integer",
-        TrapCode::StackOverflow => "call stack exhausted",
-        TrapCode::BadSignature => "call through a function pointer of another type",
-        _ => "trap",
-    }
 }

@@ -1,7 +1,7 @@
-;; Sleeps 1 ms in its start section, before `_start` could be called.
+;; Sleeps 1 ms in its start section, before `_start` is called.
 ;;
-;; Pins: the start section runs while the module is instantiated, where a guest can't be
-;; parked. The host must say so; it must neither block nor hand out a strange errno.
+;; Pins: a start section is a part of the program like any other. The guest is parked in it,
+;; and goes on.
 
 (module
   (import "wasi_snapshot_preview1" "poll_oneoff"

@@ -7,10 +7,10 @@ pub(crate) mod pages;
 
 use std::sync::Arc;
 
-use wasmi::{Func, Global, Memory, Store, Val};
+use wasmi::{Global, Memory, Store, Val};
 
 use crate::guest::Guest;
-use crate::program::{Program, Shared};
+use crate::program::{Entry, Program, Shared};
 use crate::wasi::WasiCtx;
 #[cfg(all(target_os = "linux", feature = "recycle"))]
 pub use allocator::GuestAllocator;
@@ -34,15 +34,13 @@ pub(crate) struct Instance {
 /// What is to be known of an instance to make it new again.
 pub(crate) struct Parts {
     program: Arc<Shared>,
-    pub(crate) start: Func,
+    pub(crate) entry: Entry,
     pub(crate) memory: Memory,
     /// How it was when it was new.
     memory_bytes: usize,
     globals: Vec<(Global, Val)>,
     /// Memory and tables as its limits count them.
     pub(crate) memory_used: usize,
-    /// Fuel its making took.
-    pub(crate) fuel: u64,
     runs: u32,
 }
 
@@ -63,14 +61,13 @@ pub(crate) fn fresh(program: &Program, cx: WasiCtx, pages: &Pages) -> Guest {
 
 fn parts(guest: &mut Guest, program: &Arc<Shared>, pages: &Pages) -> Option<Parts> {
     let recipe = program.recipe.as_ref()?;
-    let (instance, start) = guest.unstarted()?;
-    let fuel = guest.fuel_used();
+    let (instance, entry) = guest.unstarted()?;
     let store = &mut guest.store;
-    let global = |name: &String| {
-        let global = instance.get_global(&*store, name)?;
+    let global = |index: &u32| {
+        let global = instance.get_global(&*store, &recipe.global(*index))?;
         Some((global, global.get(&*store)))
     };
-    let globals = recipe.globals.iter().map(global).collect::<Option<_>>()?;
+    let globals = recipe.globals().iter().map(global).collect::<Option<_>>()?;
     let memory = store.data().memory?;
     let memory_used = store.data().limits.used;
     let bytes = memory.data_mut(&mut *store);
@@ -83,7 +80,7 @@ fn parts(guest: &mut Guest, program: &Arc<Shared>, pages: &Pages) -> Option<Part
     let memory_bytes = bytes.len();
     released.ok()?;
     let program = program.clone();
-    Some(Parts { program, start, memory, memory_bytes, globals, memory_used, fuel, runs: 0 })
+    Some(Parts { program, entry, memory, memory_bytes, globals, memory_used, runs: 0 })
 }
 
 impl Instance {

@@ -1,11 +1,15 @@
 //! A module, checked and compiled once, to be run as any number of guests.
 
+mod end;
+mod error;
+mod hook;
 pub(crate) mod recipe;
+mod rewrite;
+mod survey;
 
 use std::fmt;
 use std::sync::Arc;
 
-use wasmi::errors::ErrorKind;
 use wasmi::{
     CompilationMode, Config as WasmiConfig, CustomFuelCosts, Engine, ExternType, FuncType, Linker,
     Module, ValType,
@@ -17,6 +21,14 @@ use recipe::Recipe;
 /// Finished stacks kept for the next guest; a parked guest has its own.
 const STACKS_CACHED: usize = 64;
 
+pub(crate) use end::end_of;
+pub use error::ProgramError;
+#[cfg(test)]
+pub(crate) use error::survey;
+pub(crate) use hook::{Entry, install};
+pub(crate) use rewrite::Hooks;
+pub(crate) use survey::Survey;
+
 /// How programs are compiled.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -24,9 +36,9 @@ pub struct Config {
     pub stack_max: usize,
     /// Calls within calls a guest can make.
     pub frames_max: usize,
-    /// Guests of it are made again and again: everything is checked and translated at once,
-    /// and made ready for [recycling](crate::Pool). Otherwise each function is when it is
-    /// first called, and one that is not valid traps then.
+    /// Guests of it are made again and again: everything is translated at once, and made ready
+    /// for [recycling](crate::Pool). Otherwise each function is when it is first called. All
+    /// of it is validated at once either way.
     pub reuse: bool,
 }
 
@@ -59,72 +71,10 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) module: Module,
     pub(crate) linker: Linker<WasiCtx>,
+    /// What was added to the module.
+    pub(crate) hooks: Hooks,
     /// How its instances are used again, if they can be.
     pub(crate) recipe: Option<Recipe>,
-}
-
-/// Why bytes are not a program that can be run here. The text says what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ProgramError {
-    /// Not WebAssembly at all.
-    NotWasm,
-    /// A component rather than a module.
-    Component,
-    /// Damaged, or a proposal that isn't supported; with the place.
-    Invalid(String),
-    /// An import that is not there, as `module.name`.
-    MissingImport(String, String),
-    /// A WASI function imported with another signature.
-    ImportType(String),
-    /// No `_start` export.
-    NoStart,
-}
-
-impl fmt::Display for ProgramError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ProgramError::NotWasm => f.write_str(
-                "not a WebAssembly module (it does not begin with '\\0asm'): \
-                 build the program for wasm32-wasip1 and give the .wasm file",
-            ),
-            ProgramError::Component => f.write_str(
-                "a WebAssembly component, not a module: build it for wasm32-wasip1 \
-                 (not wasip2), or take the core module before it was wrapped",
-            ),
-            ProgramError::Invalid(why) => write!(
-                f,
-                "not a valid WebAssembly module ({why}): it may be truncated or need a feature \
-                 that is not supported; build it again for wasm32-wasip1"
-            ),
-            ProgramError::MissingImport(module, name) => {
-                write!(f, "it imports '{module}.{name}', which is not there: {}", hint(module))
-            }
-            ProgramError::ImportType(name) => write!(
-                f,
-                "it imports '{MODULE}.{name}' with a wrong signature: build it with a \
-                 toolchain for wasm32-wasip1"
-            ),
-            ProgramError::NoStart => f.write_str(
-                "it exports no function '_start' without parameters and results: build it as a \
-                 command (a binary), not as a library or reactor",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for ProgramError {}
-
-/// What most likely led to an import from this module.
-fn hint(module: &str) -> &'static str {
-    match module {
-        MODULE => "preview1 has no such function; build with a current toolchain",
-        "wasi_unstable" => "that is preview0; build with a toolchain for wasm32-wasip1",
-        "gojs" | "go" => "that is Go for browsers; build with GOOS=wasip1 GOARCH=wasm",
-        "wbg" | "__wbindgen_placeholder__" => {
-            "that is wasm-bindgen, for browsers; build for wasm32-wasip1 without it"
-        }
-        _ => "only functions of 'wasi_snapshot_preview1' are",
-    }
 }
 
 impl Program {
@@ -144,15 +94,18 @@ impl Program {
     /// As [`Program::new`].
     pub fn with(config: &Config, wasm: impl AsRef<[u8]>) -> Result<Program, ProgramError> {
         let wasm = wasm.as_ref();
-        check_header(wasm)?;
-        let engine = Engine::new(&engine_config(config));
-        let (changed, recipe) = config.reuse.then(|| recipe::recipe(wasm)).flatten().unzip();
-        let wasm = changed.as_deref().unwrap_or(wasm);
-        let module = Module::new(&engine, wasm).map_err(|error| {
+        let survey = error::survey(wasm)?;
+        let engine = Engine::new(&engine_config(config, &survey));
+        let recipe = config.reuse.then(|| recipe::recipe(&survey)).flatten();
+        let globals = recipe.as_ref().map_or(&[][..], Recipe::globals);
+        let hooks = Hooks::of(&survey);
+        let invalid = |text: String| {
             // wasmi's texts may have several lines; the first says what.
-            let text = error.to_string();
             ProgramError::Invalid(text.lines().next().unwrap_or_default().to_owned())
-        })?;
+        };
+        let changed = rewrite::rewrite(&survey, &hooks, globals)
+            .map_err(|error| invalid(error.to_string()))?;
+        let module = Module::new(&engine, changed).map_err(|error| invalid(error.to_string()))?;
         check_imports(&module)?;
         match module.get_export("_start") {
             Some(ExternType::Func(ty)) if ty.params().is_empty() && ty.results().is_empty() => {}
@@ -161,7 +114,7 @@ impl Program {
         let mut linker = Linker::new(&engine);
         add_to_linker(&mut linker, |cx: &mut WasiCtx| cx)
             .expect("an empty linker has none of the names");
-        Ok(Program { shared: Arc::new(Shared { engine, module, linker, recipe }) })
+        Ok(Program { shared: Arc::new(Shared { engine, module, linker, hooks, recipe }) })
     }
 }
 
@@ -171,7 +124,7 @@ impl fmt::Debug for Program {
     }
 }
 
-fn engine_config(config: &Config) -> WasmiConfig {
+fn engine_config(config: &Config, survey: &Survey<'_>) -> WasmiConfig {
     let mut wasmi = WasmiConfig::default();
     wasmi
         .consume_fuel(true)
@@ -183,21 +136,20 @@ fn engine_config(config: &Config) -> WasmiConfig {
             fuel_per_bytes_validated: 0,
         })
         .ignore_custom_sections(true)
-        .compilation_mode(if config.reuse { CompilationMode::Eager } else { CompilationMode::Lazy })
+        // The module was validated before. What it takes for a function to be more than can be
+        // translated is only known when it is tried, and has to be known before it runs.
+        .compilation_mode(if config.reuse || survey.is_heavy() {
+            CompilationMode::Eager
+        } else {
+            CompilationMode::Lazy
+        })
+        // The crate feature is on for its encodings (docs/wasmi.md); the proposal is not.
+        .wasm_memory64(false)
         .set_max_cached_stacks(STACKS_CACHED)
         .set_max_recursion_depth(config.frames_max)
         // wasmi refuses a maximum below what a stack begins with.
         .set_max_stack_height(config.stack_max.max(64 << 10));
     wasmi
-}
-
-/// The first eight bytes: magic number, then version and layer.
-fn check_header(wasm: &[u8]) -> Result<(), ProgramError> {
-    match wasm {
-        [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => Err(ProgramError::Component),
-        [b'\0', b'a', b's', b'm', ..] => Ok(()),
-        _ => Err(ProgramError::NotWasm),
-    }
 }
 
 fn check_imports(module: &Module) -> Result<(), ProgramError> {
@@ -218,11 +170,4 @@ fn signature(row: &Row) -> FuncType {
     let wide = |wide| if wide { ValType::I64 } else { ValType::I32 };
     let params = row.params.iter().map(|param| wide(param.kind.is_wide()));
     FuncType::new(params.collect::<Vec<_>>(), row.returns.then_some(ValType::I32))
-}
-
-/// Whether an instantiation failed for want of memory.
-pub(crate) fn is_out_of_memory(error: &wasmi::Error) -> bool {
-    matches!(error.kind(), ErrorKind::Memory(_) | ErrorKind::Table(_))
-        || matches!(error.kind(), ErrorKind::Instantiation(_))
-            && error.to_string().contains("memory")
 }

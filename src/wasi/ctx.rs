@@ -41,6 +41,8 @@ pub struct WasiCtx {
     /// Bytes moved by calls since they were last charged for, and work that takes as long as
     /// moving so many.
     pub(crate) moved: u64,
+    /// Fuel it has used beyond what its store had.
+    pub(crate) fuel_owed: u64,
 }
 
 /// What a call does that has to wait.
@@ -50,8 +52,6 @@ pub enum Mode {
     InPlace,
     /// Hands control back through a host error: for `call_resumable`.
     Suspend,
-    /// Traps: nobody could resume (a start section runs under plain `call`).
-    Refuse,
 }
 
 /// NUL-terminated strings in one piece, as `args_get` hands them out.
@@ -182,9 +182,10 @@ impl WasiCtx {
             memory: None,
             unwatched: None,
             frame: Frame::default(),
-            mode: Mode::Refuse,
+            mode: Mode::Suspend,
             exit_on_broken_pipe: false,
             moved: 0,
+            fuel_owed: 0,
         }
     }
 
@@ -372,6 +373,7 @@ impl Builder {
             mode: self.mode,
             exit_on_broken_pipe: self.exit_on_broken_pipe,
             moved: 0,
+            fuel_owed: 0,
         }
     }
 }

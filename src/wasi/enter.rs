@@ -90,11 +90,6 @@ fn after<T>(
             cx.frame.yields = matches!(stop, Stop::Yield);
             Err(wasmi::Error::host(Suspended))
         }
-        (_, Mode::Refuse) => Err(wasmi::Error::new(format!(
-            "the module's start section called {}, which has to wait; a start section can't: \
-             move the call to _start",
-            TABLE[row].name
-        ))),
         (stop, Mode::InPlace) => {
             let mut store = caller.as_context_mut();
             wait::in_place(&mut store, get, memory, row, &args, stop)

@@ -108,11 +108,13 @@ pub struct Limits {
     /// The guest asked for more than it may have.
     pub(crate) refused: Option<Refused>,
     share: Option<Share>,
+    /// Bytes the last growth was to add, should it fail after all.
+    added: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { memory_max: usize::MAX, used: 0, peak: 0, refused: None, share: None }
+        Limits { memory_max: usize::MAX, used: 0, peak: 0, refused: None, share: None, added: 0 }
     }
 }
 
@@ -149,7 +151,8 @@ impl Limits {
     }
 
     fn grow(&mut self, current: usize, desired: usize) -> bool {
-        let used = self.used.saturating_add(desired.saturating_sub(current));
+        self.added = desired.saturating_sub(current);
+        let used = self.used.saturating_add(self.added);
         if used > self.memory_max {
             self.refused = Some(Refused::Own);
             return false;
@@ -161,6 +164,12 @@ impl Limits {
         self.used = used;
         self.peak = self.peak.max(used);
         true
+    }
+
+    /// Counts a growth that was allowed and then failed no longer.
+    fn take_back(&mut self) {
+        self.used = self.used.saturating_sub(std::mem::take(&mut self.added));
+        self.count(self.used);
     }
 }
 
@@ -187,10 +196,12 @@ impl ResourceLimiter for Limits {
     }
 
     fn memory_grow_failed(&mut self, _error: &MemoryError) -> Result<(), LimiterError> {
+        self.take_back();
         Ok(())
     }
 
     fn table_grow_failed(&mut self, _error: &TableError) -> Result<(), LimiterError> {
+        self.take_back();
         Ok(())
     }
 

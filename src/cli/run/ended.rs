@@ -150,7 +150,7 @@ impl Ended<'_> {
                     failure(status::TRAP, format!("trap: {trap} (allow more with --stack SIZE)"))
                 }
                 Cause::Wasm => failure(status::TRAP, format!("trap: {trap}")),
-                // A start section that does what only `_start` can: nothing was started.
+                // Its instance could not be made: nothing was started.
                 Cause::Host => failure(status::NOT_STARTED, trap.to_string()),
             },
         }

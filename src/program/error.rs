@@ -1,0 +1,100 @@
+//! Why a module is turned down, in words.
+
+use std::fmt;
+
+use super::survey::{Fault, Survey};
+use crate::wasi::MODULE;
+
+/// Why bytes are not a program that can be run here. The text says what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProgramError {
+    /// Not WebAssembly at all.
+    NotWasm,
+    /// A component rather than a module.
+    Component,
+    /// A function with more local variables than the interpreter takes.
+    TooManyLocals {
+        /// Its index.
+        function: u32,
+        /// How many it has, parameters included.
+        locals: u32,
+    },
+    /// Damaged, or a proposal that isn't supported; with the place.
+    Invalid(String),
+    /// An import that is not there, as `module.name`.
+    MissingImport(String, String),
+    /// A WASI function imported with another signature.
+    ImportType(String),
+    /// No `_start` export.
+    NoStart,
+}
+
+impl fmt::Display for ProgramError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ProgramError::NotWasm => f.write_str(
+                "not a WebAssembly module (it does not begin with '\\0asm'): \
+                 build the program for wasm32-wasip1 and give the .wasm file",
+            ),
+            ProgramError::Component => f.write_str(
+                "a WebAssembly component, not a module: build it for wasm32-wasip1 \
+                 (not wasip2), or take the core module before it was wrapped",
+            ),
+            ProgramError::Invalid(why) => write!(
+                f,
+                "not a valid WebAssembly module ({why}): it may be truncated or need a feature \
+                 that is not supported; build it again for wasm32-wasip1"
+            ),
+            ProgramError::TooManyLocals { function, locals } => write!(
+                f,
+                "its function {function} has {locals} local variables, and the interpreter takes \
+                 30000 at the most: build it with optimisation, or split the function"
+            ),
+            ProgramError::MissingImport(module, name) => {
+                write!(f, "it imports '{module}.{name}', which is not there: {}", hint(module))
+            }
+            ProgramError::ImportType(name) => write!(
+                f,
+                "it imports '{MODULE}.{name}' with a wrong signature: build it with a \
+                 toolchain for wasm32-wasip1"
+            ),
+            ProgramError::NoStart => f.write_str(
+                "it exports no function '_start' without parameters and results: build it as a \
+                 command (a binary), not as a library or reactor",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ProgramError {}
+
+/// What most likely led to an import from this module.
+fn hint(module: &str) -> &'static str {
+    match module {
+        MODULE => "preview1 has no such function; build with a current toolchain",
+        "wasi_unstable" => "that is preview0; build with a toolchain for wasm32-wasip1",
+        "gojs" | "go" => "that is Go for browsers; build with GOOS=wasip1 GOARCH=wasm",
+        "wbg" | "__wbindgen_placeholder__" => {
+            "that is wasm-bindgen, for browsers; build for wasm32-wasip1 without it"
+        }
+        _ => "only functions of 'wasi_snapshot_preview1' are",
+    }
+}
+
+/// Looks at a module; why it can't be run, if it is not valid.
+pub(crate) fn survey(wasm: &[u8]) -> Result<Survey<'_>, ProgramError> {
+    check_header(wasm)?;
+    Survey::of(wasm).map_err(|fault| match fault {
+        Fault::Refused(error) => error,
+        Fault::Invalid(error) => ProgramError::Invalid(error.to_string()),
+    })
+}
+
+/// The first eight bytes: magic number, then version and layer.
+fn check_header(wasm: &[u8]) -> Result<(), ProgramError> {
+    match wasm {
+        [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => Err(ProgramError::Component),
+        [b'\0', b'a', b's', b'm', ..] => Ok(()),
+        _ => Err(ProgramError::NotWasm),
+    }
+}

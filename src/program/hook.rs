@@ -1,0 +1,107 @@
+//! What is behind the exports that were added to a module: see `rewrite`.
+
+use wasmi::{
+    Caller, Extern, Func, FuncType, Instance, Memory, Ref, RefType, Store, Table, Val, ValType,
+};
+
+use super::rewrite::Hooks;
+use crate::wasi::WasiCtx;
+
+/// Bytes that are zeroed for one unit of fuel.
+const BYTES_PER_FUEL: u64 = 64;
+
+/// Bytes of a page of memory.
+const PAGE_BYTES: u64 = 1 << 16;
+
+/// Bytes of an element of a table.
+const ELEMENT_BYTES: u64 = 4;
+
+/// What growing costs whatever comes of it.
+const CALL_FUEL: u64 = 20;
+
+/// What growing instructions answer if they fail.
+const FAILED: u32 = u32::MAX;
+
+/// What is called to run a guest: a start section, if there is one, and `_start`.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    pub(crate) first: Func,
+    pub(crate) then: Option<Func>,
+}
+
+impl Entry {
+    /// That of an instance.
+    pub(crate) fn of(hooks: &Hooks, store: &Store<WasiCtx>, instance: Instance) -> Entry {
+        let find = |name: &str| instance.get_func(store, name);
+        let start = find("_start").expect("checked when the program was made");
+        match hooks.starts.then(|| find(&hooks.start())).flatten() {
+            Some(first) => Entry { first, then: Some(start) },
+            None => Entry { first: start, then: None },
+        }
+    }
+}
+
+/// Fills the table of calls of a new instance.
+pub(crate) fn install(hooks: &Hooks, store: &mut Store<WasiCtx>, instance: Instance) {
+    if hooks.grows.is_empty() {
+        return;
+    }
+    let calls = instance.get_table(&*store, &hooks.calls()).expect("it was added");
+    for (slot, grow) in (0..).zip(&hooks.grows) {
+        let grown = instance.get_export(&*store, &hooks.grown(*grow));
+        let func = match grown {
+            Some(Extern::Memory(memory)) => memory_grow(store, memory),
+            Some(Extern::Table(table)) => table_grow(store, table),
+            _ => unreachable!("it was added"),
+        };
+        calls
+            .set(&mut *store, slot, Ref::Func(func.into()))
+            .expect("the table has a slot for each");
+    }
+}
+
+fn memory_grow(store: &mut Store<WasiCtx>, memory: Memory) -> Func {
+    Func::wrap(store, move |mut caller: Caller<'_, WasiCtx>, pages: u32| -> u32 {
+        let grown = memory.grow(&mut caller, u64::from(pages));
+        let added = if grown.is_ok() { u64::from(pages) } else { 0 };
+        charge(&mut caller, added * PAGE_BYTES);
+        grown.ok().and_then(|before| u32::try_from(before).ok()).unwrap_or(FAILED)
+    })
+}
+
+fn table_grow(store: &mut Store<WasiCtx>, table: Table) -> Func {
+    let element = table.ty(&*store).element();
+    let params = [element.into(), ValType::I32];
+    let ty = FuncType::new(params, [ValType::I32]);
+    Func::new(store, ty, move |mut caller, given, answer| {
+        let (init, count) = operands(given, element);
+        let grown = table.grow(&mut caller, u64::from(count), init);
+        let added = if grown.is_ok() { u64::from(count) } else { 0 };
+        charge(&mut caller, added * ELEMENT_BYTES);
+        let before = grown.ok().and_then(|before| u32::try_from(before).ok());
+        answer[0] = Val::I32(before.unwrap_or(FAILED).cast_signed());
+        Ok(())
+    })
+}
+
+/// What the new elements are, and how many.
+fn operands(given: &[Val], element: RefType) -> (Ref, u32) {
+    let init = match &given[0] {
+        Val::FuncRef(func) => Ref::Func(*func),
+        Val::ExternRef(host) => Ref::Extern(*host),
+        _ => Ref::default_for_ty(element),
+    };
+    (init, given[1].i32().unwrap_or(0).cast_unsigned())
+}
+
+/// Takes the fuel for so many bytes. What is more than there is, the guest owes.
+fn charge(caller: &mut Caller<'_, WasiCtx>, bytes: u64) {
+    let cost = CALL_FUEL + bytes / BYTES_PER_FUEL;
+    let there = caller.get_fuel().unwrap_or(u64::MAX);
+    if let Some(left) = there.checked_sub(cost) {
+        let _ = caller.set_fuel(left);
+        return;
+    }
+    let _ = caller.set_fuel(0);
+    caller.data_mut().fuel_owed += cost - there;
+}

@@ -1,0 +1,292 @@
+//! What a module is changed to before it is compiled.
+//!
+//! Nothing of what a guest can see changes. wasmi 2.0.0 has instructions that a hostile module
+//! breaks the host with, and does things that can't be interrupted; no module reaches wasmi
+//! with these in it:
+//!
+//! - `memory.grow` and `table.grow` become calls of functions of the host, through a table
+//!   that is added for it (`docs/wasmi.md` says what goes wrong without).
+//! - A start section becomes an export, which is called before `_start`: it can wait, run out
+//!   of a slice, and be ended like the rest of the program.
+//! - Mutable globals are exported, so that an instance can be put back (see `recycle`).
+//!
+//! What is added comes after what is there, so no index changes.
+
+use std::ops::Range;
+
+use wasmparser::{BinaryReader, BinaryReaderError, RefType};
+
+use super::survey::{Grow, GrowSite, Survey};
+
+/// Identifiers of sections, in the order in which they have to be.
+const TYPES: u8 = 1;
+const TABLES: u8 = 4;
+const EXPORTS: u8 = 7;
+const START: u8 = 8;
+const CODE: u8 = 10;
+
+/// Kinds of exports.
+const EXPORT_FUNCTION: u8 = 0;
+const EXPORT_TABLE: u8 = 1;
+const EXPORT_MEMORY: u8 = 2;
+const EXPORT_GLOBAL: u8 = 3;
+
+/// Length of a module's header.
+const HEADER: usize = 8;
+
+/// What was added to a module, by the names of the exports.
+#[derive(Debug, Default)]
+pub(crate) struct Hooks {
+    prefix: String,
+    /// What the table of calls leads to.
+    pub(crate) grows: Vec<Grow>,
+    /// Its start section is an export now.
+    pub(crate) starts: bool,
+}
+
+impl Hooks {
+    /// What is added to a module.
+    pub(super) fn of(survey: &Survey<'_>) -> Hooks {
+        let mut grows = Vec::new();
+        for site in &survey.grows {
+            if !grows.contains(&site.grow) {
+                grows.push(site.grow);
+            }
+        }
+        Hooks { prefix: survey.prefix.clone(), grows, starts: survey.start.is_some() }
+    }
+
+    /// The table of calls.
+    pub(crate) fn calls(&self) -> String {
+        format!("{}calls", self.prefix)
+    }
+
+    /// What a growing instruction grows.
+    pub(crate) fn grown(&self, grow: Grow) -> String {
+        match grow {
+            Grow::Memory(index) => format!("{}memory.{index}", self.prefix),
+            Grow::Table(index) => format!("{}table.{index}", self.prefix),
+        }
+    }
+
+    /// The function of the start section.
+    pub(crate) fn start(&self) -> String {
+        format!("{}start", self.prefix)
+    }
+}
+
+/// The name under which a global is exported for us.
+pub(crate) fn global(prefix: &str, index: u32) -> String {
+    format!("{prefix}global.{index}")
+}
+
+/// The module with all that is added; `globals` are exported, too.
+///
+/// # Errors
+///
+/// None for a module that is valid.
+pub(super) fn rewrite(
+    survey: &Survey<'_>,
+    hooks: &Hooks,
+    globals: &[u32],
+) -> Result<Vec<u8>, BinaryReaderError> {
+    let wasm = survey.wasm;
+    let changes = Changes { survey, hooks, globals };
+    let mut out = wasm[..HEADER].to_vec();
+    let mut has_tables = hooks.grows.is_empty();
+    for (id, range) in &survey.sections {
+        if !has_tables && *id > TABLES && *id != CODE {
+            section(&mut out, TABLES, &changes.with_calls(None)?);
+            has_tables = true;
+        }
+        has_tables |= *id == TABLES;
+        let content = &wasm[range.clone()];
+        match *id {
+            TYPES if !hooks.grows.is_empty() => {
+                section(&mut out, TYPES, &changes.with_types(content)?);
+            }
+            TABLES if !hooks.grows.is_empty() => {
+                section(&mut out, TABLES, &changes.with_calls(Some(content))?);
+            }
+            EXPORTS => section(&mut out, EXPORTS, &changes.with_exports(content)?),
+            START => {}
+            CODE => section(&mut out, CODE, &changes.code(range)),
+            id => section(&mut out, id, content),
+        }
+    }
+    Ok(out)
+}
+
+struct Changes<'a> {
+    survey: &'a Survey<'a>,
+    hooks: &'a Hooks,
+    globals: &'a [u32],
+}
+
+impl Changes<'_> {
+    /// What is grown by a growing instruction, one type for each kind.
+    fn kinds(&self) -> Vec<Option<RefType>> {
+        let mut kinds = Vec::new();
+        for grow in &self.hooks.grows {
+            let kind = self.kind(*grow);
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+        kinds
+    }
+
+    /// The elements of a table; `None` for a memory.
+    fn kind(&self, grow: Grow) -> Option<RefType> {
+        match grow {
+            Grow::Memory(_) => None,
+            Grow::Table(index) => self.survey.tables.get(index as usize).copied(),
+        }
+    }
+
+    /// Adds the types of the calls.
+    fn with_types(&self, content: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
+        const FUNCTION: u8 = 0x60;
+        const I32: u8 = 0x7f;
+        let kinds = self.kinds();
+        let mut out = longer(content, kinds.len())?;
+        for kind in kinds {
+            match kind {
+                None => out.extend_from_slice(&[FUNCTION, 1, I32, 1, I32]),
+                Some(element) => {
+                    out.extend_from_slice(&[FUNCTION, 2, reference(element), I32, 1, I32]);
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Adds the table of calls.
+    fn with_calls(&self, content: Option<&[u8]>) -> Result<Vec<u8>, BinaryReaderError> {
+        const MIN_AND_MAX: u8 = 1;
+        let mut out = longer(content.unwrap_or(&[0]), 1)?;
+        out.extend_from_slice(&[reference(RefType::FUNCREF), MIN_AND_MAX]);
+        let count = self.hooks.grows.len();
+        leb128(&mut out, count);
+        leb128(&mut out, count);
+        Ok(out)
+    }
+
+    fn with_exports(&self, content: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
+        let mut exports: Vec<(String, u8, u32)> = Vec::new();
+        for index in self.globals {
+            let name = global(&self.survey.prefix, *index);
+            exports.push((name, EXPORT_GLOBAL, *index));
+        }
+        for grow in &self.hooks.grows {
+            let (kind, index) = match grow {
+                Grow::Memory(index) => (EXPORT_MEMORY, *index),
+                Grow::Table(index) => (EXPORT_TABLE, *index),
+            };
+            exports.push((self.hooks.grown(*grow), kind, index));
+        }
+        if !self.hooks.grows.is_empty() {
+            exports.push((self.hooks.calls(), EXPORT_TABLE, self.calls_index()));
+        }
+        if let Some(index) = self.survey.start {
+            exports.push((self.hooks.start(), EXPORT_FUNCTION, index));
+        }
+        let mut out = longer(content, exports.len())?;
+        for (name, kind, index) in exports {
+            leb128(&mut out, name.len());
+            out.extend_from_slice(name.as_bytes());
+            out.push(kind);
+            leb128(&mut out, index as usize);
+        }
+        Ok(out)
+    }
+
+    /// The table of calls comes after all others.
+    fn calls_index(&self) -> u32 {
+        u32::try_from(self.survey.tables.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The code, with a call in place of each growing instruction.
+    fn code(&self, section: &Range<usize>) -> Vec<u8> {
+        let wasm = self.survey.wasm;
+        let mut out = Vec::with_capacity(section.len() + 16 * self.survey.grows.len());
+        let mut copied = section.start;
+        for sites in self.survey.grows.chunk_by(|one, other| one.body == other.body) {
+            let GrowSite { body, entry, .. } = &sites[0];
+            out.extend_from_slice(&wasm[copied..*entry]);
+            let mut changed = Vec::with_capacity(body.len() + 16 * sites.len());
+            let mut from = body.start;
+            for site in sites {
+                changed.extend_from_slice(&wasm[from..site.place.start]);
+                self.call(&mut changed, site.grow);
+                from = site.place.end;
+            }
+            changed.extend_from_slice(&wasm[from..body.end]);
+            leb128(&mut out, changed.len());
+            out.extend_from_slice(&changed);
+            copied = body.end;
+        }
+        out.extend_from_slice(&wasm[copied..section.end]);
+        out
+    }
+
+    /// Calls what does the same as a growing instruction. Its operands are there already.
+    fn call(&self, out: &mut Vec<u8>, grow: Grow) {
+        const I32_CONST: u8 = 0x41;
+        const CALL_INDIRECT: u8 = 0x11;
+        let place = |found: Option<usize>| found.unwrap_or(0);
+        let slot = place(self.hooks.grows.iter().position(|other| *other == grow));
+        let kind = self.kind(grow);
+        let added = place(self.kinds().iter().position(|other| *other == kind));
+        out.push(I32_CONST);
+        signed_leb128(out, slot);
+        out.push(CALL_INDIRECT);
+        leb128(out, self.survey.types as usize + added);
+        leb128(out, self.calls_index() as usize);
+    }
+}
+
+/// A section: identifier, length, contents.
+fn section(out: &mut Vec<u8>, id: u8, content: &[u8]) {
+    out.push(id);
+    leb128(out, content.len());
+    out.extend_from_slice(content);
+}
+
+/// A list of so many entries more, without them.
+fn longer(content: &[u8], added: usize) -> Result<Vec<u8>, BinaryReaderError> {
+    let mut reader = BinaryReader::new(content, 0);
+    let count = reader.read_var_u32()?;
+    let mut out = Vec::with_capacity(content.len() + 64 * added + 8);
+    leb128(&mut out, count as usize + added);
+    out.extend_from_slice(&content[reader.original_position()..]);
+    Ok(out)
+}
+
+fn reference(element: RefType) -> u8 {
+    const FUNCREF: u8 = 0x70;
+    const EXTERNREF: u8 = 0x6f;
+    if element.is_func_ref() { FUNCREF } else { EXTERNREF }
+}
+
+/// A number as WebAssembly writes them.
+fn leb128(out: &mut Vec<u8>, mut number: usize) {
+    loop {
+        let byte = (number & 0x7f).to_le_bytes()[0];
+        number >>= 7;
+        if number == 0 {
+            out.push(byte);
+            return;
+        }
+        out.push(byte | 0x80);
+    }
+}
+
+/// The same for one that has a sign, and is not negative.
+fn signed_leb128(out: &mut Vec<u8>, mut number: usize) {
+    while number > 0x3f {
+        out.push((number & 0x7f).to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    out.push(number.to_le_bytes()[0]);
+}
