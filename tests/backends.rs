@@ -98,7 +98,8 @@ macro_rules! behaviours {
             the_longest_mount_wins
             dot_dot_crosses_a_mount_point
             mounts_need_no_directory_there
-            nothing_is_made_on_the_way_to_a_mount
+            the_way_to_a_mount_is_made_when_it_is_changed
+            what_is_no_directory_is_covered_on_the_way
             a_name_that_leads_to_a_mount_is_busy
             listing_shows_mounts
             mounts_are_told_apart

@@ -7,6 +7,8 @@ mod calls;
 
 mod escape {
     pub mod attempts;
+    pub mod covered;
+    pub mod custom;
     pub mod links;
     pub mod odd;
     pub mod race;

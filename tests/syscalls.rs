@@ -7,6 +7,7 @@ mod calls;
 mod syscalls {
     pub mod dirs;
     pub mod files;
+    pub mod identity;
     pub mod names;
     pub mod process;
     pub mod rights;

@@ -118,7 +118,7 @@ impl File for Listing {
         let first = usize::try_from(cookie).unwrap_or(usize::MAX);
         for (index, (name, filetype)) in self.0.iter().enumerate().skip(first) {
             let next = index as u64 + 1;
-            if !emit(Dirent { next, ino: next, filetype: *filetype, name: name.as_bytes() }) {
+            if !emit(Dirent { next, ino: 0, filetype: *filetype, name: name.as_bytes() }) {
                 break;
             }
         }

@@ -20,9 +20,11 @@
 //! *What a node can't do has its own errno*: a method left out of an implementation
 //! answers ENOTDIR, ENOTSOCK, ESPIPE and so on, as the same call would on Unix.
 
+mod covers;
 pub mod dev;
 #[cfg(feature = "host-fs")]
 pub mod host;
+mod listing;
 pub mod mem;
 mod memo;
 mod name;
@@ -31,12 +33,14 @@ pub mod namespace;
 pub mod net;
 mod opened;
 pub mod pipe;
+mod place;
 #[cfg(all(any(unix, target_os = "wasi"), any(feature = "net", feature = "host-fs")))]
 pub mod reach;
 mod readonly;
 mod ready;
-mod stat;
+pub(crate) mod stat;
 pub mod stdio;
+mod stepping;
 #[cfg(all(any(unix, target_os = "wasi"), any(feature = "net", feature = "host-fs")))]
 mod system;
 #[cfg(feature = "tar")]
@@ -56,7 +60,7 @@ pub use namespace::Namespace;
 pub use opened::{Opened, Pending};
 pub use readonly::ReadOnly;
 pub use ready::{Armed, Fd, Interest, Ready, Wait};
-pub use stat::{Filetype, SetTime, Stat, Times};
+pub use stat::{Filetype, SetTime, Stat, Times, new_device};
 pub use whole::{read, write};
 
 /// What a filesystem call answers.

@@ -1,4 +1,62 @@
 //! What is told of a node or file, and what of that can be set.
+//!
+//! # Identity
+//!
+//! Programs take two things of the same device and inode for one: `cp` for its own source, a
+//! walk for a directory it has been in. So everything a guest sees has numbers that nothing else
+//! it sees has, and keeps them. Whoever knows of none leaves both 0 ([`Stat::of`]), and is given:
+//!
+//! | what | device | inode |
+//! |---|---|---|
+//! | a node | that of its mount | a hash of its names below the mount |
+//! | an open file | of the node it was opened by | of that |
+//! | a stream, a connection | one for all | counted, in each guest |
+//! | a directory that only leads to a mount | one for all | counted, in each namespace |
+//!
+//! Two mounts of one node have one device. A directory of the host has the numbers the host
+//! gives; a tree in memory or of an archive has a device of its own ([`new_device`]).
+//!
+//! Devices of the host don't collide with these: Linux and macOS number theirs with 32 bits,
+//! these begin above, and larger ones of a host (another tinyhost may be one) are moved away.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Devices numbered here begin with this one: those of the host are below, or moved away.
+const OWN: u64 = 1 << 32;
+
+/// Of streams and connections.
+pub(crate) const STREAMS: u64 = OWN;
+
+/// Of directories that lead to a mount.
+pub(crate) const STEPPING: u64 = OWN + 1;
+
+/// Of the trees that [`new_device`] is for.
+const TREES: u64 = OWN + 16;
+
+/// Of nodes without numbers; the number of their mount is added.
+pub(crate) const UNNAMED: u64 = 2 * OWN;
+
+/// What is added to a host's device that could be one of these. Each tinyhost that runs in
+/// another adds it once more.
+#[cfg(feature = "host-fs")]
+const MOVED: u64 = 1 << 48;
+
+/// A device number that nothing else in this process has, for a tree that numbers its inodes.
+pub fn new_device() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(TREES);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Whether it is one of those made here, so that nothing of the host has it.
+pub(crate) fn is_own_device(dev: u64) -> bool {
+    (OWN..UNNAMED).contains(&dev)
+}
+
+/// A device of the host as a guest sees it.
+#[cfg(feature = "host-fs")]
+pub(crate) fn host_device(dev: u64) -> u64 {
+    if dev < OWN { dev } else { dev.wrapping_add(MOVED) }
+}
 
 /// What kind of thing a name or a descriptor is; numbers are the spec's `filetype`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -45,9 +103,20 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// A stat that says nothing but the kind; enough for a device or a service.
+    /// A stat that says nothing but the kind; enough for a device or a service. Guests see
+    /// numbers of its name for device and inode.
     pub fn of(filetype: Filetype) -> Stat {
         Stat { filetype, nlink: 1, ..Stat::default() }
+    }
+
+    /// Whether it says what it is.
+    pub(crate) fn has_identity(&self) -> bool {
+        (self.dev, self.ino) != (0, 0)
+    }
+
+    /// Its device and inode, or these if it says nothing of them.
+    pub(crate) fn identity_or(&self, given: (u64, u64)) -> (u64, u64) {
+        if self.has_identity() { (self.dev, self.ino) } else { given }
     }
 }
 

@@ -7,12 +7,11 @@
 //! refused with ENOTCAPABLE when it is walked; one that only exists is harmless.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::namespace::{Mount, MountId, Stepping};
-use super::{Errno, Filetype, Memo, Name, Node, Result, Stat};
+pub use super::place::Place;
+use super::{Errno, Filetype, Memo, Name, Result, Stat};
 
 /// Links followed in one walk before ELOOP; Linux's number (path_resolution(7)).
 pub const LINKS_MAX: usize = 40;
@@ -28,67 +27,6 @@ pub const DEPTH_MAX: usize = 256;
 /// Names looked up in one walk before ELOOP. A path has room for half as many; the rest is for
 /// those in links, which could otherwise make it tens of thousands.
 pub const STEPS_MAX: usize = 4096;
-
-/// A node, and where in the namespace it is.
-#[derive(Clone)]
-pub struct Place {
-    /// The node.
-    pub node: Arc<dyn Node>,
-    mount: MountId,
-    /// Position among the mount points, if any lies here or below.
-    here: Option<Arc<Mount>>,
-}
-
-impl Place {
-    pub(crate) fn mount_point(here: &Arc<Mount>) -> Option<Place> {
-        let (mount, node) = here.mounted()?;
-        Some(Place { node: node.clone(), mount, here: Some(here.clone()) })
-    }
-
-    /// A directory with nothing in it but mount points.
-    pub(crate) fn stepping(mount: MountId, here: &Arc<Mount>) -> Place {
-        Place { node: Arc::new(Stepping), mount, here: Some(here.clone()) }
-    }
-
-    pub(crate) fn is_directory(&self) -> bool {
-        self.node.stat().is_ok_and(|stat| stat.filetype == Filetype::Directory)
-    }
-
-    pub(crate) fn mounts_below(&self) -> Option<&Mount> {
-        self.here.as_deref()
-    }
-
-    /// Whether both are of one mount, so that a link or rename between them is possible.
-    pub fn same_mount(&self, other: &Place) -> bool {
-        self.mount == other.mount
-    }
-
-    /// The place for the length of one call, see [`Node::in_call`].
-    fn in_call(&self, memo: &Memo) -> Cow<'_, Place> {
-        match self.node.in_call(memo) {
-            None => Cow::Borrowed(self),
-            Some(node) => Cow::Owned(Place { node, ..self.clone() }),
-        }
-    }
-
-    /// One step down: into a mount if one is there, else to the node's own child.
-    fn step(&self, name: Name<'_>, memo: &Memo) -> Result<Place> {
-        let here = self.here.as_ref().and_then(|here| here.below(name.as_str()));
-        if let Some(place) = here.and_then(Place::mount_point) {
-            return Ok(place.in_call(memo).into_owned());
-        }
-        let node = match self.node.lookup(name) {
-            Err(Errno::Noent) if here.is_some() => Arc::new(Stepping),
-            other => other?,
-        };
-        Ok(Place { node, mount: self.mount, here: here.cloned() })
-    }
-
-    /// Whether a mount lies here or below.
-    fn leads_to_mount(&self) -> bool {
-        self.here.is_some()
-    }
-}
 
 /// Where a walk arrived.
 pub enum Walked<'p> {
@@ -131,7 +69,7 @@ impl<'p> Walked<'p> {
     pub fn existing(self) -> Result<(Place, Stat)> {
         match self {
             Walked::Itself(place) => {
-                let stat = place.node.stat()?;
+                let stat = place.stat()?;
                 Ok((place, stat))
             }
             Walked::Entry(entry) => {
@@ -321,10 +259,7 @@ fn nothing_below(place: &Place, rest: &str) -> Errno {
 
 fn look(dir: &Place, name: Name<'_>, memo: &Memo) -> Result<Option<(Place, Stat)>> {
     match dir.step(name, memo) {
-        Ok(place) => {
-            let stat = place.node.stat()?;
-            Ok(Some((place, stat)))
-        }
+        Ok(found) => Ok(Some(found)),
         Err(Errno::Noent) => Ok(None),
         Err(error) => Err(error),
     }
@@ -337,7 +272,8 @@ pub fn is_plain(base: &Place, path: &str) -> bool {
     let mut names = path.as_bytes().split(|byte| *byte == b'/').inspect(|_| count += 1);
     let plain = path.len() < PATH_MAX && names.all(Name::is_one) && count <= DEPTH_MAX;
     let first = || path.split('/').next().unwrap_or_default();
-    plain && base.here.as_ref().is_none_or(|here| here.below(first()).is_none())
+    let covered = || base.mounts_below().is_some_and(|here| here.below(first()).is_some());
+    plain && base.has_shortcuts() && !covered()
 }
 
 /// Goes through the directories of a plain path in one call of the backend's, if it can and
@@ -345,7 +281,7 @@ pub fn is_plain(base: &Place, path: &str) -> bool {
 fn shortcut<'p>(base: &Place, path: &'p str, memo: &Memo) -> Option<Entry<'p>> {
     let (dirs, last) = path.rsplit_once('/')?;
     let name = Name::new(last).filter(|_| is_plain(base, path))?;
-    let dir = Place { node: base.node.descend(dirs)?, mount: base.mount, here: None };
+    let dir = base.descended(base.node.descend(dirs)?, dirs);
     let found = look(&dir, name, memo).ok()?;
     let link = |(_, stat): &(Place, Stat)| stat.filetype == Filetype::SymbolicLink;
     if found.as_ref().is_some_and(link) {

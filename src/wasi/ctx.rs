@@ -350,6 +350,7 @@ impl Builder {
                 base: Rights::DIRECTORY,
                 inheriting: Rights::INHERITING,
                 preopen: Some(preopen.name.clone()),
+                identity: (0, 0),
                 path: preopen.name.to_string().into(),
             };
             fds.insert(descriptor).expect("room was made");

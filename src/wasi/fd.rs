@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::abi::{Fdflags, Rights};
 use crate::Errno;
+use crate::vfs::stat::STREAMS;
 use crate::vfs::stdio::Closed;
 use crate::vfs::walk::Place;
-use crate::vfs::{File, Filetype};
+use crate::vfs::{File, Filetype, Stat};
 
 /// What a descriptor number stands for: an open file, and all that is the descriptor's
 /// rather than the file's.
@@ -28,6 +29,9 @@ pub struct Descriptor {
     pub inheriting: Rights,
     /// The name it is preopened under.
     pub preopen: Option<Arc<str>>,
+    /// Its device and inode, if the file has no numbers of its own; 0 both until it is in a
+    /// table, which counts those that nothing else tells apart.
+    pub identity: (u64, u64),
     /// How it was come by, for traces and reports.
     pub path: Cow<'static, str>,
 }
@@ -45,8 +49,16 @@ impl Descriptor {
             flags: Fdflags::NONE,
             inheriting: Rights::NONE,
             preopen: None,
+            identity: (0, 0),
             path: path.into(),
         }
+    }
+
+    /// What it is.
+    pub fn stat(&mut self) -> Result<Stat, Errno> {
+        let stat = self.file.stat()?;
+        let (dev, ino) = stat.identity_or(self.identity);
+        Ok(Stat { dev, ino, ..stat })
     }
 
     /// Whether position means anything here. ESPIPE otherwise.
@@ -101,6 +113,8 @@ pub struct Fds {
     /// No number below this one is free.
     lowest: usize,
     limit: usize,
+    /// Descriptors that were told apart by a number.
+    counted: u64,
     /// The guest wanted more than the limit and was refused.
     pub(crate) refused: bool,
 }
@@ -117,6 +131,7 @@ impl Fds {
             free: Vec::new(),
             lowest: 0,
             limit: limit.min(FDS_MAX),
+            counted: 0,
             refused: false,
         }
     }
@@ -162,8 +177,15 @@ impl Fds {
     }
 
     /// Puts a descriptor at the lowest free number.
-    pub fn insert(&mut self, descriptor: Descriptor) -> Result<u32, Errno> {
+    pub fn insert(&mut self, mut descriptor: Descriptor) -> Result<u32, Errno> {
         self.room()?;
+        if descriptor.identity == (0, 0) {
+            self.counted += 1;
+            descriptor.identity = match &descriptor.place {
+                Some(place) => place.identity(),
+                None => (STREAMS, self.counted),
+            };
+        }
         let entry = Some(Entry { descriptor, numbers: 1 });
         let key = self.free.pop().unwrap_or(self.open.len());
         if key == self.open.len() {

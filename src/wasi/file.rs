@@ -234,7 +234,7 @@ pub(super) fn fd_fdstat_set_rights(c: &mut Call<'_>, fd: u32, base: u64, inherit
 
 pub(super) fn fd_filestat_get(c: &mut Call<'_>, fd: u32, buf: u32) -> Sys {
     let descriptor = c.cx.fds.get(fd, Need::Any, Rights::FD_FILESTAT_GET)?;
-    let stat = descriptor.file.stat();
+    let stat = descriptor.stat();
     let stat = c.or_wait(fd, stat)?;
     Ok(c.mem.put(buf, abi::filestat(&stat))?)
 }

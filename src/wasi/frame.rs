@@ -74,6 +74,7 @@ pub struct Shape {
     /// The rights it may have at the most; fewer if the file has fewer.
     pub(crate) base: Rights,
     pub(crate) inheriting: Rights,
+    pub(crate) identity: (u64, u64),
     pub(crate) path: Cow<'static, str>,
 }
 

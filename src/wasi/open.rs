@@ -130,6 +130,7 @@ fn number(c: &mut Call<'_>, file: Box<dyn File>, shape: Shape, opened_fd: u32) -
         base: shape.base & base,
         inheriting: shape.inheriting & inheriting,
         preopen: None,
+        identity: shape.identity,
         path: shape.path,
     })?;
     Ok(c.mem.put_u32(opened_fd, number)?)
@@ -169,14 +170,15 @@ impl Wish {
             && is_plain(dir, path)
             && let Some((file, filetype)) = dir.node.open_at(path, self.how())
         {
-            return Ok(Found::Opened(Opened::File(file), self.shape(filetype, None)));
+            let shape = self.shape(filetype, None, dir.identity_below(path));
+            return Ok(Found::Opened(Opened::File(file), shape));
         }
         // open(2): with O_CREAT|O_EXCL a link at the end is not followed.
         let follow = if self.excludes() { Follow::No } else { self.follow };
         let walked = walk(dir, path, follow, memo)?;
         let entry = match walked {
             Walked::Itself(place) => {
-                let stat = place.node.stat()?;
+                let stat = place.stat()?;
                 return self.open_existing(place, &stat, false);
             }
             Walked::Entry(entry) => entry,
@@ -202,7 +204,9 @@ impl Wish {
             Err(Errno::Exist) if !self.excludes() => Ok(Found::Raced),
             Err(error) => Err(error),
             Ok(file) => {
-                Ok(Found::Opened(Opened::File(file), self.shape(Filetype::RegularFile, None)))
+                let identity = entry.dir.identity_below(name.as_str());
+                let shape = self.shape(Filetype::RegularFile, None, identity);
+                Ok(Found::Opened(Opened::File(file), shape))
             }
         }
     }
@@ -224,7 +228,7 @@ impl Wish {
             return Ok(Found::Alias(number));
         }
         let opened = place.node.open(self.how())?;
-        Ok(Found::Opened(opened, self.shape(stat.filetype, None)))
+        Ok(Found::Opened(opened, self.shape(stat.filetype, None, place.identity())))
     }
 
     fn open_directory(&self, place: Place) -> Result<Found, Errno> {
@@ -236,7 +240,8 @@ impl Wish {
             let incomplete = opened.is_err_and(|errno| errno == Errno::Noent);
             return Err(if incomplete { Errno::Noent } else { Errno::Isdir });
         }
-        Ok(Found::Opened(opened?, self.shape(Filetype::Directory, Some(place))))
+        let identity = place.identity();
+        Ok(Found::Opened(opened?, self.shape(Filetype::Directory, Some(place), identity)))
     }
 
     fn how(&self) -> Open {
@@ -248,7 +253,7 @@ impl Wish {
     }
 
     /// What its descriptor will be; the path is filled in by the caller.
-    fn shape(&self, filetype: Filetype, place: Option<Place>) -> Shape {
+    fn shape(&self, filetype: Filetype, place: Option<Place>, identity: (u64, u64)) -> Shape {
         // A connection goes both ways, whatever was asked: a program that creates a file
         // to write to it reads the answer from the same descriptor.
         let refused = match filetype {
@@ -262,6 +267,8 @@ impl Wish {
             flags: self.fdflags,
             base: self.inherited & !refused,
             inheriting: self.inherited,
+            // Each connection is one of its own, whatever name it was made by.
+            identity: if filetype.is_socket() { (0, 0) } else { identity },
             path: "".into(),
         }
     }

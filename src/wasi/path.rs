@@ -65,8 +65,18 @@ pub(super) fn path_filestat_get(
     let path = c.mem.text(path, path_len)?;
     let found = if is_plain(dir, path) { dir.node.stat_at(path) } else { None };
     let stat = match found {
-        Some(stat) => stat,
-        None => walk(dir, path, follow, &c.cx.frame.memo)?.existing()?.1,
+        Some(stat) => {
+            let (dev, ino) = stat.identity_or(dir.identity_below(path));
+            Stat { dev, ino, ..stat }
+        }
+        None => {
+            let (place, stat) = walk(dir, path, follow, &c.cx.frame.memo)?.existing()?;
+            match place.node.alias() {
+                // The name is for the open file, as /dev/stdin is.
+                Some(number) => c.cx.fds.any(number).map_err(|_| Errno::Noent)?.stat()?,
+                None => stat,
+            }
+        }
     };
     Ok(c.mem.put(buf, abi::filestat(&stat))?)
 }
@@ -126,7 +136,7 @@ pub(super) fn path_link(
     if !old.dir.same_mount(&new.dir) {
         return Err(Errno::Xdev.into());
     }
-    Ok(old.dir.node.link(old.name(), &new.dir.node, new.name())?)
+    Ok(old.dir.node.link(old.name(), &new.dir.to_change()?, new.name())?)
 }
 
 pub(super) fn path_rename(
@@ -156,7 +166,7 @@ pub(super) fn path_rename(
     if !old.dir.same_mount(&new.dir) {
         return Err(Errno::Xdev.into());
     }
-    Ok(old.dir.node.rename(old.name(), &new.dir.node, new.name())?)
+    Ok(old.dir.node.rename(old.name(), &new.dir.to_change()?, new.name())?)
 }
 
 pub(super) fn path_readlink(

@@ -1,8 +1,10 @@
 //! Mounts: a tree with others in it.
 
+use std::sync::Arc;
+
 use tinyhost::vfs::namespace::{MountError, open_directory};
 use tinyhost::vfs::walk::{Follow, Place, Walked};
-use tinyhost::vfs::{Filetype, Namespace, Opened, mem};
+use tinyhost::vfs::{Filetype, Namespace, Opened, ReadOnly, mem};
 
 use super::support::*;
 use crate::refused;
@@ -90,19 +92,61 @@ pub fn mounts_need_no_directory_there(root: &Root) {
     assert_eq!(cat(base, "p/q/r/x").as_deref(), Ok(&b"x"[..]));
 }
 
-pub fn nothing_is_made_on_the_way_to_a_mount(root: &Root) {
+/// A directory that only leads to a mount is one of the directory it lies in, as soon as
+/// something is to be made in it.
+pub fn the_way_to_a_mount_is_made_when_it_is_changed(root: &Root) {
     let x = tree("x");
-    let ns = namespace(&[("/", root), ("/p/q", &x)]);
-    let (p, _) = go(base(&ns), "p").expect("walk");
+    let ns = namespace(&[("/", root), ("/p/q/r", &x)]);
+    let (q, seen) = go(base(&ns), "p/q").expect("walk");
     let n = name("n");
+    refused!(q.node.unlink(n), Noent);
+    refused!(q.node.remove_directory(n), Noent);
+    refused!(q.node.rename(n, root, n), Noent);
+    refused!(q.node.link(n, root, n), Noent);
+    refused!(q.node.lookup(n), Noent);
+    refused!(q.node.open(WRITE), Isdir);
+    let opened = open_directory(&q, READ).and_then(Opened::at_once);
+    let mut listing = opened.expect("open");
+    assert_eq!(names(&mut *listing), ["r"]);
+    absent(root, "p");
+    write(&mut *q.node.create(n, WRITE).expect("create"), b"new", 0).expect("write");
+    assert_eq!(get(&child(&child(root, "p"), "q"), "n"), b"new");
+    assert_eq!(cat(base(&ns), "p/q/n").as_deref(), Ok(&b"new"[..]));
+    assert_eq!(cat(base(&ns), "p/q/r/x").as_deref(), Ok(&b"x"[..]));
+    // What was opened before, and what was seen of it, are the same directory.
+    assert_eq!(names(&mut *listing), ["n", "r"]);
+    let (_, now) = go(base(&ns), "p/q").expect("walk");
+    assert_eq!((now.dev, now.ino), (seen.dev, seen.ino));
+    for make in [|q: &Root| q.create_directory(name("d")), |q: &Root| q.symlink(name("l"), "n")] {
+        assert_eq!(make(&q.node), Ok(()));
+    }
+    assert_eq!(names(&mut *listing), ["d", "l", "n", "r"]);
+    // It can't be made where nothing is around it, nor in what is read-only.
+    let (p, _) = go(base(&namespace(&[("/p/q/f", &child(&q.node, "n"))])), ".").expect("walk");
     refused!(p.node.create(n, WRITE), Rofs);
     refused!(p.node.create_directory(n), Rofs);
-    refused!(p.node.symlink(n, "x"), Rofs);
-    refused!(p.node.unlink(n), Noent);
-    refused!(p.node.remove_directory(n), Noent);
-    refused!(p.node.rename(n, root, n), Noent);
-    refused!(p.node.link(n, root, n), Noent);
-    refused!(p.node.open(WRITE), Isdir);
+    let ns = namespace(&[("/", &(Arc::new(ReadOnly(root.clone())) as Root)), ("/o/q", &x)]);
+    let (o, _) = go(base(&ns), "o").expect("walk");
+    refused!(o.node.create(n, WRITE), Rofs);
+    refused!(o.node.symlink(n, "x"), Rofs);
+    absent(root, "o");
+}
+
+/// What is no directory can't lead to a mount, and is covered by one that does.
+pub fn what_is_no_directory_is_covered_on_the_way(root: &Root) {
+    put(root, "f", b"covered");
+    root.symlink(name("dangling"), "nowhere").expect("symlink");
+    root.symlink(name("out"), "../../x").expect("symlink");
+    let x = tree("x");
+    let ns = namespace(&[("/", root), ("/f/q", &x), ("/dangling/q", &x), ("/out/q", &x)]);
+    for way in ["f", "dangling", "out"] {
+        let (place, stat) = go(base(&ns), way).expect("walk");
+        assert_eq!(stat.filetype, Filetype::Directory, "{way}");
+        assert_eq!(cat(base(&ns), &format!("{way}/q/x")).as_deref(), Ok(&b"x"[..]), "{way}");
+        assert_eq!(listed(&place), ["q"], "{way}");
+        refused!(place.node.create(name("n"), WRITE), Perm);
+    }
+    assert_eq!(get(root, "f"), b"covered");
 }
 
 /// A name that leads to a mount stays: what is mounted there, and what is on the way.

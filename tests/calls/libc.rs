@@ -54,6 +54,7 @@ pub const LINK: u8 = 7;
 pub struct Entry {
     pub name: Vec<u8>,
     pub next: u64,
+    pub ino: u64,
     pub filetype: u8,
 }
 
@@ -236,8 +237,9 @@ impl Calls {
             if at + 24 + len > DATA + used {
                 break;
             }
-            let (next, filetype) = (self.u64_at(at), self.bytes(at + 20, 1)[0]);
-            entries.push(Entry { name: self.bytes(at + 24, len), next, filetype });
+            let (next, ino) = (self.u64_at(at), self.u64_at(at + 8));
+            let (filetype, name) = (self.bytes(at + 20, 1)[0], self.bytes(at + 24, len));
+            entries.push(Entry { name, next, ino, filetype });
             at += 24 + len;
         }
         Ok((entries, used))

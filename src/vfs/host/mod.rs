@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use rustix::fs::{CWD, FileType, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 
+use super::stat::host_device;
 use super::system::filetype;
 use super::{Node, SetTime, Stat, Times};
 use node::HostNode;
@@ -78,7 +79,7 @@ impl HostDir {
 fn stat(stat: &rustix::fs::Stat) -> Stat {
     let [atim, mtim, ctim] = times(stat).map(nanos);
     Stat {
-        dev: stat.st_dev as u64,
+        dev: host_device(stat.st_dev as u64),
         ino: stat.st_ino as u64,
         filetype: filetype(FileType::from_raw_mode(stat.st_mode)),
         nlink: stat.st_nlink as u64,

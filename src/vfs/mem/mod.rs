@@ -14,11 +14,10 @@ mod seed;
 mod tree;
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::walk::PATH_MAX;
-use super::{Errno, File, Name, Node, Open, Opened, Result, Stat, Times};
+use super::{Errno, File, Name, Node, Open, Opened, Result, Stat, Times, new_device};
 use file::{OpenDir, OpenFile};
 pub use seed::{seeded, seeded_with_clock};
 use tree::{Body, Ino, ROOT, Tree};
@@ -37,7 +36,7 @@ pub fn tree(quota_bytes: Option<u64>) -> Arc<dyn Node> {
 
 /// As [`tree`], with times from `clock`, for runs that must come out the same each time.
 pub fn tree_with_clock(quota_bytes: Option<u64>, clock: Clock) -> Arc<dyn Node> {
-    tree_with_device(quota_bytes, clock, new_dev())
+    tree_with_device(quota_bytes, clock, new_device())
 }
 
 /// As [`tree_with_clock`], with a device number of the caller's choice: the ones chosen here
@@ -51,13 +50,6 @@ pub fn tree_with_device(quota_bytes: Option<u64>, clock: Clock, device: u64) -> 
 
 fn system_clock() -> Clock {
     Arc::new(|| crate::clock::Clock::realtime(&crate::clock::SystemClock))
-}
-
-/// A device number no other tree has: guests take two files of the same device and inode
-/// for one. The host's own numbers are far smaller in practice.
-pub(super) fn new_dev() -> u64 {
-    static LAST: AtomicU64 = AtomicU64::new(1 << 32);
-    LAST.fetch_add(1, Ordering::Relaxed)
 }
 
 struct Shared {

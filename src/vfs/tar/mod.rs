@@ -14,7 +14,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{
-    Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Opened, ReadOnly, Result, Stat, mem,
+    Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Opened, ReadOnly, Result, Stat,
+    new_device,
 };
 pub use error::{TarError, TarErrorKind};
 
@@ -39,7 +40,7 @@ pub fn open(bytes: Vec<u8>) -> Result<Arc<dyn Node>, TarError> {
     let bytes =
         if bytes.starts_with(&gzip::MAGIC) { gzip::unpack(&bytes, INFLATED_MAX)? } else { bytes };
     let nodes = build::build(&bytes)?;
-    let image = Arc::new(Image { bytes, nodes, dev: mem::new_dev() });
+    let image = Arc::new(Image { bytes, nodes, dev: new_device() });
     Ok(Arc::new(ReadOnly(Arc::new(TarNode { image, index: ROOT }))))
 }
 
