@@ -36,6 +36,17 @@ fn vacant(entry: Entry<'_>) -> Result<Entry<'_>, Errno> {
     if entry.found.is_some() { Err(Errno::Exist) } else { Ok(entry) }
 }
 
+/// The same where only a name without a slash will do: what has one behind it and is there must
+/// be a directory.
+fn vacant_name(entry: Entry<'_>) -> Result<Entry<'_>, Errno> {
+    let file = |(_, stat): &(_, Stat)| stat.filetype != Filetype::Directory;
+    if entry.slash && entry.found.as_ref().is_some_and(file) {
+        return Err(Errno::Notdir);
+    }
+    let entry = vacant(entry)?;
+    if entry.slash { Err(Errno::Noent) } else { Ok(entry) }
+}
+
 /// A name whose thing is to be taken away or moved.
 fn removable<'a, 'p>(entry: &'a Entry<'p>) -> Result<&'a Stat, Errno> {
     let (_, stat) = entry.found.as_ref().ok_or(Errno::Noent)?;
@@ -129,10 +140,8 @@ pub(super) fn path_link(
     if old.slash {
         return Err(Errno::Notdir.into());
     }
-    let new = vacant(walk(target, new_path, Follow::No, &c.cx.frame.memo)?.entry(Errno::Exist)?)?;
-    if new.slash {
-        return Err(Errno::Noent.into());
-    }
+    let walked = walk(target, new_path, Follow::No, &c.cx.frame.memo)?;
+    let new = vacant_name(walked.entry(Errno::Exist)?)?;
     if !old.dir.same_mount(&new.dir) {
         return Err(Errno::Xdev.into());
     }
@@ -233,9 +242,7 @@ pub(super) fn path_symlink(
     if target.len() >= crate::vfs::walk::PATH_MAX {
         return Err(Errno::Nametoolong.into());
     }
-    let entry = vacant(walk(dir, new_path, Follow::No, &c.cx.frame.memo)?.entry(Errno::Exist)?)?;
-    if entry.slash {
-        return Err(Errno::Noent.into());
-    }
+    let walked = walk(dir, new_path, Follow::No, &c.cx.frame.memo)?;
+    let entry = vacant_name(walked.entry(Errno::Exist)?)?;
     Ok(entry.dir.node.symlink(entry.name(), target)?)
 }
