@@ -137,3 +137,22 @@ pub enum SetTime {
     /// Nanoseconds since 1970.
     To(u64),
 }
+
+#[cfg(all(test, feature = "host-fs"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_device_of_a_host_is_one_of_ours() {
+        assert_eq!(host_device(0x0801), 0x0801);
+        let ours = [STREAMS, STEPPING, new_device(), UNNAMED, UNNAMED + u64::from(u32::MAX)];
+        let inner = ours.map(host_device);
+        let innermost = inner.map(host_device);
+        let sign_extended = [u64::MAX, 0xffff_ffff_8000_0001].map(host_device);
+        for dev in inner.into_iter().chain(innermost).chain(sign_extended) {
+            assert!(!(OWN..UNNAMED + OWN).contains(&dev), "{dev:#x}");
+            assert!(!ours.contains(&dev), "{dev:#x}");
+        }
+        assert!(inner.iter().all(|dev| !innermost.contains(dev)));
+    }
+}

@@ -4,8 +4,8 @@ use super::abi::{self, Rights};
 use super::fd::{Descriptor, Need};
 use super::{Call, Sys};
 use crate::Errno;
-use crate::vfs::Dirent;
 use crate::vfs::walk::Place;
+use crate::vfs::{Dirent, Name};
 
 /// Fills the buffer with entries. The last one may be cut: a full buffer tells the guest
 /// to come again, with the cookie of the last whole entry.
@@ -54,7 +54,7 @@ fn fill(room: &mut [u8], used: &mut usize, bytes: &[u8]) -> bool {
 }
 
 /// The inode of an entry that was given none: that of its name, in a directory that has none,
-/// either. Otherwise 0, for which libc asks the entry itself.
+/// either. Otherwise 0, for which libc asks the entry itself; so for a name of an open file.
 fn inode(place: Option<&Place>, unnamed: &mut Option<bool>, name: &[u8]) -> u64 {
     let (Some(place), Ok(name)) = (place, std::str::from_utf8(name)) else { return 0 };
     let directory = || place.node.stat().is_ok_and(|stat| !stat.has_identity());
@@ -62,6 +62,12 @@ fn inode(place: Option<&Place>, unnamed: &mut Option<bool>, name: &[u8]) -> u64 
         _ if !*unnamed.get_or_insert_with(directory) => 0,
         "." => place.identity().1,
         ".." => 0,
+        name if is_alias(place, name) => 0,
         name => place.identity_below(name).1,
     }
+}
+
+fn is_alias(place: &Place, name: &str) -> bool {
+    let node = Name::new(name).and_then(|name| place.node.lookup(name).ok());
+    node.is_some_and(|node| node.alias().is_some())
 }
