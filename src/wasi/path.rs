@@ -37,9 +37,11 @@ fn vacant(entry: Entry<'_>) -> Result<Entry<'_>, Errno> {
 }
 
 /// The same where only a name without a slash will do: what has one behind it and is there must
-/// be a directory.
+/// be a directory, or a link.
 fn vacant_name(entry: Entry<'_>) -> Result<Entry<'_>, Errno> {
-    let file = |(_, stat): &(_, Stat)| stat.filetype != Filetype::Directory;
+    let file = |(_, stat): &(_, Stat)| {
+        !matches!(stat.filetype, Filetype::Directory | Filetype::SymbolicLink)
+    };
     if entry.slash && entry.found.as_ref().is_some_and(file) {
         return Err(Errno::Notdir);
     }
