@@ -75,7 +75,6 @@ mod errno;
 mod group;
 mod guest;
 mod instance;
-mod interrupt;
 mod pool;
 mod program;
 mod random;
@@ -92,9 +91,9 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use errno::Errno;
 pub use group::{Group, Member, Turn};
 pub use guest::Guest;
+pub use guest::interrupt::Interrupt;
 #[cfg(all(target_os = "linux", feature = "recycle"))]
 pub use instance::GuestAllocator;
-pub use interrupt::Interrupt;
 pub use pool::{Ahead, Pool};
 pub use program::{Config, Program, ProgramError};
 #[cfg(feature = "os-random")]

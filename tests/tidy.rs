@@ -1,5 +1,8 @@
 //! The style that can be checked.
 
+mod tidy {
+    mod layers;
+}
 mod util;
 
 use std::fs;

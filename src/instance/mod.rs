@@ -1,4 +1,4 @@
-//! An instance between two guests.
+//! An instance of a program: a store, what is called in it, and how it is put back.
 
 #[cfg(all(target_os = "linux", feature = "recycle"))]
 mod allocator;
@@ -7,10 +7,10 @@ pub(crate) mod pages;
 
 use std::sync::Arc;
 
-use wasmi::{Global, Memory, Store, Val};
+use wasmi::{Extern, Global, Memory, Store, Val};
 
-use crate::guest::Guest;
-use crate::program::{Entry, Program, Shared};
+use crate::program::{Entry, Program, Shared, end_of, install};
+use crate::step::Step;
 use crate::wasi::WasiCtx;
 #[cfg(all(target_os = "linux", feature = "recycle"))]
 pub use allocator::GuestAllocator;
@@ -25,104 +25,130 @@ const RESIDENT_MAX: usize = 1 << 20;
 /// zeroed after each of those that come after it.
 const RUNS_BETWEEN_RELEASES: u32 = 64;
 
-/// An instance as good as new, without a guest.
+/// An instance of a program, with or without a guest in it.
 pub(crate) struct Instance {
-    store: Store<WasiCtx>,
-    parts: Box<Parts>,
+    pub(crate) store: Store<WasiCtx>,
+    program: Arc<Shared>,
+    /// What is called to run a guest, or what a guest comes to whose instance can't be made.
+    pub(crate) entry: Result<Entry, Step>,
+    /// Its exports, if it could be made.
+    exports: Option<wasmi::Instance>,
+    /// How it was when it was new. `None` if it can't be put back.
+    new: Option<Box<New>>,
 }
 
-/// What is to be known of an instance to make it new again.
-pub(crate) struct Parts {
-    program: Arc<Shared>,
-    pub(crate) entry: Entry,
-    pub(crate) memory: Memory,
-    /// How it was when it was new.
+/// How an instance was when it was new.
+struct New {
+    memory: Memory,
     memory_bytes: usize,
     globals: Vec<(Global, Val)>,
     /// Memory and tables as its limits count them.
-    pub(crate) memory_used: usize,
+    memory_used: usize,
+    /// Guests that were in it.
     runs: u32,
 }
 
-impl Parts {
-    #[cfg(test)]
-    pub(crate) fn globals(&self) -> impl Iterator<Item = Global> {
-        self.globals.iter().map(|(global, _)| *global)
-    }
-}
-
-/// A guest with an instance of its own, none of its memory resident but what is not zero.
-/// If the program can't be recycled, or the kernel doesn't play along, it is just a guest.
-pub(crate) fn fresh(program: &Program, cx: WasiCtx, pages: &Pages) -> Guest {
-    let mut guest = Guest::new(program, cx);
-    guest.parts = parts(&mut guest, &program.shared, pages).map(Box::new);
-    guest
-}
-
-fn parts(guest: &mut Guest, program: &Arc<Shared>, pages: &Pages) -> Option<Parts> {
-    let recipe = program.recipe.as_ref()?;
-    let (instance, entry) = guest.unstarted()?;
-    let store = &mut guest.store;
-    let global = |index: &u32| {
-        let global = instance.get_global(&*store, &recipe.global(*index))?;
-        Some((global, global.get(&*store)))
-    };
-    let globals = recipe.globals().iter().map(global).collect::<Option<_>>()?;
-    let memory = store.data().memory?;
-    let memory_used = store.data().limits.used;
-    let bytes = memory.data_mut(&mut *store);
-    // A failure can leave anything behind: then nothing may be assumed of what is zero.
-    let released = pages.release(bytes);
-    if released.is_err() {
-        bytes.fill(0);
-    }
-    recipe.image.write(bytes);
-    let memory_bytes = bytes.len();
-    released.ok()?;
-    let program = program.clone();
-    Some(Parts { program, entry, memory, memory_bytes, globals, memory_used, runs: 0 })
-}
-
 impl Instance {
-    /// What is left of a guest, if it can be made new again.
-    pub(crate) fn of(guest: Guest, program: &Program) -> Option<Instance> {
-        // Whatever it was in the middle of is dropped here.
-        let (store, parts) = (guest.store, guest.parts?);
-        Arc::ptr_eq(&parts.program, &program.shared).then_some(Instance { store, parts })
+    /// A new instance, for one guest.
+    pub(crate) fn new(program: &Program, cx: WasiCtx) -> Instance {
+        let program = program.shared.clone();
+        let mut store = Store::new(&program.engine, cx);
+        store.limiter(|cx| &mut cx.limits);
+        let made = program.linker.instantiate_and_start(&mut store, &program.module);
+        let exports = made.as_ref().ok().copied();
+        let entry = match made {
+            Ok(exports) => {
+                install(&program.hooks, &mut store, exports);
+                let memory = exports.get_export(&store, "memory");
+                store.data_mut().memory = memory.and_then(Extern::into_memory);
+                Ok(Entry::of(&program.hooks, &store, exports))
+            }
+            Err(error) => Err(end_of(&error, &store.data().limits, false)),
+        };
+        Instance { store, program, entry, exports, new: None }
     }
 
-    /// Puts everything back. `None` if that can't be done: its memory has grown, or the
-    /// kernel fails us.
+    /// A new instance that can be used again if the program allows it, with none of its memory
+    /// resident but what is not zero.
+    pub(crate) fn reusable(program: &Program, cx: WasiCtx, pages: &Pages) -> Instance {
+        let mut instance = Instance::new(program, cx);
+        instance.new = instance.learn(pages).map(Box::new);
+        instance
+    }
+
+    /// Keeps how it is now, before anything has run in it.
+    fn learn(&mut self, pages: &Pages) -> Option<New> {
+        let recipe = self.program.recipe.as_ref()?;
+        let exports = self.exports?;
+        let store = &mut self.store;
+        let global = |index: &u32| {
+            let global = exports.get_global(&*store, &recipe.global(*index))?;
+            Some((global, global.get(&*store)))
+        };
+        let globals = recipe.globals().iter().map(global).collect::<Option<_>>()?;
+        let memory = store.data().memory?;
+        let memory_used = store.data().limits.used;
+        let bytes = memory.data_mut(&mut *store);
+        // A failure can leave anything behind: then nothing may be assumed of what is zero.
+        let released = pages.release(bytes);
+        if released.is_err() {
+            bytes.fill(0);
+        }
+        recipe.image.write(bytes);
+        let memory_bytes = bytes.len();
+        released.ok()?;
+        Some(New { memory, memory_bytes, globals, memory_used, runs: 0 })
+    }
+
+    /// Whether it is one of this program.
+    pub(crate) fn is_of(&self, program: &Program) -> bool {
+        Arc::ptr_eq(&self.program, &program.shared)
+    }
+
+    /// Puts everything back. `None` if that can't be done: the program doesn't allow it, its
+    /// memory has grown, or the kernel fails us.
     pub(crate) fn renewed(mut self, pages: &mut Pages) -> Option<Instance> {
-        let Instance { store, parts } = &mut self;
+        let Instance { store, program, new, .. } = &mut self;
+        let new = new.as_mut()?;
         *store.data_mut() = WasiCtx::blank();
-        let image = &parts.program.recipe.as_ref()?.image;
-        let memory = parts.memory.data_mut(&mut *store);
-        if memory.len() != parts.memory_bytes {
+        let image = &program.recipe.as_ref()?.image;
+        let memory = new.memory.data_mut(&mut *store);
+        if memory.len() != new.memory_bytes {
             return None;
         }
         let touched = pages.touched(memory).ok()?;
-        parts.runs += 1;
+        new.runs += 1;
         let resident: usize = touched.iter().map(ExactSizeIterator::len).sum();
-        if resident > RESIDENT_MAX || parts.runs % RUNS_BETWEEN_RELEASES == 0 {
+        if resident > RESIDENT_MAX || new.runs % RUNS_BETWEEN_RELEASES == 0 {
             pages.release(memory).ok()?;
         } else {
             touched.iter().for_each(|range| image.zero_around(memory, range.clone()));
         }
         image.write(memory);
-        for (global, value) in &parts.globals {
+        for (global, value) in &new.globals {
             global.set(&mut *store, value.clone()).ok()?;
         }
         Some(self)
     }
 
-    pub(crate) fn memory_used(&self) -> usize {
-        self.parts.memory_used
+    /// Bytes of memory and tables it keeps when it is put back, as limits count them.
+    pub(crate) fn memory_kept(&self) -> usize {
+        self.new.as_ref().map_or(0, |new| new.memory_used)
     }
 
-    /// A guest in it, as a fresh one would be. Its limits know what it has.
-    pub(crate) fn into_guest(self, mut cx: WasiCtx) -> Guest {
-        cx.memory = Some(self.parts.memory);
-        Guest::in_instance(self.store, self.parts, cx)
+    /// The same instance for another context, whose limits know what it has.
+    pub(crate) fn with(mut self, mut cx: WasiCtx) -> Instance {
+        cx.memory = self.new.as_ref().map(|new| new.memory);
+        *self.store.data_mut() = cx;
+        self
+    }
+
+    /// The mutable globals of a program that can be recycled.
+    #[cfg(test)]
+    pub(crate) fn globals(&self) -> Vec<Global> {
+        let recipe = self.program.recipe.as_ref().expect("it can be recycled");
+        let exports = self.exports.expect("it could be made");
+        let find = |index: &u32| exports.get_global(&self.store, &recipe.global(*index));
+        recipe.globals().iter().map(|index| find(index).expect("exported")).collect()
     }
 }

@@ -106,7 +106,7 @@ impl<T> Ahead<T> {
         let why = match (called.get(), step) {
             (Some(name), _) => format!("it calls {name} before it reads its input"),
             (None, Step::Parked) if guest.waits_for_stdin() => {
-                let cx = guest.store.data_mut();
+                let cx = guest.instance.store.data_mut();
                 cx.trace = cx.trace.take().and_then(unwatched);
                 // A time too far to be told is never.
                 let until = now.checked_add(self.ttl).unwrap_or(now + Duration::from_secs(1 << 30));

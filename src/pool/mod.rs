@@ -67,21 +67,22 @@ impl Pool {
     pub fn spawn(&mut self, mut cx: WasiCtx) -> Guest {
         let Some(pages) = &self.pages else { return Guest::new(&self.program, cx) };
         // A guest that may not have that much memory must fail as it does elsewhere.
-        let fits = |instance: &mut Instance| cx.limits.assume(instance.memory_used());
-        let guest = match self.idle.pop_if(fits) {
-            Some(instance) => instance.into_guest(cx),
-            None => instance::fresh(&self.program, cx, pages),
+        let fits = |instance: &mut Instance| cx.limits.assume(instance.memory_kept());
+        let instance = match self.idle.pop_if(fits) {
+            Some(instance) => instance.with(cx),
+            None => Instance::reusable(&self.program, cx, pages),
         };
         self.spare = self.spare.min(self.idle.len());
-        guest
+        Guest::in_(instance)
     }
 
     /// Takes a guest back, in whatever state it is, and closes all it held. One that can't
     /// be of use any more, or is of another program, is dropped.
     pub fn recycle(&mut self, guest: Guest) {
         let Some(pages) = &mut self.pages else { return };
+        let instance = guest.into_instance();
         if self.idle.len() < IDLE_MAX
-            && let Some(instance) = Instance::of(guest, &self.program)
+            && instance.is_of(&self.program)
             && let Some(instance) = instance.renewed(pages)
         {
             self.idle.push(instance);

@@ -167,29 +167,20 @@ fn context(input: &[u8], ends: bool) -> (WasiCtx, Collected) {
 
 /// All that a guest has.
 fn state(guest: &Guest, globals: &[Global]) -> (Vec<u8>, Vec<String>, usize, usize) {
-    let memory = guest.store.data().memory.unwrap();
+    let memory = guest.instance.store.data().memory.unwrap();
     let bits = |value: Val| match value {
         Val::F32(value) => format!("f32 {:x}", value.to_bits()),
         Val::F64(value) => format!("f64 {:x}", value.to_bits()),
         other => format!("{other:?}"),
     };
-    let globals = globals.iter().map(|global| bits(global.get(&guest.store))).collect();
+    let globals = globals.iter().map(|global| bits(global.get(&guest.instance.store))).collect();
     let limits = &guest.context().limits;
-    (memory.data(&guest.store).to_vec(), globals, limits.used, limits.peak)
+    (memory.data(&guest.instance.store).to_vec(), globals, limits.used, limits.peak)
 }
 
-/// The handles of a fresh guest's globals.
+/// The handles of a guest's globals.
 fn globals(guest: &Guest) -> Vec<Global> {
-    match (&guest.parts, guest.unstarted()) {
-        (Some(parts), _) => parts.globals().collect(),
-        (None, Some((instance, _))) => {
-            let name = |index| format!("\0tinyhost.global.{index}");
-            (0..GLOBALS.len())
-                .map(|index| instance.get_global(&guest.store, &name(index)).unwrap())
-                .collect()
-        }
-        _ => panic!("neither recycled nor new"),
-    }
+    guest.instance.globals()
 }
 
 fn compare(

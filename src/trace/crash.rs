@@ -9,7 +9,7 @@ use super::decode;
 use super::escape::Line;
 use super::record::{Value, errno_name};
 use super::units::{Bytes, Nanos};
-use crate::Guest;
+use crate::guest::Guest;
 use crate::wasi::{Args, Kind, Outcome, Row, Seen, Trace};
 
 /// Calls that are kept.

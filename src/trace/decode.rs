@@ -321,10 +321,10 @@ fn events(call: &Seen<'_>, at: u32, count: u32) -> Value {
     let one = |index: u32| {
         let record: &[u8; EVENT_SIZE] = call.mem.array(at.checked_add(index * size)?).ok()?;
         let kind = ["clock", "fd_read", "fd_write"].get(usize::from(record[10]))?;
-        let errno = i32::try_from(le(record, 8, 2)).ok().and_then(crate::Errno::from_code);
+        let errno = i32::try_from(le(record, 8, 2)).ok().and_then(crate::errno::Errno::from_code);
         let mut word = (*kind).to_owned();
         match errno {
-            Some(errno) if errno != crate::Errno::Success => {
+            Some(errno) if errno != crate::errno::Errno::Success => {
                 word.push(' ');
                 word.push_str(&super::record::errno_name(errno));
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::escape::Line;
 use super::record::errno_name;
-use crate::Errno;
+use crate::errno::Errno;
 use crate::wasi::abi::Rights;
 use crate::wasi::{Descriptor, Kind, Outcome, Seen, Trace};
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::network::{NetworkName, network_name};
-use crate::Errno;
+use crate::errno::Errno;
 use crate::vfs::Filetype;
 use crate::wasi::abi::{Oflags, Rights};
 use crate::wasi::{Descriptor, Outcome, Seen, Trace};

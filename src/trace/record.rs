@@ -59,6 +59,6 @@ impl Record<'_> {
 }
 
 /// As C has it: `ENOENT` for "noent".
-pub(super) fn errno_name(errno: crate::Errno) -> String {
+pub(super) fn errno_name(errno: crate::errno::Errno) -> String {
     format!("E{}", errno.name().to_ascii_uppercase())
 }

@@ -6,7 +6,7 @@
 
 use std::ops::{BitAnd, BitOr, Not, Range};
 
-use crate::Errno;
+use crate::errno::Errno;
 use crate::vfs::{Filetype, Stat};
 
 /// Bytes of an iovec or ciovec: pointer and length.

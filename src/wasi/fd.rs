@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::abi::{Fdflags, Rights};
-use crate::Errno;
+use crate::errno::Errno;
 use crate::vfs::stat::STREAMS;
 use crate::vfs::stdio::Closed;
 use crate::vfs::walk::Place;

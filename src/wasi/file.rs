@@ -4,7 +4,7 @@ use super::abi::{self, Fdflags, Fstflags, Rights};
 use super::fd::Need;
 use super::mem::IOVECS_MAX;
 use super::{Call, Stop, Sys};
-use crate::Errno;
+use crate::errno::Errno;
 use crate::vfs::{Filetype, Interest, SetTime, Times};
 
 /// Fuel for each vector: it is checked, and put in its place among the others.

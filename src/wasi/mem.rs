@@ -8,7 +8,7 @@ use std::io::{IoSlice, IoSliceMut};
 use smallvec::{SmallVec, smallvec};
 
 use super::abi::IOVEC_SIZE;
-use crate::Errno;
+use crate::errno::Errno;
 
 /// Vectors in one call; `IOV_MAX` of Linux, EINVAL beyond, as readv(2) answers.
 pub const IOVECS_MAX: u32 = 1024;

@@ -6,7 +6,7 @@ use super::frame::{On, PendingOpen, Shape};
 use super::path::lookup_follow;
 use super::trace::join;
 use super::{Call, Stop, Sys};
-use crate::Errno;
+use crate::errno::Errno;
 use crate::vfs::namespace::open_directory;
 use crate::vfs::walk::{Follow, Place, Walked, is_plain, walk};
 use crate::vfs::{File, Filetype, Interest, Memo, Open, Opened, Stat};

@@ -4,7 +4,7 @@ use super::abi::{self, Lookupflags, Rights};
 use super::fd::Need;
 use super::file::times;
 use super::{Call, Sys};
-use crate::Errno;
+use crate::errno::Errno;
 use crate::vfs::walk::{Entry, Follow, Walked, is_plain, walk};
 use crate::vfs::{Filetype, Stat};
 

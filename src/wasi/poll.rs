@@ -5,7 +5,7 @@ use super::fd::Need;
 use super::frame::On;
 use super::proc::ClockId;
 use super::{Call, Stop, Sys};
-use crate::Errno;
+use crate::errno::Errno;
 use crate::vfs::{Filetype, Interest, Ready};
 
 /// Subscriptions in one call; EINVAL beyond. More than a guest can have descriptors.

@@ -1,7 +1,7 @@
 //! Arguments, environment, clocks, randomness, and the process itself.
 
 use super::{Call, Mem, Stop, Strings, Sys};
-use crate::Errno;
+use crate::errno::Errno;
 
 /// Random bytes made before the guest gives way to others.
 const RANDOM_CHUNK: u32 = 64 << 10;

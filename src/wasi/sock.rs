@@ -5,7 +5,7 @@ use std::io::IoSliceMut;
 use super::abi::{Fdflags, Riflags, Rights, Sdflags};
 use super::fd::{Descriptor, Need};
 use super::{Call, Stop, Sys, file};
-use crate::Errno;
+use crate::errno::Errno;
 use crate::vfs::{Filetype, Interest, Ready};
 
 pub(super) fn sock_accept(c: &mut Call<'_>, fd: u32, flags: u32, result_fd: u32) -> Sys {

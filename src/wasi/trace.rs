@@ -5,7 +5,7 @@ use std::any::Any;
 use super::enter::make;
 use super::fd::{Descriptor, Fds};
 use super::{Call, Mem, Row, Stop, WasiCtx};
-use crate::Errno;
+use crate::errno::Errno;
 
 /// How a call ended, for a [`Trace`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

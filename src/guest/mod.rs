@@ -2,22 +2,23 @@
 //!
 //! The only file that names wasmi's resumable calls.
 
+pub(crate) mod interrupt;
+
 use std::fmt;
 use std::task::Waker;
 use std::time::Instant;
 
 use wasmi::{
-    AsContextMut, Error, Extern, Func, Instance, ResumableCall, ResumableCallHostTrap,
-    ResumableCallOutOfFuel, Store, Val,
+    AsContextMut, Error, Func, ResumableCall, ResumableCallHostTrap, ResumableCallOutOfFuel, Val,
 };
 
-use crate::instance::Parts;
-use crate::interrupt::Interrupt;
-use crate::program::{Entry, Program, Shared, end_of, install};
+use crate::instance::Instance;
+use crate::program::{Program, end_of};
 use crate::step::{End, Step, fuel_trap};
 use crate::vfs::{Armed, Fd, Interest};
 use crate::wasi::frame::On;
 use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
+use interrupt::Interrupt;
 
 /// A running program: its memory, its descriptors, and where it is.
 ///
@@ -41,13 +42,10 @@ use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
 /// # }
 /// ```
 pub struct Guest {
-    pub(crate) store: Store<WasiCtx>,
+    pub(crate) instance: Instance,
     state: State,
-    instance: Option<Instance>,
     /// What is called once the first function has returned.
     then: Option<Func>,
-    /// What its instance needs to be used again.
-    pub(crate) parts: Option<Box<Parts>>,
     /// Fuel it may still use, all steps together.
     fuel_left: u64,
     fuel_used: u64,
@@ -68,67 +66,32 @@ impl Guest {
     /// Makes a guest of a program. Nothing of it has run yet: its start section, if it has
     /// one, is run by the first step. What its instance can't be made with is what that step
     /// answers.
-    pub fn new(program: &Program, mut cx: WasiCtx) -> Guest {
-        let program = &program.shared;
-        cx.mode = Mode::Suspend;
-        let mut store = Store::new(&program.engine, cx);
-        store.limiter(|cx| &mut cx.limits);
-        let mut guest = Guest {
-            store,
-            state: State::Over(Step::Exited(0)),
-            instance: None,
-            then: None,
-            parts: None,
-            fuel_left: u64::MAX,
-            fuel_used: 0,
+    pub fn new(program: &Program, cx: WasiCtx) -> Guest {
+        Guest::in_(Instance::new(program, cx))
+    }
+
+    /// A guest in an instance that is as good as new.
+    pub(crate) fn in_(mut instance: Instance) -> Guest {
+        instance.store.data_mut().mode = Mode::Suspend;
+        let (state, then) = match &instance.entry {
+            Ok(entry) => (State::Ready(entry.first), entry.then),
+            Err(end) => (State::Over(end.clone()), None),
         };
-        match program.linker.instantiate_and_start(&mut guest.store, &program.module) {
-            Ok(instance) => guest.begin(program, instance),
-            Err(error) => {
-                let end = guest.end(error);
-                guest.over(end);
-            }
+        let mut guest = Guest { instance, state, then, fuel_left: u64::MAX, fuel_used: 0 };
+        if let State::Over(_) = guest.state {
+            guest.close();
         }
         guest
     }
 
-    /// Makes it ready to be stepped in a new instance.
-    fn begin(&mut self, program: &Shared, instance: Instance) {
-        install(&program.hooks, &mut self.store, instance);
-        let memory = instance.get_export(&self.store, "memory");
-        self.store.data_mut().memory = memory.and_then(Extern::into_memory);
-        self.instance = Some(instance);
-        let entry = Entry::of(&program.hooks, &self.store, instance);
-        self.then = entry.then;
-        self.state = State::Ready(entry.first);
-    }
-
-    /// A guest in an instance that was made before and is as good as new.
-    pub(crate) fn in_instance(
-        mut store: Store<WasiCtx>,
-        parts: Box<Parts>,
-        mut cx: WasiCtx,
-    ) -> Guest {
-        cx.mode = Mode::Suspend;
-        *store.data_mut() = cx;
-        let state = State::Ready(parts.entry.first);
-        let then = parts.entry.then;
-        let parts = Some(parts);
-        let instance = None;
-        Guest { store, state, instance, then, parts, fuel_left: u64::MAX, fuel_used: 0 }
-    }
-
-    /// Instance and entry of a guest that has not run yet.
-    pub(crate) fn unstarted(&self) -> Option<(Instance, Entry)> {
-        match self.state {
-            State::Ready(first) => Some((self.instance?, Entry { first, then: self.then })),
-            _ => None,
-        }
+    /// Its instance, for another guest. Whatever it was in the middle of is dropped.
+    pub(crate) fn into_instance(self) -> Instance {
+        self.instance
     }
 
     /// Whether it is parked and waits for its standard input alone.
     pub(crate) fn waits_for_stdin(&self) -> bool {
-        let waits = &self.store.data().frame.waits;
+        let waits = &self.instance.store.data().frame.waits;
         matches!(self.state, State::Parked(_)) && waits[..] == [(On::Fd(0), Interest::READ)]
     }
 
@@ -145,13 +108,12 @@ impl Guest {
     /// Bytes of memory that are freed with it, as its instance can't be used again with them.
     #[cfg(all(unix, feature = "serve"))]
     pub(crate) fn memory_grown(&self) -> usize {
-        let recycled = self.parts.as_ref().map_or(0, |parts| parts.memory_used);
-        self.store.data().limits.used - recycled
+        self.context().limits.used - self.instance.memory_kept()
     }
 
     /// What the guest was given.
     pub fn context(&self) -> &WasiCtx {
-        self.store.data()
+        self.instance.store.data()
     }
 
     /// Runs the guest until it ends, has to wait, or has used `fuel`.
@@ -165,12 +127,14 @@ impl Guest {
                 self.state = State::Over(step.clone());
                 return step;
             }
-            State::Ready(start) => start.call_resumable(&mut self.store, &[], &mut []),
-            State::OutOfFuel(call) => call.resume(&mut self.store, &mut []),
-            State::Parked(call) => match wasi::run_again(self.store.as_context_mut(), |cx| cx) {
-                Ok(errno) => call.resume(&mut self.store, &[Val::I32(errno)], &mut []),
-                Err(stop) => return self.stopped(call, stop),
-            },
+            State::Ready(start) => start.call_resumable(&mut self.instance.store, &[], &mut []),
+            State::OutOfFuel(call) => call.resume(&mut self.instance.store, &mut []),
+            State::Parked(call) => {
+                match wasi::run_again(self.instance.store.as_context_mut(), |cx| cx) {
+                    Ok(errno) => call.resume(&mut self.instance.store, &[Val::I32(errno)], &mut []),
+                    Err(stop) => return self.stopped(call, stop),
+                }
+            }
         };
         self.count_fuel(slice);
         self.arrived(answer)
@@ -184,13 +148,14 @@ impl Guest {
             _ => 1,
         };
         let slice = fuel.max(needed).min(self.fuel_left);
-        self.store.set_fuel(slice).expect("fuel is metered");
+        self.instance.store.set_fuel(slice).expect("fuel is metered");
         slice
     }
 
     fn count_fuel(&mut self, slice: u64) {
-        let owed = std::mem::take(&mut self.store.data_mut().fuel_owed);
-        let used = slice.saturating_sub(self.store.get_fuel().unwrap_or(0)).saturating_add(owed);
+        let owed = std::mem::take(&mut self.instance.store.data_mut().fuel_owed);
+        let used =
+            slice.saturating_sub(self.instance.store.get_fuel().unwrap_or(0)).saturating_add(owed);
         self.fuel_used += used;
         self.fuel_left -= used.min(self.fuel_left);
     }
@@ -207,7 +172,7 @@ impl Guest {
             },
             Ok(ResumableCall::HostTrap(call)) => {
                 if call.host_error().downcast_ref::<Suspended>().is_some() {
-                    let gave_way = self.store.data().frame.yields;
+                    let gave_way = self.instance.store.data().frame.yields;
                     self.state = State::Parked(call);
                     return if gave_way { Step::Yielded } else { Step::Parked };
                 }
@@ -227,7 +192,7 @@ impl Guest {
 
     /// Closes all it has open. If it has not ended it can't go on.
     pub(crate) fn close(&mut self) {
-        self.store.data_mut().close();
+        self.instance.store.data_mut().close();
     }
 
     /// Its end closes all it had open, as that of a process does: who reads what it wrote
@@ -240,7 +205,7 @@ impl Guest {
 
     /// A parked call was run again and did not get through.
     fn stopped(&mut self, call: ResumableCallHostTrap, stop: Stop) -> Step {
-        self.store.data_mut().frame.yields = matches!(stop, Stop::Yield);
+        self.instance.store.data_mut().frame.yields = matches!(stop, Stop::Yield);
         match stop {
             Stop::Exit(code) => self.over(Step::Exited(code)),
             Stop::Yield => {
@@ -256,8 +221,7 @@ impl Guest {
 
     /// The end that an error of the interpreter means.
     fn end(&self, error: Error) -> Step {
-        let begun = self.instance.is_some() || self.parts.is_some();
-        end_of(&error, &self.store.data().limits, begun)
+        end_of(&error, &self.context().limits, true)
     }
 
     /// Arms what a parked guest waits for. `waker` is woken by what happens in this
@@ -295,11 +259,11 @@ impl Guest {
         if !self.is_waiting() {
             return Armed::Now;
         }
-        self.store.data_mut().arm(waker, watch)
+        self.instance.store.data_mut().arm(waker, watch)
     }
 
     pub(crate) fn context_mut(&mut self) -> &mut WasiCtx {
-        self.store.data_mut()
+        self.instance.store.data_mut()
     }
 
     /// Blocks the thread until the parked guest may be worth a step. One that does not wait is
@@ -312,12 +276,12 @@ impl Guest {
         if !self.is_waiting() {
             return Ok(());
         }
-        self.store.data_mut().wait()
+        self.instance.store.data_mut().wait()
     }
 
     /// Whether it is in a call that waits. For anything else no wake would ever come.
     fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Parked(_)) && !self.store.data().frame.yields
+        matches!(self.state, State::Parked(_)) && !self.instance.store.data().frame.yields
     }
 
     /// Runs the guest to its end, blocking the thread while it waits.

@@ -1,0 +1,118 @@
+//! Who may import whom.
+//!
+//! The table is the house from the ground up: a room may import those below it that its row
+//! names, and nothing else. So there is no circle among them, and no arrow runs up.
+
+use std::collections::BTreeSet;
+
+use super::super::{Source, none, sources};
+
+/// Values and time: they import nothing.
+const GROUND: &[&str] = &["errno", "clock", "random", "step"];
+
+/// The rooms of the library, from the ground up, with what each may import beside the ground.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("errno", &[]),
+    ("clock", &[]),
+    ("random", &[]),
+    ("step", &[]),
+    // A name leads to a node, a node opens a file.
+    ("vfs", &[]),
+    // A row is a syscall, a call is a row under way.
+    ("wasi", &["vfs"]),
+    // A program makes instances, a guest runs in one, a pool keeps them.
+    ("program", &["wasi"]),
+    ("instance", &["program", "wasi", "vfs"]),
+    ("guest", &["instance", "program", "wasi", "vfs"]),
+    ("pool", &["guest", "instance", "program", "wasi", "vfs"]),
+    // Events only mark guests runnable.
+    ("group", &["guest", "vfs"]),
+    ("sched", &["guest", "wasi", "vfs"]),
+    ("trace", &["guest", "wasi", "vfs"]),
+    // A door brings work, a protocol says what a guest's stdin is, a worker turns.
+    ("serve", &["sched", "trace", "pool", "guest", "program", "wasi", "vfs"]),
+];
+
+/// The room of a file: `src/wasi/fd.rs` is in `wasi`. The two roots are in none.
+fn room(path: &str) -> Option<&str> {
+    let inside = path.strip_prefix("src/")?;
+    let first = inside.split('/').next()?;
+    let room = first.strip_suffix(".rs").unwrap_or(first);
+    (!matches!(room, "lib" | "main" | "cli")).then_some(room)
+}
+
+/// What a file imports from its crate: in lines, the first names after `crate::`.
+fn imports(source: &Source) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (line, text) in source.code() {
+        for (at, _) in text.match_indices("crate::") {
+            let before = text[..at].chars().next_back();
+            // `$crate::` and `pub(in crate::x)` name no import.
+            if before == Some('$') || text[..at].ends_with("(in ") {
+                continue;
+            }
+            let rest = &text[at + "crate::".len()..];
+            let name: String =
+                rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            found.push((line, name));
+        }
+    }
+    found
+}
+
+/// What is wrong with the imports of these files.
+fn wrong(files: &[Source]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for source in files.iter().filter(|source| !source.is_test()) {
+        let Some(room) = room(&source.path) else { continue };
+        let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == room) else {
+            wrong.push(format!("{}: the room '{room}' is not in the table", source.path));
+            continue;
+        };
+        let ground = if GROUND.contains(&room) { &[] } else { GROUND };
+        for (line, name) in imports(source) {
+            let known = ROOMS.iter().any(|(there, _)| *there == name);
+            if !known {
+                let why = "import from the module that defines it, not from the root";
+                wrong.push(format!("{}:{line}: crate::{name}: {why}", source.path));
+            } else if name != room && !allowed.contains(&&*name) && !ground.contains(&&*name) {
+                let why = format!("'{room}' may not import '{name}'");
+                wrong.push(format!("{}:{line}: {why}", source.path));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn rooms_import_downwards_only() {
+    for (index, (room, allowed)) in ROOMS.iter().enumerate() {
+        for name in *allowed {
+            let below = ROOMS[..index].iter().any(|(there, _)| there == name);
+            assert!(below, "the table itself: '{name}' is not below '{room}'");
+        }
+    }
+    let files = sources("src");
+    none(wrong(&files));
+    // The graph, for whoever asks: cargo test --test tidy rooms -- --nocapture
+    for (room, _) in ROOMS {
+        let own =
+            files.iter().filter(|file| !file.is_test() && self::room(&file.path) == Some(room));
+        let names: BTreeSet<String> =
+            own.flat_map(imports).map(|(_, name)| name).filter(|name| name != room).collect();
+        println!("{room}: {}", names.into_iter().collect::<Vec<_>>().join(" "));
+    }
+}
+
+#[test]
+fn a_wrong_import_is_found() {
+    let file = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
+    let one = |path, text| wrong(&[file(path, text)]).concat();
+    assert_eq!(one("src/wasi/fd.rs", "use crate::vfs::File;\nuse crate::wasi::abi;\n"), "");
+    assert!(one("src/vfs/dev.rs", "use crate::wasi::Random;\n").contains("may not import 'wasi'"));
+    assert!(one("src/errno.rs", "use crate::step::Step;\n").contains("may not import 'step'"));
+    assert!(one("src/vfs/dev.rs", "fn f() -> crate::guest::Guest {}\n").contains("'guest'"));
+    assert!(one("src/vfs/dev.rs", "use crate::Errno;\n").contains("from the module that defines"));
+    assert!(one("src/attic.rs", "use crate::errno::Errno;\n").contains("not in the table"));
+    assert_eq!(one("src/vfs/dev.rs", "// crate::wasi is only mentioned\n"), "");
+}
