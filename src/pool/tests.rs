@@ -209,7 +209,8 @@ fn a_recycled_guest_is_a_fresh_one() {
         for _ in 0..40 {
             recycled += pool.idle.len();
             let probe = Guest::new(&program, WasiCtx::blank());
-            let memory = probe.store.data().memory.unwrap().data_size(&probe.store) as u32;
+            let memory =
+                probe.instance.store.data().memory.unwrap().data_size(&probe.instance.store) as u32;
             let (input, at_end) = (commands(&mut random, memory), random.below(2) == 0);
             let (cx, fresh_out) = context(&input, at_end);
             let mut fresh = Guest::new(&program, cx);
