@@ -3,14 +3,9 @@
 use super::abi::{self, Rights};
 use super::fd::{Descriptor, Need};
 use super::{Call, Sys};
-<<<<<<< HEAD
 use crate::errno::Errno;
 use crate::vfs::walk::Place;
 use crate::vfs::{Dirent, Name};
-=======
-use crate::errno::Errno;
-use crate::vfs::Dirent;
->>>>>>> 93d0500 (tidy: hold who may import whom; guest: keep the interrupt beside the run it interrupts)
 
 /// Fills the buffer with entries. The last one may be cut: a full buffer tells the guest
 /// to come again, with the cookie of the last whole entry.
