@@ -71,6 +71,7 @@ impl Guest {
     pub fn new(program: &Program, mut cx: WasiCtx) -> Guest {
         let program = &program.shared;
         cx.mode = Mode::Suspend;
+        cx.limits.stack = program.stack_bytes;
         let mut store = Store::new(&program.engine, cx);
         store.limiter(|cx| &mut cx.limits);
         let mut guest = Guest {
