@@ -5,6 +5,8 @@
 mod grow;
 #[path = "engine/immediates.rs"]
 mod immediates;
+#[path = "engine/load.rs"]
+mod load;
 #[path = "engine/mutated.rs"]
 mod mutated;
 #[path = "engine/start.rs"]

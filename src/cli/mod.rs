@@ -78,6 +78,12 @@ fn load(path: &str, config: &Config) -> Outcome<Program> {
     Program::with(config, wasm).map_err(|error| fail(Line(&error.to_string()).to_string()))
 }
 
+/// Bytes of values and number of frames for a `--stack`.
+fn stacks(bytes: usize) -> (usize, usize) {
+    // About the smallest frame there is.
+    (bytes, (bytes / 64).max(1000))
+}
+
 fn read_module(path: &str) -> std::io::Result<Vec<u8>> {
     use std::io::{Error, ErrorKind, Read};
     let (source, len): (Box<dyn Read>, u64) = if path == "-" {

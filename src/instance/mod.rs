@@ -50,8 +50,9 @@ struct New {
 
 impl Instance {
     /// A new instance, for one guest.
-    pub(crate) fn new(program: &Program, cx: WasiCtx) -> Instance {
+    pub(crate) fn new(program: &Program, mut cx: WasiCtx) -> Instance {
         let program = program.shared.clone();
+        cx.limits.stack = program.stack_bytes;
         let mut store = Store::new(&program.engine, cx);
         store.limiter(|cx| &mut cx.limits);
         let made = program.linker.instantiate_and_start(&mut store, &program.module);

@@ -66,6 +66,7 @@ impl Pool {
     /// more of its memory resident than what it touches.
     pub fn spawn(&mut self, mut cx: WasiCtx) -> Guest {
         let Some(pages) = &self.pages else { return Guest::new(&self.program, cx) };
+        cx.limits.stack = self.program.shared.stack_bytes;
         // A guest that may not have that much memory must fail as it does elsewhere.
         let fits = |instance: &mut Instance| cx.limits.assume(instance.memory_kept());
         let instance = match self.idle.pop_if(fits) {

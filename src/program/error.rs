@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::refusal;
 use super::survey::{Fault, Survey};
 use crate::wasi::MODULE;
 
@@ -10,6 +11,10 @@ use crate::wasi::MODULE;
 pub enum ProgramError {
     /// Not WebAssembly at all.
     NotWasm,
+    /// Not WebAssembly, but something else; what, and what to do.
+    File(&'static str),
+    /// A valid module that needs what is not here; what, and what to do.
+    Needs(&'static str),
     /// A component rather than a module.
     Component,
     /// A function with more local variables than the interpreter takes.
@@ -21,8 +26,15 @@ pub enum ProgramError {
     },
     /// Damaged, or a proposal that isn't supported; with the place.
     Invalid(String),
-    /// An import that is not there, as `module.name`.
-    MissingImport(String, String),
+    /// An import that is not there.
+    MissingImport {
+        /// The import's module.
+        module: String,
+        /// Its name there.
+        name: String,
+        /// What that means, and what to do.
+        what: &'static str,
+    },
     /// A WASI function imported with another signature.
     ImportType(String),
     /// No `_start` export.
@@ -36,22 +48,24 @@ impl fmt::Display for ProgramError {
                 "not a WebAssembly module (it does not begin with '\\0asm'): \
                  build the program for wasm32-wasip1 and give the .wasm file",
             ),
+            ProgramError::File(what) => write!(f, "not a WebAssembly module but {what}"),
+            ProgramError::Needs(what) => write!(f, "it needs {what}"),
             ProgramError::Component => f.write_str(
                 "a WebAssembly component, not a module: build it for wasm32-wasip1 \
                  (not wasip2), or take the core module before it was wrapped",
             ),
             ProgramError::Invalid(why) => write!(
                 f,
-                "not a valid WebAssembly module ({why}): it may be truncated or need a feature \
-                 that is not supported; build it again for wasm32-wasip1"
+                "not a valid WebAssembly module ({why}): it may be truncated or damaged; build or \
+                 download it again"
             ),
             ProgramError::TooManyLocals { function, locals } => write!(
                 f,
                 "its function {function} has {locals} local variables, and the interpreter takes \
                  30000 at the most: build it with optimisation, or split the function"
             ),
-            ProgramError::MissingImport(module, name) => {
-                write!(f, "it imports '{module}.{name}', which is not there: {}", hint(module))
+            ProgramError::MissingImport { module, name, what } => {
+                write!(f, "it imports '{module}.{name}', which is not there: {what}")
             }
             ProgramError::ImportType(name) => write!(
                 f,
@@ -68,25 +82,15 @@ impl fmt::Display for ProgramError {
 
 impl std::error::Error for ProgramError {}
 
-/// What most likely led to an import from this module.
-fn hint(module: &str) -> &'static str {
-    match module {
-        MODULE => "preview1 has no such function; build with a current toolchain",
-        "wasi_unstable" => "that is preview0; build with a toolchain for wasm32-wasip1",
-        "gojs" | "go" => "that is Go for browsers; build with GOOS=wasip1 GOARCH=wasm",
-        "wbg" | "__wbindgen_placeholder__" => {
-            "that is wasm-bindgen, for browsers; build for wasm32-wasip1 without it"
-        }
-        _ => "only functions of 'wasi_snapshot_preview1' are",
-    }
-}
-
 /// Looks at a module; why it can't be run, if it is not valid.
 pub(crate) fn survey(wasm: &[u8]) -> Result<Survey<'_>, ProgramError> {
     check_header(wasm)?;
     Survey::of(wasm).map_err(|fault| match fault {
         Fault::Refused(error) => error,
-        Fault::Invalid(error) => ProgramError::Invalid(error.to_string()),
+        Fault::Invalid(error) => match refusal::proposal(wasm) {
+            Some(what) => ProgramError::Needs(what),
+            None => ProgramError::Invalid(error.to_string()),
+        },
     })
 }
 
@@ -95,6 +99,6 @@ fn check_header(wasm: &[u8]) -> Result<(), ProgramError> {
     match wasm {
         [b'\0', b'a', b's', b'm', _, _, 1, 0, ..] => Err(ProgramError::Component),
         [b'\0', b'a', b's', b'm', ..] => Ok(()),
-        _ => Err(ProgramError::NotWasm),
+        _ => Err(refusal::file(wasm).map_or(ProgramError::NotWasm, ProgramError::File)),
     }
 }

@@ -4,6 +4,7 @@ mod end;
 mod error;
 mod hook;
 pub(crate) mod recipe;
+mod refusal;
 mod rewrite;
 mod survey;
 
@@ -19,7 +20,7 @@ use crate::wasi::{MODULE, Row, TABLE, WasiCtx, add_to_linker};
 use recipe::Recipe;
 
 /// Finished stacks kept for the next guest; a parked guest has its own.
-const STACKS_CACHED: usize = 64;
+const STACKS_CACHED: usize = 16;
 
 pub(crate) use end::end_of;
 pub use error::ProgramError;
@@ -32,7 +33,9 @@ pub(crate) use survey::Survey;
 /// How programs are compiled.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Bytes of value stack a guest can use. It grows on the host's heap as it is used.
+    /// Bytes of value stack a guest can use. It grows on the host's heap as it is used, where
+    /// nobody can see how far: what it can come to at the most is counted where guests share
+    /// a [`MemoryBudget`](crate::wasi::MemoryBudget).
     pub stack_max: usize,
     /// Calls within calls a guest can make.
     pub frames_max: usize,
@@ -43,9 +46,18 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// Room for Go programs and for interpreters compiled to wasm.
+    /// Little enough for thousands of guests. A program that calls itself deeply may need more.
     fn default() -> Config {
-        Config { stack_max: 32 << 20, frames_max: 200_000, reuse: true }
+        Config { stack_max: 2 << 20, frames_max: 16_384, reuse: true }
+    }
+}
+
+impl Config {
+    /// Bytes that the stacks of a guest can come to. A list of frames that grows is held twice.
+    fn stack_bytes(&self) -> usize {
+        const FRAME_BYTES: usize = 32;
+        let frames = self.frames_max.saturating_mul(2 * FRAME_BYTES);
+        self.stack_max.saturating_add(frames)
     }
 }
 
@@ -58,7 +70,7 @@ impl Default for Config {
 /// let program = Program::new(std::fs::read("fixtures/hello.wasm")?)?;
 /// # let _ = program;
 /// let error = Program::new(b"#!/bin/sh").unwrap_err();
-/// assert_eq!(error, ProgramError::NotWasm); // its text says what to do
+/// assert!(matches!(error, ProgramError::File(_))); // its text says what to do
 /// # Ok(())
 /// # }
 /// ```
@@ -71,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) module: Module,
     pub(crate) linker: Linker<WasiCtx>,
+    /// Bytes that the stacks of a guest can come to.
+    pub(crate) stack_bytes: usize,
     /// What was added to the module.
     pub(crate) hooks: Hooks,
     /// How its instances are used again, if they can be.
@@ -111,10 +125,13 @@ impl Program {
             Some(ExternType::Func(ty)) if ty.params().is_empty() && ty.results().is_empty() => {}
             _ => return Err(ProgramError::NoStart),
         }
+        let stack_bytes = config.stack_bytes();
         let mut linker = Linker::new(&engine);
         add_to_linker(&mut linker, |cx: &mut WasiCtx| cx)
             .expect("an empty linker has none of the names");
-        Ok(Program { shared: Arc::new(Shared { engine, module, linker, hooks, recipe }) })
+        Ok(Program {
+            shared: Arc::new(Shared { engine, module, linker, stack_bytes, hooks, recipe }),
+        })
     }
 }
 
@@ -153,16 +170,20 @@ fn engine_config(config: &Config, survey: &Survey<'_>) -> WasmiConfig {
 }
 
 fn check_imports(module: &Module) -> Result<(), ProgramError> {
+    let mut missing = Vec::new();
     for import in module.imports() {
-        let missing = || ProgramError::MissingImport(import.module().into(), import.name().into());
         let row = TABLE.iter().find(|row| row.name == import.name());
-        let (Some(row), MODULE) = (row, import.module()) else { return Err(missing()) };
+        let (Some(row), MODULE) = (row, import.module()) else {
+            missing.push((import.module(), import.name()));
+            continue;
+        };
         match import.ty() {
             ExternType::Func(ty) if *ty == signature(row) => {}
             _ => return Err(ProgramError::ImportType(import.name().into())),
         }
     }
-    Ok(())
+    let Some((module, name, what)) = refusal::import(&missing) else { return Ok(()) };
+    Err(ProgramError::MissingImport { module: module.into(), name: name.into(), what })
 }
 
 /// The wasm type of a syscall.

@@ -28,6 +28,11 @@ pub(super) fn features() -> WasmFeatures {
     features
 }
 
+/// Whether a module is valid with these features.
+pub(super) fn validates(wasm: &[u8], features: WasmFeatures) -> bool {
+    Validator::new_with_features(features).validate_all(wasm).is_ok()
+}
+
 /// Parameters and other local variables of a function that wasmi translates at the most.
 const LOCALS_MAX: u32 = 30_000;
 

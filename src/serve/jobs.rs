@@ -101,7 +101,7 @@ impl Jobs {
 
     /// A guest has come to its end. Returns the time now.
     pub fn guest_ended(&mut self, session: &mut Session, end: End, guest: Guest) -> Instant {
-        let (outcome, why) = of_end(end, guest.context().memory_refused());
+        let (outcome, why) = of_end(end, guest.context().limits.refused);
         let outcome = session.link.io().outcome(outcome);
         self.job_ended(session, outcome, &why, guest)
     }

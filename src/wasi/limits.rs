@@ -17,11 +17,14 @@ pub(super) const BYTES_PER_FUEL: u64 = 16;
 /// Instances, tables and memories of one store; a guest needs one instance.
 const INSTANCES_MAX: usize = 1000;
 
-/// Bytes of a guest that no [`MemoryBudget`] counts: who needs little has it, however much the
-/// others take.
-const UNCOUNTED: usize = 4 << 20;
+/// Bytes of a guest that no [`MemoryBudget`] counts, so that a guest that needs little has it,
+/// however much the others take: 4 MiB of memory, and the 3 MiB that the usual stacks can
+/// come to.
+const UNCOUNTED: usize = (4 << 20) + UNCOUNTED_STACK;
+const UNCOUNTED_STACK: usize = 3 << 20;
 
 /// Memory that many guests may have together, beyond 4 MiB of each, which are not counted.
+/// Stacks are counted with what they can come to, if that is more than 3 MiB.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -108,13 +111,23 @@ pub struct Limits {
     /// The guest asked for more than it may have.
     pub(crate) refused: Option<Refused>,
     share: Option<Share>,
+    /// Bytes its stacks can come to.
+    pub(crate) stack: usize,
     /// Bytes the last growth was to add, should it fail after all.
     added: usize,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { memory_max: usize::MAX, used: 0, peak: 0, refused: None, share: None, added: 0 }
+        Limits {
+            memory_max: usize::MAX,
+            used: 0,
+            peak: 0,
+            refused: None,
+            share: None,
+            stack: 0,
+            added: 0,
+        }
     }
 }
 
@@ -131,7 +144,8 @@ impl Limits {
 
     /// Has its share be what that much memory takes of it, if there is as much.
     fn count(&mut self, used: usize) -> bool {
-        let counted = used.saturating_sub(UNCOUNTED);
+        let stack = self.stack.max(UNCOUNTED_STACK);
+        let counted = used.saturating_add(stack).saturating_sub(UNCOUNTED);
         self.share.as_mut().is_none_or(|share| share.set(counted))
     }
 

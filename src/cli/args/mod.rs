@@ -172,6 +172,9 @@ pub struct Serve {
     /// limits | memory of all, beyond 4 MiB of each (2G)
     #[argh(option, arg_name = "size")]
     pub memory_total: Option<String>,
+    /// limits | stack of a guest, beside its memory (2M)
+    #[argh(option, arg_name = "size")]
+    pub stack: Option<String>,
     /// limits | fuel of a guest (no limit but its time)
     #[argh(option, arg_name = "count")]
     pub fuel: Option<String>,

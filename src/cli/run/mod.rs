@@ -97,11 +97,10 @@ fn limits(args: &Run) -> Outcome<Limits> {
     let size = |text: &Option<String>, option: &str| {
         text.as_deref().map(|text| units::size(option, text)).transpose()
     };
-    let mut config = Config { reuse: false, ..Config::default() };
+    // Room for Go programs and for interpreters compiled to wasm.
+    let mut config = Config { stack_max: 32 << 20, frames_max: 200_000, reuse: false };
     if let Some(stack) = size(&args.stack, "--stack")? {
-        config.stack_max = stack;
-        // About the smallest frame there is.
-        config.frames_max = (stack / 64).max(1000);
+        (config.stack_max, config.frames_max) = crate::cli::stacks(stack);
     }
     let time = |text: &str| units::some("--timeout", text, units::time("--timeout", text)?, NONE);
     let fuel = |text: &str| units::some("--fuel", text, units::count("--fuel", text)?, NONE);

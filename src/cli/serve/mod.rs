@@ -151,7 +151,11 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<(Config, Reach)
     let binds =
         args.bind.iter().map(|t| units::address("--bind", t, PORT)).collect::<Outcome<Vec<_>>>()?;
 
-    let compile = Compile::default();
+    let mut compile = Compile::default();
+    if let Some(stack) = &args.stack {
+        let bytes = units::size("--stack", stack)?;
+        (compile.stack_max, compile.frames_max) = crate::cli::stacks(bytes);
+    }
     let mut command = args.program.into_iter();
     let (program, name, path) = match command.next() {
         Some(path) => {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::step::{Cause, End};
+use crate::wasi::Refused;
 
 macro_rules! outcomes {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
@@ -91,16 +92,22 @@ refusals! {
 }
 
 /// What became of a job by the end of its guest, which was refused memory perhaps; and why.
-pub(crate) fn of_end(end: End, short_of_memory: bool) -> (Outcome, Cow<'static, str>) {
+pub(crate) fn of_end(end: End, refused: Option<Refused>) -> (Outcome, Cow<'static, str>) {
+    let more = match refused {
+        Some(Refused::Shared) => " (allow more with --memory-total SIZE)",
+        Some(Refused::Own) => " (allow more with --memory SIZE)",
+        None => "",
+    };
     match end {
         End::Exited(0) => (Outcome::Ok, "".into()),
-        End::Exited(code) if short_of_memory => {
-            (Outcome::Memory, format!("exit status {code} after it was refused memory").into())
+        End::Exited(code) if refused.is_some() => {
+            let why = format!("exit status {code} after it was refused memory{more}");
+            (Outcome::Memory, why.into())
         }
         End::Exited(code) => (Outcome::Exit, format!("exit status {code}").into()),
         End::Trapped(trap) => {
             let outcome = match trap.cause {
-                Cause::Memory => Outcome::Memory,
+                Cause::Memory => return (Outcome::Memory, format!("{trap}{more}").into()),
                 Cause::Fuel => Outcome::Fuel,
                 Cause::Wasm => Outcome::Trap,
                 Cause::Host => Outcome::Failed,
