@@ -135,7 +135,7 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<(Config, Reach)
     let unit = unit(&args)?;
     let limits = limits::wanted(&args, unit)?;
     let allowed = allowed(&args)?;
-    let network = Network::new(&allowed)?;
+    let network = Network::for_server(&allowed)?;
     let env = variables(&allowed)?;
     let mounts = mounts::parse(&allowed.dir, &allowed.mount)?;
     let metrics =
