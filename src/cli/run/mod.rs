@@ -5,11 +5,11 @@ mod ended;
 pub mod signals;
 
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tinyhost::trace::{Hints, Last, Learn, Mounted, Sink, Stats, Tracer};
-use tinyhost::vfs::stdio::{Closed, Stream};
+use tinyhost::trace::{Hints, Last, Learn, Mounted, Report, Sink, Stats, Tracer};
+use tinyhost::vfs::stdio::{Closed, Stream, Tail};
 use tinyhost::wasi::{Builder, Tee, Trace};
 use tinyhost::{Config, End, Guest, Program, WasiCtx};
 
@@ -46,6 +46,38 @@ pub struct Plan {
     pub crash_dir: Option<String>,
     pub learn: Option<String>,
     pub quiet: bool,
+    pub denials: Arc<Denials>,
+    /// The end of what the guest says on its standard error.
+    pub said: Tail,
+}
+
+/// What was denied to the guest. It may only have tried, and can do without: so it is told once
+/// the guest has failed, or at once beside the trace of its calls.
+#[derive(Default)]
+pub struct Denials {
+    at_once: bool,
+    kept: Mutex<Vec<String>>,
+}
+
+impl Denials {
+    fn take(&self, line: &str) {
+        if self.at_once {
+            return log::warn!("{line}");
+        }
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+    }
+
+    /// Tells them; whether there were any.
+    pub fn tell(&self) -> bool {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().for_each(|line| log::warn!("{line}"));
+        !kept.is_empty()
+    }
+
+    fn report(this: &Arc<Denials>) -> Report {
+        let this = this.clone();
+        Arc::new(move |line| this.take(line))
+    }
 }
 
 impl Plan {
@@ -139,7 +171,8 @@ fn plan(args: Run) -> Outcome<Plan> {
         left_out: false,
     };
     args.policy.as_deref().map_or(Ok(()), |path| allowed.add(path))?;
-    let network = Network::new(&allowed)?;
+    let denials = Arc::new(Denials { at_once: args.trace.is_some(), ..Denials::default() });
+    let network = Network::new(&allowed, Denials::report(&denials))?;
     let trace = observe::Typed {
         filter: args.trace.as_deref(),
         format: args.trace_format.as_deref(),
@@ -159,6 +192,8 @@ fn plan(args: Run) -> Outcome<Plan> {
         crash_dir: args.crash_dir,
         learn: args.learn,
         quiet: args.quiet,
+        denials,
+        said: Tail::default(),
     })
 }
 
@@ -176,7 +211,7 @@ fn guest(plan: &Plan, program: &Program, sink: Option<&Arc<Sink>>) -> Outcome<Gu
         cx = cx.env(key, value).map_err(usage)?;
     }
     cx = plan.network.listen(cx)?;
-    cx = watched(standard_streams(cx)?, plan, sink);
+    cx = watched(standard_streams(cx, plan)?, plan, sink);
     if let Some(memory) = plan.limits.memory {
         cx = cx.memory_max(memory);
     }
@@ -194,7 +229,7 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-fn standard_streams(mut cx: Builder) -> Outcome<Builder> {
+fn standard_streams(mut cx: Builder, plan: &Plan) -> Outcome<Builder> {
     cx = match standard("input", std::io::stdin())? {
         Some(stream) => cx.stdin(stream),
         None => cx.stdin(Closed),
@@ -204,7 +239,8 @@ fn standard_streams(mut cx: Builder) -> Outcome<Builder> {
         None => cx.stdout(Closed),
     };
     Ok(match standard("error", std::io::stderr())? {
-        Some(stream) => cx.stderr(stream),
+        Some(stream) if plan.quiet => cx.stderr(stream),
+        Some(stream) => cx.stderr(stream.with_tail(&plan.said)),
         None => cx.stderr(Closed),
     })
 }
@@ -243,7 +279,7 @@ fn watched(mut cx: Builder, plan: &Plan, sink: Option<&Arc<Sink>>) -> Builder {
     }
     if !plan.quiet {
         let mounts: Vec<Mounted> = plan.mounts.iter().map(Mount::told).collect();
-        cx = cx.on_error(Hints::new(mounts.into(), Arc::new(|line| log::warn!("{line}"))));
+        cx = cx.on_error(Hints::new(mounts.into(), Denials::report(&plan.denials)));
     }
     cx
 }
