@@ -316,6 +316,6 @@ mod tests {
         let text = of(&[], "/tmp").unwrap();
         assert!(text.ends_with(": --dir /tmp would give it that one"), "{text}");
         assert!(of(&[], "/no-such").unwrap().contains(": --dir HOST::/ would give it one"));
-        assert!(!of(&[], "/").unwrap().contains("--dir / "));
+        assert_eq!(of(&[], "/"), None);
     }
 }

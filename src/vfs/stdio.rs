@@ -50,7 +50,10 @@ impl Tail {
     }
 
     /// Keeps the first `written` bytes of these, or the last of them.
-    #[cfg_attr(not(any(feature = "net", feature = "host-fs")), allow(dead_code, reason = "no stream"))]
+    #[cfg_attr(
+        not(any(feature = "net", feature = "host-fs")),
+        allow(dead_code, reason = "no stream")
+    )]
     fn keep(&self, bufs: &[IoSlice<'_>], mut written: usize) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for buf in bufs {
