@@ -22,6 +22,7 @@ use super::observe::{self, Crashes};
 use super::output::Output;
 use super::{Failure, Outcome, environment, load, logger};
 use ended::Ended;
+use signals::Caught;
 
 /// Limits, each of them off unless asked for.
 pub struct Limits {
@@ -47,6 +48,7 @@ pub struct Plan {
     pub learn: Option<String>,
     pub quiet: bool,
     pub denials: Arc<Denials>,
+    pub signals: Arc<Caught>,
     /// The end of what the guest says on its standard error.
     pub said: Tail,
 }
@@ -57,6 +59,8 @@ pub struct Plan {
 pub struct Denials {
     at_once: bool,
     kept: Mutex<Vec<String>>,
+    /// From the first denial on there is something to be told when a signal ends the guest.
+    signals: Arc<Caught>,
 }
 
 impl Denials {
@@ -65,6 +69,9 @@ impl Denials {
             return log::warn!("{line}");
         }
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+        if let Err(failure) = self.signals.catch() {
+            log::warn!("{}", failure.text);
+        }
     }
 
     /// Tells them; whether there were any.
@@ -107,15 +114,13 @@ pub fn run(args: Run) -> Outcome<u8> {
     let began = Instant::now();
     let mut guest = guest(&plan, &program, trace.as_ref().map(|trace| &trace.sink))?;
     let learn = plan.learn.as_deref().map(|path| Output::new(path, &reach)).transpose()?;
-    let caught = watched.then(signals::catch).transpose()?;
+    if watched {
+        plan.signals.catch()?;
+    }
     let until = plan.limits.time.and_then(|time| Instant::now().checked_add(time));
-    let end = match &caught {
-        Some(caught) => guest.run_until_interrupted(until, &caught.interrupt),
-        None => guest.run_until(until),
-    };
+    let end = guest.run_until_interrupted(until, &plan.signals.interrupt);
     let elapsed = began.elapsed();
-    let signal = caught.and_then(|caught| caught.signal());
-    let signal = signal.filter(|_| matches!(end, End::TimedOut));
+    let signal = plan.signals.signal().filter(|_| matches!(end, End::TimedOut));
     let ended = Ended { plan: &plan, end: &end, signal, guest: &guest, elapsed };
     let status = ended.told(crashes.as_ref(), learn.as_ref());
     drop(guest);
@@ -171,7 +176,10 @@ fn plan(args: Run) -> Outcome<Plan> {
         left_out: false,
     };
     args.policy.as_deref().map_or(Ok(()), |path| allowed.add(path))?;
-    let denials = Arc::new(Denials { at_once: args.trace.is_some(), ..Denials::default() });
+    let signals = Arc::<Caught>::default();
+    let at_once = args.trace.is_some();
+    let denials = Denials { at_once, signals: signals.clone(), ..Denials::default() };
+    let denials = Arc::new(denials);
     let network = Network::new(&allowed, Denials::report(&denials))?;
     let trace = observe::Typed {
         filter: args.trace.as_deref(),
@@ -193,6 +201,7 @@ fn plan(args: Run) -> Outcome<Plan> {
         learn: args.learn,
         quiet: args.quiet,
         denials,
+        signals,
         said: Tail::default(),
     })
 }
