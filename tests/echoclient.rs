@@ -84,7 +84,7 @@ fn a_denied_dial_is_acces_names_its_rule_and_reaches_nobody() {
         dials(options, path).expect(
             1,
             "",
-            &format!("{line}error: PermissionDenied (os error 2)\n"),
+            &format!("error: PermissionDenied (os error 2)\n{line}"),
         );
     };
     let (own, named) = (format!("127.0.0.1:{port}"), format!("localhost:{port}"));
@@ -115,8 +115,8 @@ fn tinyhosts_own_server_may_be_dialled_unless_taken_away() {
     dials(&["--net", "none"], "/dev/localhost:1997").expect(
         1,
         "",
-        "tinyhost: denied: dial localhost:1997 (allow with --net localhost:1997)\n\
-         error: PermissionDenied (os error 2)\n",
+        "error: PermissionDenied (os error 2)\n\
+         tinyhost: denied: dial localhost:1997 (allow with --net localhost:1997)\n",
     );
 }
 

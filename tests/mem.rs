@@ -265,7 +265,7 @@ fn a_seeded_tree_is_a_copy() {
     // From now on each goes its own way.
     write(&mut *copied, b"changed", 0).expect("write");
     assert!(read(&mut *file) == big);
-    assert_eq!(mem::seeded(&from, Some(100_000)).err(), Some(Errno::Nospc));
+    assert_eq!(mem::seeded(&from, Some(100_000)).map_err(|e| e.errno()).err(), Some(Errno::Nospc));
 }
 
 /// A directory with a device in it, of somebody else's making.
@@ -294,7 +294,7 @@ impl File for Odd {
     }
 
     fn readdir(&mut self, _cookie: u64, emit: &mut tinyhost::vfs::Emit<'_>) -> Result<()> {
-        for (next, name) in (1..).zip([&b"."[..], b"..", b"null", b"\xff", b"gone"]) {
+        for (next, name) in (1..).zip([&b"."[..], b"..", b"null", b"gone"]) {
             let filetype = Filetype::Unknown;
             emit(tinyhost::vfs::Dirent { next, ino: 0, filetype, name });
         }
@@ -388,4 +388,64 @@ fn nothing_can_be_moved_into_what_was_removed() {
     drop(a);
     // What it was in is gone altogether.
     assert_eq!(root.rename(name("x"), &b, name("y")), Err(Errno::Noent));
+}
+
+/// A directory with one file that may not be read, and one more name.
+struct Unreadable(&'static [u8], u64);
+
+impl Node for Unreadable {
+    fn stat(&self) -> Result<Stat> {
+        Ok(Stat::of(Filetype::Directory))
+    }
+
+    fn open(&self, _how: Open) -> Result<Opened> {
+        Ok(Opened::file(Unreadable(self.0, self.1)))
+    }
+
+    fn lookup(&self, name: Name<'_>) -> Result<Root> {
+        match name.as_str() {
+            "d" => Ok(Arc::new(Unreadable(b"big", self.1))),
+            "big" => Ok(Arc::new(Big(self.1))),
+            _ => Err(Errno::Noent),
+        }
+    }
+}
+
+impl File for Unreadable {
+    fn stat(&mut self) -> Result<Stat> {
+        Node::stat(self)
+    }
+
+    fn readdir(&mut self, _cookie: u64, emit: &mut tinyhost::vfs::Emit<'_>) -> Result<()> {
+        emit(tinyhost::vfs::Dirent { next: 1, ino: 0, filetype: Filetype::Unknown, name: self.0 });
+        Ok(())
+    }
+}
+
+struct Big(u64);
+
+impl Node for Big {
+    fn stat(&self) -> Result<Stat> {
+        Ok(Stat { size: self.0, ..Stat::of(Filetype::RegularFile) })
+    }
+
+    fn open(&self, _how: Open) -> Result<Opened> {
+        panic!("what can't be held must not be read");
+    }
+}
+
+#[test]
+fn what_can_not_be_seeded_is_named_before_it_is_read() {
+    let said = |name, size, quota| {
+        let from: Root = Arc::new(Unreadable(name, size));
+        let error = mem::seeded(&from, quota).err().expect("refused");
+        (error.errno(), error.to_string())
+    };
+    let text = "'d/big' has 5000000000 bytes, and a file in memory holds at most 4294967296: \
+                leave it out";
+    assert_eq!(said(b"d", 5_000_000_000, None), (Errno::Fbig, text.to_owned()));
+    let text = "'big' has 2000 bytes, and the quota leaves 1000: raise it with quota=SIZE";
+    assert_eq!(said(b"big", 2000, Some(1000)), (Errno::Nospc, text.to_owned()));
+    let text = r"the name 'a\xff\x1b' is not UTF-8: rename it";
+    assert_eq!(said(b"a\xff\x1b", 0, None), (Errno::Ilseq, text.to_owned()));
 }

@@ -122,6 +122,31 @@ fn a_signal_ends_the_guest_and_not_the_telling() {
     }
 }
 
+/// One that was denied something and goes on without, until its operator has had enough.
+#[test]
+fn a_signal_tells_what_was_denied_before() {
+    let dir = TempDir::new();
+    let text = r#"(module
+      (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 0) "example.org:80") (data (i32.const 20) "\24\00\00\00\05\00\00\00tried")
+      (data (i32.const 36) "tried")
+      (func (export "_start")
+        (drop (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 14)
+          (i32.const 0) (i64.const 66) (i64.const 0) (i32.const 0) (i32.const 900)))
+        (drop (call $write (i32.const 1) (i32.const 20) (i32.const 1) (i32.const 900)))
+        (loop $ever (br $ever))))"#;
+    let program = dir.file("stubborn.wasm", &wat::parse_str(text).unwrap());
+    let process = Process::start(tinyhost(["run", &program]));
+    process.wait_for_stdout("tried");
+    process.signal(Signal::INT);
+    let ended = process.end();
+    assert_eq!(ended.status, None, "{ended:?}");
+    assert!(ended.stderr.contains("denied: dial example.org:80"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("ended by SIGINT"), "{}", ended.stderr);
+}
+
 /// What nohup(1) has ignored stays so.
 #[cfg(target_os = "linux")]
 #[test]

@@ -81,7 +81,7 @@ impl Wanted {
     /// If that can't be made.
     pub fn open(self, reach: &Reach) -> Outcome<Trace> {
         let Some(path) = self.file else {
-            let sink = Sink::new(self.options, std::io::stderr());
+            let sink = Sink::new(self.options, Stderr);
             return Ok(Trace { sink, file: None });
         };
         let file = Output::stream(&path, reach)?;
@@ -101,6 +101,21 @@ impl Trace {
         {
             log::error!("{}", unwritten(Path::new(path), &error).text);
         }
+    }
+}
+
+/// Standard error, also where another process has made it non-blocking. That it takes nothing can
+/// be said nowhere.
+struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = write_all(std::io::stderr().lock(), bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,8 +1,9 @@
 //! Another program in the place of the one that runs.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use crate::serve::Shared;
 use crate::serve::observe::log::TARGET;
@@ -61,19 +62,28 @@ impl Requests {
     }
 }
 
-/// Which state of a file this is: a new one has another length, time or inode.
+/// Which state of a file this is. Its length and time of modification can be those of the last
+/// one (rsync sets them, and so do builds that come out the same each time); nobody can set the
+/// time of change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Version {
-    modified: SystemTime,
+    /// Device and inode.
+    file: (u64, u64),
     len: u64,
-    inode: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+    changed: (i64, i64),
 }
 
 impl Version {
     fn of(path: &Path) -> Option<Version> {
         let meta = std::fs::metadata(path).ok()?;
-        let inode = std::os::unix::fs::MetadataExt::ino(&meta);
-        Some(Version { modified: meta.modified().ok()?, len: meta.len(), inode })
+        Some(Version {
+            file: (meta.dev(), meta.ino()),
+            len: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use super::conn::Conn;
 use super::conn::protocol::Service;
 use super::conn::session::{Event, Host, Kept, Session, TurnTime, advance};
 use super::conn::table::{LISTENER, Table};
-use super::door::tcp::is_the_clients;
+use super::door::tcp::{is_final, is_the_clients};
 use super::door::{ACCEPTS_PER_TURN, Accepted, Arrival, Door, PAUSE, Source};
 use super::jobs::Jobs;
 use super::observe::metrics::add;
@@ -114,7 +114,7 @@ impl Worker {
             self.drain();
         }
         happened.drain(..).for_each(|event| self.on_event(event));
-        self.accept();
+        self.accept()?;
         self.take_mail();
         self.run_ready();
         // Last, for what guests wrote in this turn goes out in one piece.
@@ -246,14 +246,24 @@ impl Worker {
     // Connections.
 
     /// Accepts what waits, within bounds.
-    fn accept(&mut self) {
+    ///
+    /// # Errors
+    ///
+    /// If nothing is left that will accept anything.
+    fn accept(&mut self) -> io::Result<()> {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.door.next() {
-                None => return,
+                None => return Ok(()),
                 // The others have ended perhaps, and whoever comes now comes too late.
                 Some(Ok(_)) if self.stopping() => {}
                 Some(Ok(accepted)) => self.admit(accepted),
                 Some(Err(error)) if is_the_clients(&error) => {}
+                Some(Err(error)) if is_final(&error) => {
+                    self.jobs.reporter.listener_failed(&error);
+                    if self.door.has_failed() {
+                        return Err(io::Error::other(format!("can't accept connections: {error}")));
+                    }
+                }
                 Some(Err(error)) => {
                     self.jobs.sched.alarm(Instant::now() + PAUSE, ACCEPT_AGAIN);
                     if self.door.pause() && !self.service.of_status {
@@ -262,6 +272,7 @@ impl Worker {
                 }
             }
         }
+        Ok(())
     }
 
     fn admit(&mut self, accepted: Accepted) {

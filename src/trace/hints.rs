@@ -1,17 +1,21 @@
 //! Why a guest could not do what it tried, for its operator: said once for each cause.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::escape::Line;
 use super::record::errno_name;
+use super::said::says_missing;
 use crate::errno::Errno;
-use crate::wasi::abi::Rights;
+use crate::wasi::abi::{Oflags, Rights};
 use crate::wasi::{Descriptor, Kind, Outcome, Seen, Trace};
 
 /// Causes that are told, so that no guest can fill a log.
 const CAUSES_MAX: usize = 64;
+
+/// Files that were not there and are remembered. CPython looks for some hundred before it begins.
+const MISSING_MAX: usize = 256;
 
 /// A mount as its operator knows it.
 #[derive(Clone, Debug, Default)]
@@ -38,20 +42,20 @@ pub struct Hints {
     report: Report,
     /// Causes, of all guests that have this in common.
     told: Arc<Mutex<HashSet<String>>>,
-    /// The last path that was not there.
-    missing: Option<String>,
+    /// Files that were to be read and were not there, the last one last.
+    missing: VecDeque<String>,
 }
 
 impl Hints {
     /// Hints for a guest with these mounts; `/dev` is not one of them.
     pub fn new(mounts: Arc<[Mounted]>, report: Report) -> Hints {
-        Hints { mounts, report, told: Arc::default(), missing: None }
+        Hints { mounts, report, told: Arc::default(), missing: VecDeque::new() }
     }
 
     /// The same for another guest: what was told of one is not told again of the other.
     pub fn for_guest(&self) -> Hints {
         let (mounts, report) = (self.mounts.clone(), self.report.clone());
-        Hints { mounts, report, told: self.told.clone(), missing: None }
+        Hints { mounts, report, told: self.told.clone(), missing: VecDeque::new() }
     }
 
     fn tell(&mut self, cause: &str, line: &str) {
@@ -63,19 +67,39 @@ impl Hints {
         }
     }
 
-    /// What to say of the last file that was missing, to whom has seen the guest fail.
-    pub fn missing(&self) -> Option<String> {
-        let path = self.missing.as_deref()?;
+    /// What to say of a file that was missing, of a guest that failed and has `said` so on its
+    /// standard error. Programs look for many files that need not be there; which of them it was
+    /// that they could not do without, only they know.
+    pub fn missing(&self, said: &str) -> Option<String> {
+        let path = self.missing.iter().rev().find(|path| says_missing(said, path))?;
         let mount = covering(&self.mounts, path)?;
         let below = normal(path).strip_prefix(normal(&mount.guest))?.trim_start_matches('/');
-        let there = match &mount.host {
-            Some(host) if below.is_empty() => {
-                format!("on the host that is '{}', which", host.display())
-            }
-            Some(host) => format!("on the host that is '{}', which", host.join(below).display()),
-            None => format!("it would be in {}, where it", mount.option),
+        let Some(host) = &mount.host else {
+            return Some(format!("the guest found no '{path}' in {}", mount.option));
         };
-        Some(format!("the guest found no '{path}': {there} does not exist"))
+        let host = if below.is_empty() { host.clone() } else { host.join(below) };
+        // A path that goes up leads elsewhere on the host, where links are.
+        if host.symlink_metadata().is_ok() || below.split('/').any(|part| part == "..") {
+            return None;
+        }
+        Some(format!(
+            "the guest found no '{path}': on the host that is '{}', which does not exist",
+            host.display()
+        ))
+    }
+
+    fn not_found(&mut self, call: &Seen<'_>) {
+        let rights = Rights::truncate(call.arg("fs_rights_base").unwrap_or_default());
+        let creates = call.arg("oflags").unwrap_or_default() & u64::from(Oflags::CREAT.bits()) != 0;
+        if call.row.name != "path_open" || creates || rights.has(Rights::FD_WRITE) {
+            return;
+        }
+        let Some(path) = call.path("fd", "path").filter(|path| !is_dev(path)) else { return };
+        self.missing.retain(|known| *known != path);
+        if self.missing.len() >= MISSING_MAX {
+            self.missing.pop_front();
+        }
+        self.missing.push_back(path);
     }
 }
 
@@ -83,10 +107,7 @@ impl Trace for Hints {
     fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
         let Outcome::Done(Some(errno)) = outcome else { return };
         match errno {
-            Errno::Noent => {
-                let path = call.path("fd", "path");
-                self.missing = path.filter(|path| !is_dev(path)).or(self.missing.take());
-            }
+            Errno::Noent => self.not_found(call),
             Errno::Rofs => self.read_only(call),
             Errno::Nospc => self.full(call),
             Errno::Notcapable => self.escape(call),
@@ -124,8 +145,6 @@ impl Hints {
             &format!("full {option}"),
             &format!("denied: {name} '{path}' ({errno}): {option} is full ({by})"),
         );
-        // What it looked for before has nothing to do with its failure.
-        self.missing = None;
     }
 
     /// A call with a path was refused where the path led. One without has no such way: a
@@ -181,7 +200,7 @@ fn path_of(call: &Seen<'_>) -> Option<String> {
 }
 
 /// As libc compares them: `/data`, `data` and `./data` are one place.
-fn normal(path: &str) -> &str {
+pub(super) fn normal(path: &str) -> &str {
     let mut path = path;
     loop {
         let shorter = path.strip_prefix('/').or_else(|| path.strip_prefix("./"));
@@ -217,33 +236,42 @@ fn parent(path: &str) -> &str {
     }
 }
 
-/// What to say of a guest that failed and was told, with `args`, of a file outside all of
-/// its mounts: libc looks for those in the guest, so the host never sees it try.
-pub fn outside(mounts: &[Mounted], args: &[String]) -> Option<String> {
+/// What to say of a guest that failed, of a file that it was told of with `args` and that is
+/// outside all of its mounts: libc looks for those in the guest, so the host never sees it try. It
+/// has `said` itself, on its standard error, that the file was not there.
+pub fn outside(mounts: &[Mounted], args: &[String], said: &str) -> Option<String> {
     let odd = |arg: &str| arg.starts_with('-') || arg.contains("://") || arg.contains('\n');
-    let mut files = args.iter().filter(|arg| !odd(arg) && !is_dev(arg));
-    files.find_map(|arg| if covering(mounts, arg).is_none() { look(mounts, arg) } else { None })
+    let outside = |arg: &&String| {
+        !odd(arg) && !is_dev(arg) && covering(mounts, arg).is_none() && says_missing(said, arg)
+    };
+    args.iter().filter(outside).find_map(|arg| look(mounts, arg))
 }
 
-/// The same for one argument, if it seems to be a file.
+/// The same for one argument.
 fn look(mounts: &[Mounted], arg: &str) -> Option<String> {
     let names: Vec<&str> = mounts.iter().map(|mount| mount.guest.as_str()).collect();
     let names = names.join(", ");
     let inside =
         |mount: &&Mounted| mount.host.as_ref().is_some_and(|host| host.join(normal(arg)).exists());
+    // What goes up is not below any directory that could be given.
+    if arg.split('/').any(|part| part == "..") {
+        return None;
+    }
     if let Some(mount) = mounts.iter().find(inside) {
         let name = crate::wasi::join(&mount.guest, normal(arg));
         return Some(format!("'{arg}' is called '{name}' where the guest is (it has {names})"));
     }
-    let exists = Path::new(arg).exists();
-    if !exists && !arg.contains('/') {
-        return None;
-    }
-    let dir = parent(arg);
-    let would = match exists {
-        true if !arg.starts_with(['/', '.']) => "--dir . would give it this one".to_owned(),
-        true => format!("--dir {dir} would give it that one"),
-        false => format!("--dir HOST::{dir} would give it one of that name"),
+    let (path, dir) = (Path::new(arg), parent(arg));
+    let would = match (path.has_root(), path.exists()) {
+        // Mounted as /, the directory is where a guest in any language looks for a name.
+        (false, true) => "--dir .::/ would give it this one".to_owned(),
+        (false, false) => return None,
+        (true, true) if path.is_dir() && path.parent().is_some() => {
+            format!("--dir {arg} would give it that one")
+        }
+        // Not all that the host has, for one file of it.
+        (true, true) if dir != "/" => format!("--dir {dir} would give it that one"),
+        (true, _) => format!("--dir HOST::{dir} would give it one of that name"),
     };
     Some(match mounts {
         [] => format!("the guest has no directories, so it can't see '{arg}': {would}"),
@@ -272,13 +300,22 @@ mod tests {
     }
 
     #[test]
-    fn arguments_outside_are_told() {
+    fn arguments_outside_are_told_if_the_guest_names_them() {
         let args = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let none = outside(&[], &args(&["-v", "/dev/x:1", "http://a/b"]));
-        assert_eq!(none, None);
-        let text = outside(&[], &args(&["Cargo.toml"])).unwrap();
-        assert!(text.ends_with("can't see 'Cargo.toml': --dir . would give it this one"), "{text}");
-        let text = outside(&mounts(&["/data"]), &args(&["/data/a", "/no/such"])).unwrap();
+        let said = |path: &str| format!("prog: {path}: No such file or directory\n");
+        let of = |mounts: &[Mounted], arg: &str| outside(mounts, &args(&["-x", arg]), &said(arg));
+        for none in ["-v", "/dev/x:1", "http://a/b", "no-such", "../Cargo.toml", "a/../../b"] {
+            assert_eq!(of(&[], none), None, "{none}");
+        }
+        assert_eq!(outside(&[], &args(&["Cargo.toml"]), "it failed"), None);
+        let text = of(&[], "Cargo.toml").unwrap();
+        let line = "can't see 'Cargo.toml': --dir .::/ would give it this one";
+        assert!(text.ends_with(line), "{text}");
+        let text = of(&mounts(&["/data"]), "/no/such").unwrap();
         assert!(text.contains("(/data): --dir HOST::/no would"), "{text}");
+        let text = of(&[], "/tmp").unwrap();
+        assert!(text.ends_with(": --dir /tmp would give it that one"), "{text}");
+        assert!(of(&[], "/no-such").unwrap().contains(": --dir HOST::/ would give it one"));
+        assert_eq!(of(&[], "/"), None);
     }
 }

@@ -18,6 +18,7 @@ mod json;
 mod learn;
 mod network;
 mod record;
+mod said;
 mod sink;
 mod stats;
 mod text;

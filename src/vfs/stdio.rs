@@ -1,6 +1,8 @@
 //! The host's standard streams, and the streams of a guest that has none.
 
+use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Errno, File, Filetype, Result, Stat};
 
@@ -29,6 +31,38 @@ pub struct Closed;
 impl File for Closed {
     fn stat(&mut self) -> Result<Stat> {
         Err(Errno::Badf)
+    }
+}
+
+/// The last bytes that were written to a stream: what a program said before it ended. A clone is
+/// the same.
+#[derive(Clone, Debug, Default)]
+pub struct Tail(Arc<Mutex<VecDeque<u8>>>);
+
+/// Bytes that are kept.
+const TAIL_BYTES: usize = 4096;
+
+impl Tail {
+    /// What was written last, as text.
+    pub fn text(&self) -> String {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&kept.iter().copied().collect::<Vec<u8>>()).into_owned()
+    }
+
+    /// Keeps the first `written` bytes of these, or the last of them.
+    #[cfg_attr(
+        not(any(feature = "net", feature = "host-fs")),
+        allow(dead_code, reason = "no stream")
+    )]
+    fn keep(&self, bufs: &[IoSlice<'_>], mut written: usize) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for buf in bufs {
+            let taken = &buf[..buf.len().min(written)];
+            written -= taken.len();
+            kept.extend(&taken[taken.len().saturating_sub(TAIL_BYTES)..]);
+        }
+        let beyond = kept.len().saturating_sub(TAIL_BYTES);
+        kept.drain(..beyond);
     }
 }
 
@@ -66,6 +100,7 @@ mod host {
         filetype: FileType,
         terminal: bool,
         may_block: bool,
+        tail: Option<Tail>,
     }
 
     impl Stream {
@@ -82,12 +117,33 @@ mod host {
                 FileType::CharacterDevice => !memory,
                 _ => true,
             };
-            Some(Stream { fd, filetype, terminal, may_block })
+            Some(Stream { fd, filetype, terminal, may_block, tail: None })
+        }
+
+        /// Keeps the last of what is written, too.
+        pub fn with_tail(mut self, tail: &Tail) -> Stream {
+            self.tail = Some(tail.clone());
+            self
         }
 
         /// Whether the kernel could make a reader or writer wait.
         fn may_block(&self) -> bool {
             self.may_block
+        }
+
+        fn put(&self, bufs: &[IoSlice<'_>]) -> Result<usize> {
+            if self.may_block() {
+                self.poll(Interest::WRITE)?;
+            }
+            let all = || bufs.iter().map(|buf| buf.len()).sum::<usize>();
+            if !self.may_block() || all() <= WRITE_MAX {
+                return match bufs {
+                    [buf] => Ok(rustix::io::write(&self.fd, buf)?),
+                    bufs => Ok(rustix::io::writev(&self.fd, bufs)?),
+                };
+            }
+            let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
+            Ok(rustix::io::write(&self.fd, &first[..first.len().min(WRITE_MAX)])?)
         }
 
         fn poll(&self, want: Interest) -> Result<Ready> {
@@ -125,18 +181,11 @@ mod host {
         }
 
         fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
-            if self.may_block() {
-                self.poll(Interest::WRITE)?;
+            let written = self.put(bufs)?;
+            if let Some(tail) = &self.tail {
+                tail.keep(bufs, written);
             }
-            let all = || bufs.iter().map(|buf| buf.len()).sum::<usize>();
-            if !self.may_block() || all() <= WRITE_MAX {
-                return match bufs {
-                    [buf] => Ok(rustix::io::write(&self.fd, buf)?),
-                    bufs => Ok(rustix::io::writev(&self.fd, bufs)?),
-                };
-            }
-            let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| &**buf);
-            Ok(rustix::io::write(&self.fd, &first[..first.len().min(WRITE_MAX)])?)
+            Ok(written)
         }
 
         fn append(&mut self, bufs: &[IoSlice<'_>]) -> Result<(usize, u64)> {

@@ -189,5 +189,5 @@ pub fn a_tree_seeds_memory(root: &Root) {
     assert_eq!((g.ino, g.nlink, g.mtim), (h.ino, 2, 2_000_000_000));
     assert_eq!(stat(&copy, "d").mtim, 4_000_000_000);
     assert_eq!(names_in(&copy), ["d", "g", "l"]);
-    refused!(mem::seeded(root, Some(1000)), Nospc);
+    refused!(mem::seeded(root, Some(1000)).map_err(|error| error.errno()), Nospc);
 }

@@ -108,7 +108,7 @@ fn an_accept_name_tells_where_it_is_bound() {
 fn listening_must_be_allowed() {
     let ended = run(&["acceptecho.wasm", "/dev/accept/127.0.0.1:0", "1"]);
     let denied = "tinyhost: denied: listen on 127.0.0.1:0 (allow with --net-listen 127.0.0.1:0)\n";
-    assert!(ended.stderr.starts_with(denied), "{}", ended.stderr);
+    assert!(ended.stderr.ends_with(denied), "{}", ended.stderr);
     assert_eq!(ended.status, Some(1));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let at = taken.local_addr().unwrap().to_string();

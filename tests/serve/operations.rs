@@ -64,6 +64,46 @@ fn a_watched_file_is_loaded_when_it_changes() {
     std::fs::remove_file(&path).unwrap();
 }
 
+/// As `rsync --inplace --times` does it, and builds whose files have one time.
+#[test]
+fn a_rewrite_of_the_same_length_and_time_is_seen() {
+    use rustix::fs::{CWD, Timestamps, utimensat};
+    let assembled = |status: u32| {
+        let text = format!(
+            r#"(module
+              (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+              (memory (export "memory") 1)
+              (data (i32.const 0) "\08\00\00\00\02\00\00\00{status}\n")
+              (func (export "_start")
+                (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 100)))))"#
+        );
+        wat::parse_str(text).unwrap()
+    };
+    let (one, two) = (assembled(1), assembled(2));
+    assert_eq!(one.len(), two.len());
+    let path = std::env::temp_dir().join(format!("tinyhost-same-{}.wasm", std::process::id()));
+    let write = |wasm: &[u8]| {
+        std::fs::write(&path, wasm).unwrap();
+        let time = rustix::fs::Timespec { tv_sec: 1_000_000_000, tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(CWD, &path, &times, rustix::fs::AtFlags::empty()).unwrap();
+    };
+    write(&one);
+    let server = serve(Program::new(&one).unwrap(), |config| {
+        config.watch = Some(path.clone());
+        let path = path.clone();
+        config.reload = Some(Arc::new(move || {
+            let wasm = std::fs::read(&path).map_err(|error| error.to_string())?;
+            Program::new(wasm).map_err(|error| error.to_string())
+        }));
+    });
+    assert_eq!(server.ask(b"x\n"), b"1\n");
+    write(&two);
+    server.until_record("program reloaded");
+    assert_eq!(server.ask(b"x\n"), b"2\n");
+    std::fs::remove_file(&path).unwrap();
+}
+
 #[test]
 fn at_the_end_what_runs_may_finish_and_what_is_idle_is_dropped() {
     let start =

@@ -151,7 +151,8 @@ fn elsewhere(name: &str, value: &str) -> Option<String> {
     let name = format!("--{}", name.trim_start_matches('-'));
     let pair = |separator: &str| value.split_once(separator).unwrap_or((value, value));
     let (whose, ours) = match name.as_str() {
-        "--mount" | "--volume" | "--v" => {
+        // -v is also how programs are asked to say more.
+        "--mount" | "--volume" | "--v" if name != "--v" || value.contains(':') => {
             let (value, read_only) = match value.strip_suffix(":ro") {
                 Some(rest) => (rest, "::ro"),
                 None => (value, ""),

@@ -103,11 +103,8 @@ pub fn least(given: &Allowed, mounts: &[Mount], used: &Used) -> Allowed {
         least.env.clone_from(&given.env);
     }
     least.net = used.dials.iter().cloned().collect();
-    // The one rule there is from the start.
-    match least.net.iter().position(|rule| rule == "localhost:1997") {
-        Some(own) => drop(least.net.remove(own)),
-        None => least.net.push("none".to_owned()),
-    }
+    // Without the rule that `run` begins with, so that it means the same in `serve`.
+    least.net.push("none".to_owned());
     // A name that led to a private address needs the rule for that address as well.
     let address = |rule: &&String| rule.starts_with(|c: char| c.is_ascii_digit() || c == '[');
     if !used.dials.is_empty() {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use tinyhost::trace::Report;
 use tinyhost::vfs::Node;
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::net::{self, Config, Listener, Net, Policy, RuleError, UnixSocket};
@@ -23,18 +24,33 @@ pub struct Network {
 }
 
 impl Network {
-    /// What `--net`, `--net-listen` and `--listen` mean.
+    /// What `--net`, `--net-listen` and `--listen` mean. Denials are told to `report`.
     ///
     /// # Errors
     ///
     /// If one of them means nothing.
-    pub fn new(allowed: &Allowed) -> Outcome<Network> {
+    pub fn new(allowed: &Allowed, report: Report) -> Outcome<Network> {
+        Network::with(allowed, &[], report)
+    }
+
+    /// The same for a server, whose guests may dial nothing unless a rule says so: the rule that
+    /// `run` begins with would have each of them dial the server itself.
+    ///
+    /// # Errors
+    ///
+    /// If one of them means nothing.
+    pub fn for_server(allowed: &Allowed, report: Report) -> Outcome<Network> {
+        Network::with(allowed, &["none"], report)
+    }
+
+    fn with(allowed: &Allowed, before: &[&str], report: Report) -> Outcome<Network> {
         let (net, listen) = (&allowed.net, &allowed.net_listen);
         net.iter().try_for_each(|text| rule("--net", text))?;
         listen.iter().try_for_each(|text| rule("--net-listen", text))?;
-        let rules = (net.iter().map(String::as_str), listen.iter().map(String::as_str));
-        let policy = Policy::from_rules(rules.0, rules.1).map_err(Failure::usage)?;
-        let net = Net::new(Config { policy, ..Default::default() });
+        let net = before.iter().copied().chain(net.iter().map(String::as_str));
+        let listen = listen.iter().map(String::as_str);
+        let policy = Policy::from_rules(net, listen).map_err(Failure::usage)?;
+        let net = Net::new(Config { policy, report, ..Default::default() });
         let listen = allowed.listen.iter().map(|text| address(text)).collect::<Outcome<_>>()?;
         Ok(Network { net, listen })
     }

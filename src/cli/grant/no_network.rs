@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use tinyhost::trace::Report;
 use tinyhost::vfs::Node;
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::reach::Reach;
@@ -33,7 +34,7 @@ impl Network {
     /// # Errors
     ///
     /// If the options ask for any.
-    pub fn new(allowed: &Allowed) -> Outcome<Network> {
+    pub fn new(allowed: &Allowed, _report: Report) -> Outcome<Network> {
         let net = allowed.net.iter().find(|rule| *rule != "none");
         let asked = [("--net", net), ("--net-listen", allowed.net_listen.first())];
         let asked = asked.into_iter().chain([("--listen", allowed.listen.first())]);

@@ -104,12 +104,9 @@ fn node(mount: &Mount, reach: &Reaches, network: &Network) -> Outcome<Arc<dyn No
         Kind::Mem { seed: None, quota } => Ok(mem::tree(*quota)),
         Kind::Mem { seed: Some(seed), quota } => {
             let from = directory(seed)?;
-            mem::seeded(&from, *quota).map_err(|errno| {
-                Failure::not_started(format!(
-                    "{}: '{}' can't be copied: {errno}",
-                    mount.typed,
-                    seed.display()
-                ))
+            mem::seeded(&from, *quota).map_err(|error| {
+                let (typed, seed) = (&mount.typed, seed.display());
+                Failure::not_started(format!("{typed}: '{seed}' can't be copied: {error}"))
             })
         }
         Kind::Tar(path) => {

@@ -8,7 +8,7 @@ pub fn near<'n>(typed: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n
         let begun = letters >= 3 && name.starts_with(typed);
         if begun { 0 } else { distance(typed, name) }
     };
-    names.min_by_key(worth).filter(|best| worth(best) <= 1 + letters / 4)
+    names.min_by_key(worth).filter(|best| worth(best) <= letters / 3)
 }
 
 /// Letters to be put in, left out, replaced or swapped with their neighbour.
@@ -51,5 +51,10 @@ mod tests {
         assert_eq!(of("--mem"), Some("--memory"));
         assert_eq!(of("--max-files"), Some("--max-fds"));
         assert_eq!(of("--xyz"), None);
+        // Every other letter is another word.
+        let names = ["--per", "--env", "--net", "--fuel", "--dir"];
+        for other in ["--user", "--init", "--rm", "-v", "-d", "--cpus", "--file"] {
+            assert_eq!(near(other, names.into_iter()), None, "{other}");
+        }
     }
 }

@@ -39,7 +39,9 @@ impl Ended<'_> {
             let path = crashes.report(&failure.text, self.elapsed, self.guest);
             failure.text.extend(path.map(|path| format!("\n  report: {path}")));
         }
-        if !self.plan.quiet && !matches!(self.end, End::Exited(0)) {
+        // Beside a denial that was told, whatever else it looked for is of no interest.
+        let failed = !matches!(self.end, End::Exited(0));
+        if failed && !self.plan.denials.tell() && !self.plan.quiet {
             self.hint();
         }
         if self.plan.stats {
@@ -76,14 +78,14 @@ impl Ended<'_> {
                 _ => None,
             }
         };
-        let missing = || cx.trace::<Hints>().and_then(Hints::missing);
+        let said = self.plan.said.text();
+        let missing = || cx.trace::<Hints>().and_then(|hints| hints.missing(&said));
         let hint = self
             .misplaced()
             .or_else(limit)
             .or_else(|| self.without_dev())
-            .or_else(|| outside(&mounts, &self.plan.args))
-            .or_else(missing)
-            .or_else(closed_stdin);
+            .or_else(|| outside(&mounts, &self.plan.args, &said))
+            .or_else(missing);
         if let Some(hint) = hint {
             log::warn!("hint: {hint}");
         }
@@ -155,24 +157,4 @@ impl Ended<'_> {
             },
         }
     }
-}
-
-/// WASI has no devices to tell apart.
-#[cfg(not(unix))]
-fn closed_stdin() -> Option<String> {
-    None
-}
-
-/// Rust's runtime opens `/dev/null` for reading and writing in place of a standard input
-/// that is closed; nobody else opens it so.
-#[cfg(unix)]
-fn closed_stdin() -> Option<String> {
-    let stdin = std::io::stdin();
-    let null = rustix::fs::stat("/dev/null").ok()?.st_rdev;
-    let both_ways = rustix::fs::fcntl_getfl(&stdin).ok()?.contains(rustix::fs::OFlags::RDWR);
-    (both_ways && rustix::fs::fstat(&stdin).ok()?.st_rdev == null).then(|| {
-        "standard input is closed, so the guest finds it at its end: give it one, as in \
-         < FILE or echo TEXT | tinyhost run ..."
-            .to_owned()
-    })
 }

@@ -5,11 +5,11 @@ mod ended;
 pub mod signals;
 
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tinyhost::trace::{Hints, Last, Learn, Mounted, Sink, Stats, Tracer};
-use tinyhost::vfs::stdio::{Closed, Stream};
+use tinyhost::trace::{Hints, Last, Learn, Mounted, Report, Sink, Stats, Tracer};
+use tinyhost::vfs::stdio::{Closed, Stream, Tail};
 use tinyhost::wasi::{Builder, Tee, Trace};
 use tinyhost::{Config, End, Guest, Program, WasiCtx};
 
@@ -22,6 +22,7 @@ use super::observe::{self, Crashes};
 use super::output::Output;
 use super::{Failure, Outcome, environment, load, logger};
 use ended::Ended;
+use signals::Caught;
 
 /// Limits, each of them off unless asked for.
 pub struct Limits {
@@ -46,6 +47,44 @@ pub struct Plan {
     pub crash_dir: Option<String>,
     pub learn: Option<String>,
     pub quiet: bool,
+    pub denials: Arc<Denials>,
+    pub signals: Arc<Caught>,
+    /// The end of what the guest says on its standard error.
+    pub said: Tail,
+}
+
+/// What was denied to the guest. It may only have tried, and can do without: so it is told once
+/// the guest has failed, or at once beside the trace of its calls.
+#[derive(Default)]
+pub struct Denials {
+    at_once: bool,
+    kept: Mutex<Vec<String>>,
+    /// From the first denial on there is something to be told when a signal ends the guest.
+    signals: Arc<Caught>,
+}
+
+impl Denials {
+    fn take(&self, line: &str) {
+        if self.at_once {
+            return log::warn!("{line}");
+        }
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+        if let Err(failure) = self.signals.catch() {
+            log::warn!("{}", failure.text);
+        }
+    }
+
+    /// Tells them; whether there were any.
+    pub fn tell(&self) -> bool {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().for_each(|line| log::warn!("{line}"));
+        !kept.is_empty()
+    }
+
+    fn report(this: &Arc<Denials>) -> Report {
+        let this = this.clone();
+        Arc::new(move |line| this.take(line))
+    }
 }
 
 impl Plan {
@@ -75,15 +114,13 @@ pub fn run(args: Run) -> Outcome<u8> {
     let began = Instant::now();
     let mut guest = guest(&plan, &program, trace.as_ref().map(|trace| &trace.sink))?;
     let learn = plan.learn.as_deref().map(|path| Output::new(path, &reach)).transpose()?;
-    let caught = watched.then(signals::catch).transpose()?;
+    if watched {
+        plan.signals.catch()?;
+    }
     let until = plan.limits.time.and_then(|time| Instant::now().checked_add(time));
-    let end = match &caught {
-        Some(caught) => guest.run_until_interrupted(until, &caught.interrupt),
-        None => guest.run_until(until),
-    };
+    let end = guest.run_until_interrupted(until, &plan.signals.interrupt);
     let elapsed = began.elapsed();
-    let signal = caught.and_then(|caught| caught.signal());
-    let signal = signal.filter(|_| matches!(end, End::TimedOut));
+    let signal = plan.signals.signal().filter(|_| matches!(end, End::TimedOut));
     let ended = Ended { plan: &plan, end: &end, signal, guest: &guest, elapsed };
     let status = ended.told(crashes.as_ref(), learn.as_ref());
     drop(guest);
@@ -138,7 +175,11 @@ fn plan(args: Run) -> Outcome<Plan> {
         left_out: false,
     };
     args.policy.as_deref().map_or(Ok(()), |path| allowed.add(path))?;
-    let network = Network::new(&allowed)?;
+    let signals = Arc::<Caught>::default();
+    let at_once = args.trace.is_some();
+    let denials = Denials { at_once, signals: signals.clone(), ..Denials::default() };
+    let denials = Arc::new(denials);
+    let network = Network::new(&allowed, Denials::report(&denials))?;
     let trace = observe::Typed {
         filter: args.trace.as_deref(),
         format: args.trace_format.as_deref(),
@@ -158,6 +199,9 @@ fn plan(args: Run) -> Outcome<Plan> {
         crash_dir: args.crash_dir,
         learn: args.learn,
         quiet: args.quiet,
+        denials,
+        signals,
+        said: Tail::default(),
     })
 }
 
@@ -175,7 +219,7 @@ fn guest(plan: &Plan, program: &Program, sink: Option<&Arc<Sink>>) -> Outcome<Gu
         cx = cx.env(key, value).map_err(usage)?;
     }
     cx = plan.network.listen(cx)?;
-    cx = watched(standard_streams(cx)?, plan, sink);
+    cx = watched(standard_streams(cx, plan)?, plan, sink);
     if let Some(memory) = plan.limits.memory {
         cx = cx.memory_max(memory);
     }
@@ -193,7 +237,7 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-fn standard_streams(mut cx: Builder) -> Outcome<Builder> {
+fn standard_streams(mut cx: Builder, plan: &Plan) -> Outcome<Builder> {
     cx = match standard("input", std::io::stdin())? {
         Some(stream) => cx.stdin(stream),
         None => cx.stdin(Closed),
@@ -203,7 +247,8 @@ fn standard_streams(mut cx: Builder) -> Outcome<Builder> {
         None => cx.stdout(Closed),
     };
     Ok(match standard("error", std::io::stderr())? {
-        Some(stream) => cx.stderr(stream),
+        Some(stream) if plan.quiet => cx.stderr(stream),
+        Some(stream) => cx.stderr(stream.with_tail(&plan.said)),
         None => cx.stderr(Closed),
     })
 }
@@ -242,7 +287,7 @@ fn watched(mut cx: Builder, plan: &Plan, sink: Option<&Arc<Sink>>) -> Builder {
     }
     if !plan.quiet {
         let mounts: Vec<Mounted> = plan.mounts.iter().map(Mount::told).collect();
-        cx = cx.on_error(Hints::new(mounts.into(), Arc::new(|line| log::warn!("{line}"))));
+        cx = cx.on_error(Hints::new(mounts.into(), Denials::report(&plan.denials)));
     }
     cx
 }

@@ -2,7 +2,7 @@
 //! ends by the signal, as its parent expects. A second one ends it at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -10,12 +10,14 @@ use tinyhost::Interrupt;
 
 use crate::cli::{Failure, Outcome, plain};
 
-/// Signals that are waited for.
+/// Signals that end a guest in order, once they are caught.
+#[derive(Default)]
 pub struct Caught {
     /// What ends the guest.
     pub interrupt: Arc<Interrupt>,
     /// The first that came; 0: none has.
     signal: Arc<AtomicI32>,
+    begun: AtomicBool,
 }
 
 impl Caught {
@@ -23,32 +25,35 @@ impl Caught {
     pub fn signal(&self) -> Option<i32> {
         Some(self.signal.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
     }
-}
 
-/// Catches signals from now on.
-///
-/// # Errors
-///
-/// If the system has no thread or descriptor left for it.
-pub fn catch() -> Outcome<Caught> {
-    let failed = |error: std::io::Error| {
-        Failure::not_started(format!("signals can't be handled: {}", plain(&error)))
-    };
-    let ignored = ignored();
-    let wanted = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !ignored.contains(signal));
-    let mut signals = Signals::new(wanted).map_err(failed)?;
-    let (interrupt, signal) = (Arc::<Interrupt>::default(), Arc::<AtomicI32>::default());
-    let caught = Caught { interrupt: interrupt.clone(), signal: signal.clone() };
-    let obey = move || {
-        for came in signals.forever() {
-            if signal.swap(came, Ordering::SeqCst) != 0 {
-                end_by(came);
-            }
-            interrupt.raise();
+    /// Catches them from now on.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no thread or descriptor left for it.
+    pub fn catch(&self) -> Outcome<()> {
+        if self.begun.swap(true, Ordering::SeqCst) {
+            return Ok(());
         }
-    };
-    std::thread::Builder::new().name("signals".into()).spawn(obey).map_err(failed)?;
-    Ok(caught)
+        let failed = |error: std::io::Error| {
+            Failure::not_started(format!("signals can't be handled: {}", plain(&error)))
+        };
+        let ignored = ignored();
+        let wanted = [SIGHUP, SIGINT, SIGTERM].into_iter();
+        let wanted = wanted.filter(|signal| !ignored.contains(signal));
+        let mut signals = Signals::new(wanted).map_err(failed)?;
+        let (interrupt, signal) = (self.interrupt.clone(), self.signal.clone());
+        let obey = move || {
+            for came in signals.forever() {
+                if signal.swap(came, Ordering::SeqCst) != 0 {
+                    end_by(came);
+                }
+                interrupt.raise();
+            }
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(obey).map_err(failed)?;
+        Ok(())
+    }
 }
 
 /// Signals that whoever started this process wants ignored, as nohup(1) does. What is not known

@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tinyhost::serve::log::Format;
 use tinyhost::serve::{Config, Handle, Prepare, Server, Unit};
-use tinyhost::trace::{Hints, Last, Sink, Tracer};
+use tinyhost::trace::{Hints, Last, Report, Sink, Tracer};
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::{Tee, Trace};
@@ -110,10 +110,16 @@ fn watch_guests(config: &mut Config, sink: Option<Arc<Sink>>, crashes: Option<Cr
     }
 }
 
+/// Takes denials. A guest may only have tried what it can do without: one that fails is a warning
+/// of its own.
+fn denials() -> Report {
+    Arc::new(|line| log::info!("{line}"))
+}
+
 /// Has denials explained, each cause once for all guests.
 fn hints(mounts: &[mounts::Mount]) -> Prepare {
     let mounts: Vec<_> = mounts.iter().map(mounts::Mount::told).collect();
-    let hints = Hints::new(mounts.into(), Arc::new(|line| log::warn!("{line}")));
+    let hints = Hints::new(mounts.into(), denials());
     Arc::new(move |_, cx| cx.on_error(hints.for_guest()))
 }
 
@@ -135,7 +141,7 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<(Config, Reach)
     let unit = unit(&args)?;
     let limits = limits::wanted(&args, unit)?;
     let allowed = allowed(&args)?;
-    let network = Network::new(&allowed)?;
+    let network = Network::for_server(&allowed, denials())?;
     let env = variables(&allowed)?;
     let mounts = mounts::parse(&allowed.dir, &allowed.mount)?;
     let metrics =

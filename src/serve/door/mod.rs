@@ -42,8 +42,8 @@ pub(crate) trait Source: Send {
     ///
     /// # Errors
     ///
-    /// WouldBlock if none is there; what [ends only that one](tcp::is_the_clients), or else is the
-    /// system's.
+    /// WouldBlock if none is there; what [ends only that one](tcp::is_the_clients), or [the
+    /// source](tcp::is_final), or else is the system's.
     fn accept(&mut self) -> io::Result<Accepted>;
 }
 
@@ -62,12 +62,20 @@ pub(crate) struct Arrival {
 
 /// The sources of a worker.
 pub(crate) struct Door {
-    sources: Vec<(Box<dyn Source>, bool)>,
+    sources: Vec<Entry>,
     /// Accepting rests until this is [resumed](Door::resume).
     paused: bool,
     /// The system was short of descriptors, and nothing was accepted since.
     starved: bool,
     refusals: Bucket,
+}
+
+struct Entry {
+    source: Box<dyn Source>,
+    /// There may be something.
+    ready: bool,
+    /// It will not accept again.
+    failed: bool,
 }
 
 impl Door {
@@ -76,7 +84,7 @@ impl Door {
         for (index, mut source) in sources.into_iter().enumerate() {
             source.register(registry, Token(LISTENER | index))?;
             // What waits there already makes no event on every system.
-            registered.push((source, true));
+            registered.push(Entry { source, ready: true, failed: false });
         }
         let refusals = Bucket::new(REFUSALS_PER_SECOND);
         Ok(Door { sources: registered, paused: false, starved: false, refusals })
@@ -84,14 +92,14 @@ impl Door {
 
     /// The source of this token may have something.
     pub fn on_event(&mut self, token: usize) {
-        if let Some((_, ready)) = self.sources.get_mut(token & !LISTENER) {
-            *ready = true;
+        if let Some(entry) = self.sources.get_mut(token & !LISTENER) {
+            entry.ready = !entry.failed;
         }
     }
 
     /// Whether accepting is to go on in the next turn without waiting.
     pub fn pending(&self) -> bool {
-        !self.paused && self.sources.iter().any(|(_, ready)| *ready)
+        !self.paused && self.sources.iter().any(|entry| entry.ready)
     }
 
     /// Lets accepting rest: the system is short of something, and the sources stay ready, so that
@@ -103,6 +111,11 @@ impl Door {
 
     pub fn resume(&mut self) {
         self.paused = false;
+    }
+
+    /// Whether all that there were will not accept again.
+    pub fn has_failed(&self) -> bool {
+        !self.sources.is_empty() && self.sources.iter().all(|entry| entry.failed)
     }
 
     /// Closes them.
@@ -120,14 +133,18 @@ impl Door {
         if self.paused {
             return None;
         }
-        for (source, ready) in self.sources.iter_mut().filter(|(_, ready)| *ready) {
-            match source.accept() {
+        for entry in self.sources.iter_mut().filter(|entry| entry.ready) {
+            match entry.source.accept() {
                 Ok(accepted) => {
                     self.starved = false;
                     return Some(Ok(accepted));
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => *ready = false,
-                Err(error) => return Some(Err(error)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => entry.ready = false,
+                Err(error) => {
+                    entry.failed = tcp::is_final(&error);
+                    entry.ready = !entry.failed;
+                    return Some(Err(error));
+                }
             }
         }
         None

@@ -5,6 +5,7 @@ use std::net::{self, SocketAddr};
 
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
+use rustix::io::Errno as Os;
 
 use super::{Accepted, Source};
 
@@ -49,20 +50,30 @@ impl Source for Tcp {
     }
 }
 
-/// Errors of accept(2) that are the connection's, not the listener's.
+/// Errors of accept(2) that are the connection's, not the listener's: on Linux also what its
+/// network has to say of it, and what a firewall has.
 pub(crate) fn is_the_clients(error: &io::Error) -> bool {
-    use io::ErrorKind::{
-        ConnectionAborted, ConnectionReset, HostUnreachable, Interrupted, NetworkDown,
-        NetworkUnreachable, TimedOut,
-    };
-    matches!(
-        error.kind(),
-        ConnectionAborted
-            | ConnectionReset
-            | HostUnreachable
-            | Interrupted
-            | NetworkDown
-            | NetworkUnreachable
-            | TimedOut
-    )
+    let clients = [
+        Os::CONNABORTED,
+        Os::CONNRESET,
+        Os::HOSTDOWN,
+        Os::HOSTUNREACH,
+        Os::INTR,
+        Os::NETDOWN,
+        Os::NETUNREACH,
+        Os::NOPROTOOPT,
+        Os::PERM,
+        Os::PROTO,
+        Os::TIMEDOUT,
+        #[cfg(target_os = "linux")]
+        Os::NONET,
+    ];
+    Os::from_io_error(error).is_some_and(|error| clients.contains(&error))
+}
+
+/// Errors of accept(2) after which the listener will not accept again: it is something else, or
+/// does not listen. Others pass, as a want of descriptors does.
+pub(crate) fn is_final(error: &io::Error) -> bool {
+    let last = [Os::BADF, Os::FAULT, Os::INVAL, Os::NOTSOCK, Os::OPNOTSUPP];
+    Os::from_io_error(error).is_some_and(|error| last.contains(&error))
 }

@@ -138,6 +138,12 @@ impl Reporter {
         log::error!(target: TARGET, error:% = error; "can't accept connections, trying again (raise the limit on open files)");
     }
 
+    /// A socket will not accept again.
+    pub fn listener_failed(&self, error: &io::Error) {
+        self.counters().refused(Refusal::Accept);
+        log::error!(target: TARGET, error:% = error; "can't accept connections, listener closed");
+    }
+
     /// A program turned out not to be suited for that.
     pub fn not_ahead(&self, why: &str) {
         log::warn!(target: TARGET, program = self.program.as_str(), why = why; "guests are not run ahead of their lines");

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::walk::PATH_MAX;
 use super::{Errno, File, Name, Node, Open, Opened, Result, Stat, Times, new_device};
 use file::{OpenDir, OpenFile};
-pub use seed::{seeded, seeded_with_clock};
+pub use seed::{SeedError, seeded, seeded_with_clock};
 use tree::{Body, Ino, ROOT, Tree};
 
 /// Bytes in the largest file, whatever the quota: beyond is EFBIG.
