@@ -26,6 +26,8 @@ mod jobs;
 mod observe;
 mod reload;
 mod shared;
+#[cfg(test)]
+mod simulate;
 mod tidy;
 mod worker;
 
