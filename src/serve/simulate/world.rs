@@ -276,6 +276,9 @@ impl World {
         for (key, pair) in &self.hands.pairs {
             let Some(link) = pair.link.upgrade() else { continue };
             let unsent = link.io().unsent();
+            let works = self.hands.guests.contains_key(key);
+            let told = self.speaks == Speaks::Bytes;
+            assert!(!works || told || !link.io().gone, "a guest works for a client that is gone");
             let cable = pair.client.cable.state();
             let full = cable.to_client.len() >= cable.room;
             assert!(unsent < 1 << 20, "{unsent} bytes wait to be sent");
@@ -283,7 +286,7 @@ impl World {
                 continue;
             }
             assert!(unsent == 0 || full, "{unsent} bytes lie unsent, and there is room");
-            let idle = !self.hands.guests.contains_key(key) && unsent == 0;
+            let idle = !works && unsent == 0;
             let unread = cable.to_server.len();
             assert!(!idle || unread == 0, "{unread} bytes lie unread, and nothing is done");
         }
