@@ -142,10 +142,10 @@ impl Worker {
     fn publish_gauges(&self) {
         let counters = self.jobs.counters();
         let ahead = self.jobs.guests.ahead.len();
-        counters.open.store(self.sessions.len() as u64, Relaxed);
+        counters.conns_open.store(self.sessions.len() as u64, Relaxed);
         counters.guests.store((self.jobs.sched.len() + ahead) as u64, Relaxed);
-        counters.parked.store((self.jobs.sched.parked() + ahead) as u64, Relaxed);
-        counters.ahead.store(ahead as u64, Relaxed);
+        counters.guests_parked.store((self.jobs.sched.parked() + ahead) as u64, Relaxed);
+        counters.guests_ahead.store(ahead as u64, Relaxed);
     }
 
     fn on_event(&mut self, event: Happened) {
