@@ -283,7 +283,8 @@ impl Worker {
     /// Closes the connection that is open longest: of those that have not asked anything yet, so
     /// that no number of them keeps another from its answer.
     fn close_oldest(&mut self) {
-        let worth = |session: &&Session| (!session.conn.is_unasked(), session.opened);
+        // Many are accepted at the same time; their keys say in what order.
+        let worth = |session: &&Session| (!session.conn.is_unasked(), session.opened, session.key);
         let oldest = self.sessions.sessions().min_by_key(worth).map(|session| session.key);
         if let Some(session) = oldest.and_then(|key| self.sessions.take(key)) {
             self.close(session);
