@@ -51,6 +51,13 @@ impl Admission {
         Ok(Ticket { admission: self.clone(), addr })
     }
 
+    /// Whether all places were given back.
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        let shards = self.by_addr.iter().map(|shard| shard.lock().expect("no test panics here"));
+        self.open.load(Relaxed) == 0 && shards.into_iter().all(|shard| shard.is_empty())
+    }
+
     fn shard(&self, addr: IpAddr) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
         let bytes = match addr {
             IpAddr::V4(addr) => u128::from(u32::from(addr)),

@@ -188,7 +188,7 @@ impl Host for Jobs {
         let (mut guest, waited) = self.guests.make(session, &job.env, whole);
         if waited {
             let counters = self.counters();
-            counters.ahead.store(self.guests.ahead.len() as u64, Relaxed);
+            counters.guests_ahead.store(self.guests.ahead.len() as u64, Relaxed);
             add(&counters.ahead_taken, 1);
         }
         let until = session.conn.job_until(&job, now);

@@ -1,8 +1,8 @@
-//! The line server: guests behind a TCP port.
+//! The server: guests behind a TCP port.
 //!
 //! Each worker is a thread with a [scheduler](crate::sched), a copy of every listener and
-//! connections of its own; it shares nothing with the others on the path of a line. The
-//! unit a guest serves is a [line](Unit::Line) or a [connection](Unit::Connection).
+//! connections of its own; it shares nothing with the others on the path of a line. What a
+//! guest serves is a [line](Unit::Line) or a [connection](Unit::Connection).
 //!
 //! ```no_run
 //! use tinyhost::{Program, serve::{Config, Server}};
@@ -15,6 +15,51 @@
 //! server.run()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # How it works inside
+//!
+//! A door accepts connections, a protocol says what their bytes mean, a worker runs the guests.
+//!
+//! ```text
+//!   door/     Source --accept--> Wire (a socket, or TLS around one)
+//!                                  |
+//!   client/                      Link: the wire, and Io: the bytes on their way
+//!                                /     \
+//!   conn/     Conn <--given: Io, time   Input, Output, Errors: a guest's standard streams
+//!              |  \                        |
+//!              |   Protocol: Lines,      Guest (guests.rs: made, or started ahead)
+//!              |   Stream, Status           |
+//!              v                            |
+//!            Action: Receive, Start, Cancel, Flush, Shut, Queue, Wait, Close
+//!              |                            |
+//!   session::advance carries it out: wire and link itself, the rest by a Host
+//!              |
+//!   jobs.rs   Jobs is the Host: scheduler, guests, counters, log
+//!   worker.rs Worker turns: events and deadlines -> advance, guests' ends -> advance
+//!   observe/  what is counted and logged; Status answers /metrics and /healthz
+//! ```
+//!
+//! A `Conn` decides and does nothing: it has no socket and no clock, and nothing but its
+//! protocol knows what the bytes mean. All but `jobs.rs` and `worker.rs` runs under a seeded
+//! simulator (`simulate/`, run by `cargo test --lib serve::simulate`), which prints the seed of a
+//! failure.
+//!
+//! A connection has one job at a time, so replies are in the order of the requests. Jobs that are
+//! to run at once are connections of their own: a door can make a wire out of a message.
+//!
+//! # Adding a protocol
+//!
+//! 1. `conn/NAME.rs`: a type that implements `Protocol` (`conn/protocol.rs` says what it may
+//!    assume). `conn/line.rs` is the shortest that runs guests, `observe/http.rs` one that answers
+//!    by itself, `simulate/packets.rs` one with streaming bodies, framed replies, variables of
+//!    each job and an upgrade to another protocol.
+//! 2. `conn/protocol.rs`, `Service::of`: when it is used.
+//! 3. `config.rs`: what the configuration says for that, a [`Unit`] for example.
+//!
+//! And a test: its requests in `simulate/client.rs` and what must come of them in
+//! `simulate/model.rs`, and real clients in `tests/serve`. Something below a protocol (TLS, the
+//! PROXY protocol) is a `Wire` around a wire, made in `door/`; another kind of listener is a
+//! `Source` in `door/`; a metric is a row in `observe/metrics.rs`.
 
 mod admission;
 mod client;
@@ -26,6 +71,8 @@ mod jobs;
 mod observe;
 mod reload;
 mod shared;
+#[cfg(test)]
+mod simulate;
 mod tidy;
 mod worker;
 

@@ -142,10 +142,10 @@ impl Worker {
     fn publish_gauges(&self) {
         let counters = self.jobs.counters();
         let ahead = self.jobs.guests.ahead.len();
-        counters.open.store(self.sessions.len() as u64, Relaxed);
+        counters.conns_open.store(self.sessions.len() as u64, Relaxed);
         counters.guests.store((self.jobs.sched.len() + ahead) as u64, Relaxed);
-        counters.parked.store((self.jobs.sched.parked() + ahead) as u64, Relaxed);
-        counters.ahead.store(ahead as u64, Relaxed);
+        counters.guests_parked.store((self.jobs.sched.parked() + ahead) as u64, Relaxed);
+        counters.guests_ahead.store(ahead as u64, Relaxed);
     }
 
     fn on_event(&mut self, event: Happened) {
@@ -294,7 +294,8 @@ impl Worker {
     /// Closes the connection that is open longest: of those that have not asked anything yet, so
     /// that no number of them keeps another from its answer.
     fn close_oldest(&mut self) {
-        let worth = |session: &&Session| (!session.conn.is_unasked(), session.opened);
+        // Many are accepted at the same time; their keys say in what order.
+        let worth = |session: &&Session| (!session.conn.is_unasked(), session.opened, session.key);
         let oldest = self.sessions.sessions().min_by_key(worth).map(|session| session.key);
         if let Some(session) = oldest.and_then(|key| self.sessions.take(key)) {
             self.close(session);

@@ -21,17 +21,21 @@ fn names(rows: &[(&'static str, &'static str)]) -> BTreeSet<&'static str> {
 }
 
 #[test]
-fn each_metric_is_on_the_page_with_its_kind() {
+fn each_metric_is_on_the_page_with_its_kind_and_help() {
     let rows = rows("| metric | kind |");
     let text = Metrics::default().prometheus();
-    let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-    let kinds: Vec<_> = kinds.collect();
-    for (name, kind) in &kinds {
+    let said = |what: &'static str| {
+        text.lines().filter_map(move |line| line.strip_prefix(what)?.split_once(' '))
+    };
+    let mut metrics = BTreeSet::new();
+    for ((name, kind), (helped, help)) in said("# TYPE ").zip(said("# HELP ")) {
+        assert_eq!(name, helped);
         let row = rows.iter().find(|(row, _)| row.split('{').next() == Some(name));
         let (_, rest) = row.unwrap_or_else(|| panic!("no row of {name}"));
-        assert!(rest.starts_with(&format!(" | {kind} | ")), "{name} is a {kind}");
+        assert!(rest.contains(&format!(" | {kind} | {help}")), "{name} is a {kind}: {help}");
+        metrics.insert(name);
     }
-    assert_eq!(names(&rows), kinds.iter().map(|(name, _)| *name).collect());
+    assert_eq!(names(&rows), metrics);
 }
 
 #[test]

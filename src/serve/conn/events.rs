@@ -85,7 +85,9 @@ impl Conn {
                 self.give_up(Some(Action::ReportRefused(Outcome::Timeout)));
             }
             (Phase::Open, None) => self.give_up(Some(Action::ReportIdle("nothing came"))),
-            (Phase::Fresh | Phase::Lingering | Phase::Closed, _) => self.give_up(None),
+            // Its turn is about to come.
+            (Phase::Fresh, _) => {}
+            (Phase::Lingering | Phase::Closed, _) => self.give_up(None),
         }
     }
 

@@ -68,11 +68,17 @@ impl Frame {
         &self.bytes[self.start..]
     }
 
-    /// Takes all there is: the last line, which has no newline.
-    pub fn rest(&mut self) -> &[u8] {
+    /// Takes so many bytes, or as many as there are.
+    pub fn take(&mut self, count: usize) -> &[u8] {
         let start = self.start;
-        (self.start, self.scanned) = (self.bytes.len(), self.bytes.len());
-        &self.bytes[start..]
+        self.start += count.min(self.len());
+        self.scanned = self.scanned.max(self.start);
+        &self.bytes[start..self.start]
+    }
+
+    /// Takes all there is, such as the last line, which has no newline.
+    pub fn rest(&mut self) -> &[u8] {
+        self.take(usize::MAX)
     }
 
     fn forget(&mut self) {

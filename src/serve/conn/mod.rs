@@ -8,10 +8,10 @@
 
 mod events;
 pub(crate) mod frame;
-mod line;
+pub(crate) mod line;
 pub(crate) mod protocol;
 pub(crate) mod session;
-mod stream;
+pub(crate) mod stream;
 pub(crate) mod table;
 
 use std::time::{Duration, Instant};
@@ -190,11 +190,12 @@ impl Conn {
                     return Some(Action::ReportRefused(outcome));
                 }
                 Next::More if !io.eof => {
+                    // Also while it reads: a client may send for ever.
+                    self.deadline = Some(self.patience());
                     if io.readable || fresh {
                         io.readable = true;
                         return Some(Action::Receive);
                     }
-                    self.deadline = Some(self.patience());
                     return None;
                 }
                 Next::More | Next::End => {

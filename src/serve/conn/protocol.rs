@@ -103,7 +103,10 @@ pub(crate) enum Stdin {
 }
 
 /// How feeding a job went.
-#[allow(dead_code, reason = "no protocol with bodies is here yet but the simulator's")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "no protocol with bodies is here yet but the simulator's")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Feed {
     /// More may come.
@@ -115,7 +118,10 @@ pub(crate) enum Feed {
 }
 
 /// What follows a job or an answer.
-#[allow(dead_code, reason = "no protocol with bodies is here yet but the simulator's")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "no protocol with bodies is here yet but the simulator's")
+)]
 pub(crate) enum After {
     /// The next one.
     Next,

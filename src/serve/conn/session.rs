@@ -114,6 +114,11 @@ pub(crate) fn advance<H: Host>(host: &mut H, session: &mut Session, own: Option<
         };
         wake(waiters);
         match action {
+            // A protocol that takes what comes without giving its guest anything has no end.
+            Action::Receive if reads > READS_PER_TURN => {
+                host.queue(session);
+                return Kept::Open;
+            }
             Action::Receive => {
                 reads += 1;
                 session.receive(host);
@@ -138,7 +143,7 @@ pub(crate) fn advance<H: Host>(host: &mut H, session: &mut Session, own: Option<
                 host.queue(session);
                 turn = Turn::Asked;
             }
-            Action::Discard if reads == DISCARDS_PER_TURN => {
+            Action::Discard if reads >= DISCARDS_PER_TURN => {
                 host.queue(session);
                 return Kept::Open;
             }

@@ -1,4 +1,4 @@
-//! What is counted, and how Prometheus is told.
+//! What is counted: a row for each metric, and the text of Prometheus.
 //!
 //! Each worker counts for itself, in atomics only it writes; they are added up when
 //! somebody asks.
@@ -15,26 +15,145 @@ const BOUNDS_US: [u64; 16] = [
     1_000_000, 5_000_000,
 ];
 
-/// What one worker has counted.
-#[derive(Default)]
-pub(crate) struct Counters {
-    outcomes: [AtomicU64; Outcome::ALL.len()],
-    refusals: [AtomicU64; Refusal::ALL.len()],
-    latency: [AtomicU64; BOUNDS_US.len() + 1],
-    latency_us: AtomicU64,
-    pub conns: AtomicU64,
-    pub conns_idle: AtomicU64,
-    pub fuel: AtomicU64,
-    pub bytes_in: AtomicU64,
-    pub bytes_out: AtomicU64,
-    pub ahead_taken: AtomicU64,
-    /// Those from here on are states, not counts.
-    pub open: AtomicU64,
-    pub guests: AtomicU64,
-    pub parked: AtomicU64,
-    pub ahead: AtomicU64,
-    pub memory: AtomicU64,
+/// What a metric is to Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Only grows.
+    Counter,
+    /// Says how much there is.
+    Gauge,
+    Histogram,
 }
+
+/// A metric.
+struct Row {
+    /// Without what all names begin with.
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    get: Get,
+}
+
+/// How a metric is read.
+enum Get {
+    One(fn(&Metrics) -> u64),
+    /// By the values of a label.
+    Each(&'static str, fn(&Metrics) -> Vec<(String, u64)>),
+    /// The times of lines.
+    Times,
+}
+
+/// The metrics that are one number, a row each: its help, its field, its kind and its name. Another
+/// one is a row more, and counted where it happens.
+macro_rules! metrics {
+    ($($(#[doc = $help:literal])+ $field:ident: $kind:ident $name:literal,)*) => {
+        /// What one worker has counted.
+        #[derive(Default)]
+        pub(crate) struct Counters {
+            outcomes: [AtomicU64; Outcome::ALL.len()],
+            refusals: [AtomicU64; Refusal::ALL.len()],
+            latency: [AtomicU64; BOUNDS_US.len() + 1],
+            latency_us: AtomicU64,
+            $(pub $field: AtomicU64,)*
+        }
+
+        impl Counters {
+            /// There is nothing any more.
+            pub fn reset_gauges(&self) {
+                $(if Kind::$kind == Kind::Gauge {
+                    self.$field.store(0, Relaxed);
+                })*
+            }
+        }
+
+        /// All workers' counts, added up.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Metrics {
+            outcomes: [u64; Outcome::ALL.len()],
+            refusals: [u64; Refusal::ALL.len()],
+            latency: [u64; BOUNDS_US.len() + 1],
+            latency_us: u64,
+            /// Connections that are open, worker by worker.
+            pub conns_by_worker: Vec<u64>,
+            $($(#[doc = $help])+ pub $field: u64,)*
+        }
+
+        impl Metrics {
+            fn add_numbers(&mut self, worker: &Counters) {
+                $(self.$field += worker.$field.load(Relaxed);)*
+            }
+        }
+
+        const NUMBERS: &[Row] = &[$(Row {
+            name: $name,
+            kind: Kind::$kind,
+            help: concat!($($help),+),
+            get: Get::One(|metrics| metrics.$field),
+        },)*];
+    };
+}
+
+metrics! {
+    /// Connections accepted.
+    conns: Counter "connections_total",
+    /// Connections that are open.
+    conns_open: Gauge "connections_open",
+    /// Connections closed because nothing was received, or a reply was not read, in time.
+    conns_idle: Counter "connections_idle_closed_total",
+    /// Guests that did not end in their first slice of fuel, and guests started ahead.
+    guests: Gauge "guests_live",
+    /// Live guests that wait for input, for room for output, or for time to pass.
+    guests_parked: Gauge "guests_parked",
+    /// Live guests that were started ahead and wait for a line.
+    guests_ahead: Gauge "guests_ahead",
+    /// Lines given to a guest that was started ahead.
+    ahead_taken: Counter "ahead_lines_total",
+    /// Memory of the live guests, updated every second.
+    memory: Gauge "guest_memory_bytes",
+    /// Fuel used by guests that have ended.
+    fuel: Counter "fuel_total",
+    /// Bytes received from clients and passed to guests.
+    bytes_in: Counter "received_bytes_total",
+    /// Bytes that guests wrote to their clients.
+    bytes_out: Counter "sent_bytes_total",
+}
+
+/// The other metrics.
+const FAMILIES: &[Row] = &[
+    Row {
+        name: "worker_connections",
+        kind: Kind::Gauge,
+        help: "Connections that are open, by worker.",
+        get: Get::Each("worker", |metrics| {
+            let workers = metrics.conns_by_worker.iter().enumerate();
+            workers.map(|(worker, open)| (worker.to_string(), *open)).collect()
+        }),
+    },
+    Row {
+        name: "lines_total",
+        kind: Kind::Counter,
+        help: "Lines (connections, with --per connection) that have ended, by outcome.",
+        get: Get::Each("outcome", |metrics| {
+            let outcomes = Outcome::ALL.iter();
+            outcomes.map(|outcome| (outcome.name().into(), metrics.outcome(*outcome))).collect()
+        }),
+    },
+    Row {
+        name: "refused_total",
+        kind: Kind::Counter,
+        help: "Connections, memory and descriptors that were refused, by limit.",
+        get: Get::Each("limit", |metrics| {
+            let refusals = Refusal::ALL.iter();
+            refusals.map(|refusal| (refusal.name().into(), metrics.refused(*refusal))).collect()
+        }),
+    },
+    Row {
+        name: "line_seconds",
+        kind: Kind::Histogram,
+        help: "Time from receiving a complete line until its guest exits.",
+        get: Get::Times,
+    },
+];
 
 /// Adds to a counter that only this thread writes.
 #[inline]
@@ -50,49 +169,9 @@ impl Counters {
         add(&self.latency_us, us);
     }
 
-    /// There is nothing any more.
-    pub fn reset_gauges(&self) {
-        for gauge in [&self.open, &self.guests, &self.parked, &self.ahead, &self.memory] {
-            gauge.store(0, Relaxed);
-        }
-    }
-
     pub fn refused(&self, refusal: Refusal) {
         add(&self.refusals[refusal as usize], 1);
     }
-}
-
-/// All workers' counts, added up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Metrics {
-    outcomes: [u64; Outcome::ALL.len()],
-    refusals: [u64; Refusal::ALL.len()],
-    latency: [u64; BOUNDS_US.len() + 1],
-    latency_us: u64,
-    /// Connections taken.
-    pub conns: u64,
-    /// Connections open now.
-    pub conns_open: u64,
-    /// The same, worker by worker.
-    pub conns_by_worker: Vec<u64>,
-    /// Connections closed because nothing came for too long.
-    pub conns_idle: u64,
-    /// Guests alive now that did not end in their first slice, and those run ahead.
-    pub guests: u64,
-    /// Those of them that wait for something.
-    pub guests_parked: u64,
-    /// Those of them that were run ahead and wait for their line.
-    pub guests_ahead: u64,
-    /// Lines given to such a one.
-    pub ahead_taken: u64,
-    /// Bytes of memory of those guests, brought up to date every second.
-    pub memory: u64,
-    /// Fuel used by guests that have ended.
-    pub fuel: u64,
-    /// Bytes guests got from clients.
-    pub bytes_in: u64,
-    /// Bytes guests wrote to clients.
-    pub bytes_out: u64,
 }
 
 impl Metrics {
@@ -106,19 +185,8 @@ impl Metrics {
             each(&mut sum.refusals, &worker.refusals);
             each(&mut sum.latency, &worker.latency);
             sum.latency_us += worker.latency_us.load(Relaxed);
-            sum.conns += worker.conns.load(Relaxed);
-            let open = worker.open.load(Relaxed);
-            sum.conns_open += open;
-            sum.conns_by_worker.push(open);
-            sum.conns_idle += worker.conns_idle.load(Relaxed);
-            sum.guests += worker.guests.load(Relaxed);
-            sum.guests_parked += worker.parked.load(Relaxed);
-            sum.guests_ahead += worker.ahead.load(Relaxed);
-            sum.ahead_taken += worker.ahead_taken.load(Relaxed);
-            sum.memory += worker.memory.load(Relaxed);
-            sum.fuel += worker.fuel.load(Relaxed);
-            sum.bytes_in += worker.bytes_in.load(Relaxed);
-            sum.bytes_out += worker.bytes_out.load(Relaxed);
+            sum.conns_by_worker.push(worker.conns_open.load(Relaxed));
+            sum.add_numbers(worker);
         }
         sum
     }
@@ -136,63 +204,46 @@ impl Metrics {
     /// The text format of Prometheus (0.0.4).
     pub fn prometheus(&self) -> String {
         let mut text = String::with_capacity(4096);
-        let mut one = |name: &str, kind: &str, help: &str, value: u64| {
-            head(&mut text, name, kind, help);
-            let _ = writeln!(text, "tinyhost_{name} {value}");
-        };
-        one("connections_total", "counter", "Connections taken.", self.conns);
-        one("connections_open", "gauge", "Connections open now.", self.conns_open);
-        one(
-            "connections_idle_closed_total",
-            "counter",
-            "Connections closed because nothing came for too long.",
-            self.conns_idle,
-        );
-        one("guests_live", "gauge", "Guests alive beyond their first slice.", self.guests);
-        one("guests_parked", "gauge", "Guests that wait for something.", self.guests_parked);
-        one("guests_ahead", "gauge", "Guests that wait for a line to come.", self.guests_ahead);
-        one("ahead_lines_total", "counter", "Lines a guest had waited for.", self.ahead_taken);
-        one("guest_memory_bytes", "gauge", "Memory of the live guests.", self.memory);
-        one("fuel_total", "counter", "Fuel used by guests that have ended.", self.fuel);
-        one("received_bytes_total", "counter", "Bytes guests got from clients.", self.bytes_in);
-        one("sent_bytes_total", "counter", "Bytes guests wrote to clients.", self.bytes_out);
-        head(&mut text, "worker_connections", "gauge", "Connections open now, by worker.");
-        for (worker, open) in self.conns_by_worker.iter().enumerate() {
-            let _ = writeln!(text, "tinyhost_worker_connections{{worker=\"{worker}\"}} {open}");
-        }
-        head(&mut text, "lines_total", "counter", "Guests ended (one a line), by outcome.");
-        for outcome in Outcome::ALL {
-            let count = self.outcome(*outcome);
-            let _ =
-                writeln!(text, "tinyhost_lines_total{{outcome=\"{}\"}} {count}", outcome.name());
-        }
-        head(&mut text, "refused_total", "counter", "What was refused for a limit.");
-        for refusal in Refusal::ALL {
-            let count = self.refused(*refusal);
-            let _ =
-                writeln!(text, "tinyhost_refused_total{{limit=\"{}\"}} {count}", refusal.name());
-        }
-        self.histogram(&mut text);
+        NUMBERS.iter().chain(FAMILIES).for_each(|row| row.write(self, &mut text));
         text
-    }
-
-    fn histogram(&self, text: &mut String) {
-        const NAME: &str = "line_seconds";
-        head(text, NAME, "histogram", "From a line's being whole to its guest's end.");
-        let mut sum = 0;
-        for (index, count) in self.latency.iter().enumerate() {
-            sum += count;
-            let bound = BOUNDS_US.get(index).map(|us| Duration::from_micros(*us).as_secs_f64());
-            let bound = bound.map_or("+Inf".to_owned(), |bound| bound.to_string());
-            let _ = writeln!(text, "tinyhost_{NAME}_bucket{{le=\"{bound}\"}} {sum}");
-        }
-        let seconds = Duration::from_micros(self.latency_us).as_secs_f64();
-        let _ = writeln!(text, "tinyhost_{NAME}_sum {seconds}\ntinyhost_{NAME}_count {sum}");
     }
 }
 
-fn head(text: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(text, "# HELP tinyhost_{name} {help}\n# TYPE tinyhost_{name} {kind}");
+impl Row {
+    fn write(&self, metrics: &Metrics, text: &mut String) {
+        let Row { name, help, .. } = self;
+        let help = help.trim_start();
+        let kind = match self.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let _ = writeln!(text, "# HELP tinyhost_{name} {help}\n# TYPE tinyhost_{name} {kind}");
+        match self.get {
+            Get::One(get) => {
+                let _ = writeln!(text, "tinyhost_{name} {}", get(metrics));
+            }
+            Get::Each(label, get) => {
+                for (value, count) in get(metrics) {
+                    let _ = writeln!(text, "tinyhost_{name}{{{label}=\"{value}\"}} {count}");
+                }
+            }
+            Get::Times => self.write_times(metrics, text),
+        }
+    }
+
+    fn write_times(&self, metrics: &Metrics, text: &mut String) {
+        let name = self.name;
+        let mut sum = 0;
+        for (index, count) in metrics.latency.iter().enumerate() {
+            sum += count;
+            let bound = BOUNDS_US.get(index).map(|us| Duration::from_micros(*us).as_secs_f64());
+            let bound = bound.map_or("+Inf".to_owned(), |bound| bound.to_string());
+            let _ = writeln!(text, "tinyhost_{name}_bucket{{le=\"{bound}\"}} {sum}");
+        }
+        let seconds = Duration::from_micros(metrics.latency_us).as_secs_f64();
+        let _ = writeln!(text, "tinyhost_{name}_sum {seconds}\ntinyhost_{name}_count {sum}");
+    }
 }
 
 #[cfg(test)]
