@@ -14,8 +14,11 @@ const PATH: u32 = 0x1000;
 const VECTOR: u32 = 0x1100;
 const OUT: u32 = 0x2000;
 
+/// Calls by name, with their arguments.
+type Made<'a> = &'a [(&'a str, &'a [u64])];
+
 /// A guest of these calls whose exit status is the errno of the last one.
-fn guest(calls: &[(&str, &[u64])], stdout: impl File + 'static, other: Box<dyn File>) -> Guest {
+fn guest(calls: Made<'_>, stdout: impl File + 'static, other: Box<dyn File>) -> Guest {
     let mut body = String::new();
     for (name, args) in calls {
         let row = crate::calls::row(name);
@@ -67,7 +70,7 @@ fn it_is_the_stream_that_ends_a_guest_and_not_its_number() {
     let write = |fd: u64| [fd, VECTOR.into(), 1, OUT.into()];
     let open = [3, 0, PATH.into(), 6, 0, ALL, 0, 0, OUT.into()];
     let pipe = i32::from(Errno::Pipe as u16) as u32;
-    let cases: [(&str, &[(&str, &[u64])], u32); 6] = [
+    let cases: [(&str, Made<'_>, u32); 6] = [
         ("its own number", &[("fd_write", &write(1))], 0),
         ("another stream", &[("fd_write", &write(4))], pipe),
         (
