@@ -165,7 +165,7 @@ impl File for Stream {
             #[cfg(all(unix, feature = "net"))]
             Kind::Socket(socket) => socket.wait(want, waker),
             _ => {
-                let _ = waker;
+                let _ = (want, waker); // only a socket may need them
                 Wait::Fd(self.fd.as_fd())
             }
         }
