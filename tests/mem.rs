@@ -10,7 +10,7 @@ use tinyhost::vfs::{
 
 type Root = Arc<dyn Node>;
 
-const BOTH: Open = Open { read: true, write: true, truncate: false };
+const BOTH: Open = Open { read: true, write: true, truncate: false, nonblock: false };
 /// What a file with a name of one byte costs, empty; pinned by the first test.
 const FILE_COST: u64 = 256 + 128 + 1;
 

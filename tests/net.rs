@@ -47,7 +47,7 @@ fn a_stream_is_dialled_by_each_of_its_names() {
         format!("tcp/::ffff:127.0.0.1/{port}"),
     ] {
         // As File::create opens it; it is read all the same.
-        let how = Open { read: false, write: true, truncate: true };
+        let how = Open { read: false, write: true, truncate: true, nonblock: false };
         let mut file = world.open(&name, how).and_then(opened).unwrap();
         assert_eq!(file.stat().unwrap().filetype, Filetype::SocketStream);
         write_all(&mut *file, b"hello");

@@ -17,3 +17,5 @@ mod lines;
 mod operations;
 #[path = "serve/pages.rs"]
 mod pages;
+#[path = "serve/whole.rs"]
+mod whole;

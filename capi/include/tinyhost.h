@@ -126,7 +126,8 @@ th_status th_reader_free(th_reader *reader);
 /* A file of one's own. A callback answers 0 or a WASI errno (6 is EAGAIN: the guest waits
  * until th_node_wake). What is neither, a count beyond `len` and a write of nothing without an
  * error are EIO. `offset` is what was read, or written, through this opening before.
- * A callback that is NULL is an ability the file does not have. They may be called from any
+ * A callback that is NULL is a direction the file does not have: EBADF for the guest. A guest's
+ * write that blocks is whole: what `write` has not taken is offered again. They may be called from any
  * thread that steps a guest which has the node, and must not unwind. `release` is called
  * once, when the node and every open file of it are gone.
  *

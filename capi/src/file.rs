@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Waker;
 
 use tinyhost::vfs::{
-    Errno, File, Filetype, Interest, Node, Open, Opened, Ready, Result, Stat, Wait,
+    Access, Errno, File, Filetype, Interest, Node, Open, Opened, Ready, Result, Stat, Wait,
 };
 
 /// A file of one's own. A callback answers 0 or a WASI errno (6 is EAGAIN: the guest waits
 /// until th_node_wake). What is neither, a count beyond `len` and a write of nothing without an
 /// error are EIO. `offset` is what was read, or written, through this opening before.
-/// A callback that is NULL is an ability the file does not have. They may be called from any
+/// A callback that is NULL is a direction the file does not have: EBADF for the guest. A guest's
+/// write that blocks is whole: what `write` has not taken is offered again. They may be called from any
 /// thread that steps a guest which has the node, and must not unwind. `release` is called
 /// once, when the node and every open file of it are gone.
 ///
@@ -174,6 +175,10 @@ fn moved(errno: u16, len: usize, n: usize) -> Result<usize> {
 impl File for OpenFile {
     fn stat(&mut self) -> Result<Stat> {
         Node::stat(&*self.node)
+    }
+
+    fn access(&self) -> Access {
+        Access { read: self.node.ops.read.is_some(), write: self.node.ops.write.is_some() }
     }
 
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {

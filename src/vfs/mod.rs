@@ -75,6 +75,35 @@ pub struct Open {
     pub write: bool,
     /// A regular file is cut to length 0.
     pub truncate: bool,
+    /// Opening doesn't wait for another end (`O_NONBLOCK`): a FIFO that nobody reads is ENXIO to
+    /// a writer.
+    pub nonblock: bool,
+}
+
+/// The directions in which a file can be used: its access mode (`O_ACCMODE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// It can be read.
+    pub read: bool,
+    /// It can be written.
+    pub write: bool,
+}
+
+impl Access {
+    /// Neither direction: a directory.
+    pub const NONE: Access = Access { read: false, write: false };
+    /// Reading only.
+    pub const READ: Access = Access { read: true, write: false };
+    /// Writing only.
+    pub const WRITE: Access = Access { read: false, write: true };
+    /// Both directions.
+    pub const BOTH: Access = Access { read: true, write: true };
+
+    /// The directions that are in both of them.
+    #[must_use]
+    pub fn and(self, other: Access) -> Access {
+        Access { read: self.read && other.read, write: self.write && other.write }
+    }
 }
 
 /// One entry of a directory.
@@ -254,12 +283,22 @@ pub trait File: Send {
     /// What it is.
     fn stat(&mut self) -> Result<Stat>;
 
+    /// The directions it has. A guest that uses another one gets EBADF, whether it reads, writes
+    /// or polls, and the file is not asked. What the guest opened for one direction has no more
+    /// than that, whatever is answered here.
+    fn access(&self) -> Access {
+        Access::BOTH
+    }
+
     /// Reads into `bufs` in order, from `offset` where that means anything. 0 is the end.
     fn read(&mut self, _bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
         Err(Errno::Badf)
     }
 
-    /// Writes, and says how much was taken.
+    /// Writes, and says how much was taken. A guest's write that blocks is whole: the rest is
+    /// offered again at once, and after an Again once the file is ready. 0 means that no more is
+    /// taken and ends the guest's write with a short count; so does an error after a part was
+    /// taken. A datagram is taken as one or refused, and never offered in parts.
     fn write(&mut self, _bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
         Err(Errno::Badf)
     }

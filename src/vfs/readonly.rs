@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::{
-    Dirent, Emit, Errno, File, Filetype, Interest, Memo, Name, Node, Open, Opened, Ready, Result,
-    Stat, Times, Wait,
+    Access, Dirent, Emit, Errno, File, Filetype, Interest, Memo, Name, Node, Open, Opened, Ready,
+    Result, Stat, Times, Wait,
 };
 
 /// Any node, read-only: every change below it answers EROFS.
@@ -92,6 +92,10 @@ struct ReadOnlyFile(Box<dyn File>);
 impl File for ReadOnlyFile {
     fn stat(&mut self) -> Result<Stat> {
         self.0.stat()
+    }
+
+    fn access(&self) -> Access {
+        self.0.access().and(Access::READ)
     }
 
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], offset: u64) -> Result<usize> {

@@ -3,10 +3,10 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{FileType, OFlags, Stat};
 use rustix::io::{Errno as Os, retry_on_intr};
 
-use super::Filetype;
+use super::{Access, Filetype};
 
 /// What preview1 calls a kind of file. It has no word for a FIFO.
 pub fn filetype(kind: FileType) -> Filetype {
@@ -56,6 +56,38 @@ pub fn standard(fd: impl AsFd) -> Option<Standard> {
         2 => Some(rustix::stdio::stderr()),
         _ => None,
     }
+}
+
+/// What the description of a descriptor was opened for (`F_GETFL`).
+pub fn access(fd: impl AsFd) -> Access {
+    let Ok(flags) = rustix::fs::fcntl_getfl(fd) else { return Access::BOTH };
+    #[cfg(target_os = "linux")]
+    if flags.contains(OFlags::PATH) {
+        return Access::NONE;
+    }
+    match flags & OFlags::RWMODE {
+        OFlags::RDONLY => Access::READ,
+        OFlags::WRONLY => Access::WRITE,
+        OFlags::RDWR => Access::BOTH,
+        _ => Access::NONE,
+    }
+}
+
+/// A description of one's own of a terminal, to be written without waiting; `None` if it can't be
+/// opened by its name, or that is another's here.
+#[cfg(not(target_os = "wasi"))]
+pub fn own_terminal(fd: impl AsFd, stat: &Stat) -> Option<Standard> {
+    let name = rustix::termios::ttyname(fd, Vec::new()).ok()?;
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let own = rustix::fs::open(&name, flags, rustix::fs::Mode::empty()).ok()?;
+    let same = rustix::fs::fstat(&own).is_ok_and(|own| own.st_rdev == stat.st_rdev);
+    same.then_some(own)
+}
+
+/// WASI has no names of terminals.
+#[cfg(target_os = "wasi")]
+pub fn own_terminal(_fd: impl AsFd, _stat: &Stat) -> Option<Standard> {
+    None
 }
 
 /// fsync or, where there is one, fdatasync.

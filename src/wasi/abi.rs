@@ -7,7 +7,7 @@
 use std::ops::{BitAnd, BitOr, Not, Range};
 
 use crate::errno::Errno;
-use crate::vfs::{Filetype, Stat};
+use crate::vfs::{Access, Filetype, Stat};
 
 /// Bytes of an iovec or ciovec: pointer and length.
 pub const IOVEC_SIZE: usize = 8;
@@ -201,6 +201,15 @@ impl Rights {
 
     /// What things opened through a directory can be used for at most.
     pub const INHERITING: Rights = Rights(Self::DIRECTORY.0 | Self::FILE.0 | Self::SOCKET.0);
+}
+
+impl Rights {
+    /// All but those that need a direction which is not there.
+    pub fn of_access(access: Access) -> Rights {
+        let writing = Rights::FD_WRITE | Rights::FD_ALLOCATE | Rights::FD_FILESTAT_SET_SIZE;
+        let without = |there: bool, rights: Rights| if there { Rights::ALL } else { !rights };
+        without(access.read, Rights::FD_READ) & without(access.write, writing)
+    }
 }
 
 fn put<const N: usize>(record: &mut [u8], at: Range<usize>, value: [u8; N]) {

@@ -13,7 +13,7 @@ use super::trace::Trace;
 use crate::clock::{Clock, SystemClock};
 use crate::random::{Random, default_random};
 use crate::vfs::stdio::Empty;
-use crate::vfs::{File, Filetype, Namespace, Open};
+use crate::vfs::{Access, File, Filetype, Namespace, Open};
 
 /// Descriptors a guest can have open unless told otherwise.
 pub const FDS_DEFAULT: usize = 1024;
@@ -36,8 +36,6 @@ pub struct WasiCtx {
     pub(crate) unwatched: Option<Memory>,
     pub(crate) frame: Frame,
     pub(crate) mode: Mode,
-    /// A write to a standard output nobody reads ends the guest quietly.
-    pub(crate) exit_on_broken_pipe: bool,
     /// Bytes moved by calls since they were last charged for, and work that takes as long as
     /// moving so many.
     pub(crate) moved: u64,
@@ -183,7 +181,6 @@ impl WasiCtx {
             unwatched: None,
             frame: Frame::default(),
             mode: Mode::Suspend,
-            exit_on_broken_pipe: false,
             moved: 0,
             fuel_owed: 0,
         }
@@ -320,8 +317,9 @@ impl Builder {
     }
 
     /// Ends the guest, with status 0 and without a word, when it writes to a standard
-    /// output whose reader is gone: what SIGPIPE does for a program in a shell pipeline.
-    /// Otherwise the guest gets EPIPE.
+    /// output whose reader is gone: what SIGPIPE does for a program in a shell pipeline. That is
+    /// a matter of the stream, under whatever number the guest has it, and not of what else
+    /// it gives the number 1. Otherwise the guest gets EPIPE.
     pub fn exit_on_broken_pipe(mut self) -> Builder {
         self.exit_on_broken_pipe = true;
         self
@@ -332,9 +330,15 @@ impl Builder {
         // The table's own cap is for the guest; what is preopened must fit in any case.
         let preopened = 3 + self.namespace.preopens().len() + self.sockets.len();
         let mut fds = Fds::new(self.fds_max.max(preopened));
-        for (file, path) in self.stdio.into_iter().zip(["<stdin>", "<stdout>", "<stderr>"]) {
-            let file = file.unwrap_or_else(|| Box::new(Empty));
-            fds.insert(Descriptor::stream(file, path)).expect("room was made");
+        let names =
+            [("<stdin>", Access::READ), ("<stdout>", Access::WRITE), ("<stderr>", Access::WRITE)];
+        for (file, (path, access)) in self.stdio.into_iter().zip(names) {
+            let mut descriptor = match file {
+                Some(file) => Descriptor::stream(file, path),
+                None => Descriptor::stream(Box::new(Empty), path).only(access),
+            };
+            descriptor.ends_at_broken_pipe = self.exit_on_broken_pipe && path == "<stdout>";
+            fds.insert(descriptor).expect("room was made");
         }
         for preopen in self.namespace.preopens() {
             let opened = crate::vfs::namespace::open_directory(
@@ -347,11 +351,13 @@ impl Builder {
                 place: Some(preopen.place.clone()),
                 offset: 0,
                 flags: Fdflags::NONE,
+                access: Access::NONE,
                 base: Rights::DIRECTORY,
                 inheriting: Rights::INHERITING,
                 preopen: Some(preopen.name.clone()),
                 identity: (0, 0),
                 path: preopen.name.to_string().into(),
+                ends_at_broken_pipe: false,
             };
             fds.insert(descriptor).expect("room was made");
         }
@@ -372,7 +378,6 @@ impl Builder {
             unwatched: None,
             frame: Frame::default(),
             mode: self.mode,
-            exit_on_broken_pipe: self.exit_on_broken_pipe,
             moved: 0,
             fuel_owed: 0,
         }

@@ -8,7 +8,7 @@ use crate::errno::Errno;
 use crate::vfs::stat::STREAMS;
 use crate::vfs::stdio::Closed;
 use crate::vfs::walk::Place;
-use crate::vfs::{File, Filetype, Stat};
+use crate::vfs::{Access, File, Filetype, Stat};
 
 /// What a descriptor number stands for: an open file, and all that is the descriptor's
 /// rather than the file's.
@@ -23,6 +23,8 @@ pub struct Descriptor {
     pub offset: u64,
     /// APPEND, NONBLOCK and the like.
     pub flags: Fdflags,
+    /// The directions it was opened for, of those the file has.
+    pub access: Access,
     /// What it may be used for.
     pub base: Rights,
     /// What may be opened through it.
@@ -34,14 +36,19 @@ pub struct Descriptor {
     pub identity: (u64, u64),
     /// How it was come by, for traces and reports.
     pub path: Cow<'static, str>,
+    /// A write here whose reader is gone ends the guest, as SIGPIPE would: see
+    /// [`Builder::exit_on_broken_pipe`](super::Builder::exit_on_broken_pipe).
+    pub(crate) ends_at_broken_pipe: bool,
 }
 
 impl Descriptor {
     /// A descriptor of a stream: a standard stream or a socket.
     pub fn stream(mut file: Box<dyn File>, path: impl Into<Cow<'static, str>>) -> Descriptor {
         let filetype = file.stat().map_or(Filetype::Unknown, |stat| stat.filetype);
+        let access = file.access();
         Descriptor {
-            base: rights_of(filetype, file.is_terminal()).0,
+            base: rights_of(filetype, file.is_terminal()).0 & Rights::of_access(access),
+            access,
             file,
             filetype,
             place: None,
@@ -51,6 +58,7 @@ impl Descriptor {
             preopen: None,
             identity: (0, 0),
             path: path.into(),
+            ends_at_broken_pipe: false,
         }
     }
 
@@ -59,6 +67,22 @@ impl Descriptor {
         let stat = self.file.stat()?;
         let (dev, ino) = stat.identity_or(self.identity);
         Ok(Stat { dev, ino, ..stat })
+    }
+
+    /// Keeps it from being used in other directions than these.
+    #[must_use]
+    pub(crate) fn only(mut self, access: Access) -> Descriptor {
+        self.access = self.access.and(access);
+        self.base = self.base & Rights::of_access(self.access);
+        self
+    }
+
+    /// Why a call that needs this right, which it lacks, is refused: EBADF for a direction that
+    /// was not opened, ENOTCAPABLE for what it was not granted or has given up.
+    #[cold]
+    fn refusal(&self, right: Rights) -> Errno {
+        let opened = right & Rights::of_access(self.access) == right;
+        if opened { Errno::Notcapable } else { Errno::Badf }
     }
 
     /// Whether position means anything here. ESPIPE otherwise.
@@ -148,8 +172,8 @@ impl Fds {
         Ok(&mut entry.ok_or(Errno::Badf)?.descriptor)
     }
 
-    /// The gate every call goes through: EBADF, then ENOTDIR or ENOTSOCK, then
-    /// ENOTCAPABLE.
+    /// The gate every call goes through: EBADF, then ENOTDIR or ENOTSOCK, then EBADF for a
+    /// direction that was not opened or ENOTCAPABLE.
     pub fn get(&mut self, fd: u32, need: Need, right: Rights) -> Result<&mut Descriptor, Errno> {
         let descriptor = self.any(fd)?;
         match need {
@@ -158,9 +182,20 @@ impl Fds {
             // sock_shutdown-invalid_fd does), and knows nothing of what is preopened there.
             Need::Socket if descriptor.preopen.is_some() => Err(Errno::Badf),
             Need::Socket if !descriptor.filetype.is_socket() => Err(Errno::Notsock),
-            _ if !descriptor.base.has(right) => Err(Errno::Notcapable),
+            _ if !descriptor.base.has(right) => Err(descriptor.refusal(right)),
             _ => Ok(descriptor),
         }
+    }
+
+    /// The gate of `fd_pread` and `fd_pwrite`: what has no position is ESPIPE before all else, as
+    /// pread(2) answers.
+    pub fn positioned(&mut self, fd: u32, right: Rights) -> Result<&mut Descriptor, Errno> {
+        if self.any(fd)?.seekable() == Err(Errno::Spipe) {
+            return Err(Errno::Spipe);
+        }
+        let descriptor = self.get(fd, Need::Any, right)?;
+        descriptor.seekable()?;
+        Ok(descriptor)
     }
 
     /// The place of a directory descriptor, for a walk.

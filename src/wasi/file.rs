@@ -3,7 +3,7 @@
 use super::abi::{self, Fdflags, Fstflags, Rights};
 use super::fd::Need;
 use super::mem::IOVECS_MAX;
-use super::{Call, Stop, Sys};
+use super::{Call, Sys};
 use crate::errno::Errno;
 use crate::vfs::{Filetype, Interest, SetTime, Times};
 
@@ -36,8 +36,7 @@ pub(super) fn fd_pread(
     nread: u32,
 ) -> Sys {
     c.vectors(iovs_len);
-    let descriptor = c.cx.fds.get(fd, Need::Any, Rights::FD_READ)?;
-    descriptor.seekable()?;
+    let descriptor = c.cx.fds.positioned(fd, Rights::FD_READ)?;
     if !descriptor.base.has(Rights::FD_SEEK) {
         return Err(Errno::Notcapable.into());
     }
@@ -49,85 +48,22 @@ pub(super) fn fd_pread(
     c.moved(nread, count)
 }
 
-pub(super) fn fd_write(c: &mut Call<'_>, fd: u32, iovs: u32, iovs_len: u32, nwritten: u32) -> Sys {
-    c.vectors(iovs_len);
-    let descriptor = c.cx.fds.get(fd, Need::Any, Rights::FD_WRITE)?;
-    c.mem.check(nwritten, 4)?;
-    let bufs = c.mem.gather(iovs, iovs_len)?;
-    let answer = if bufs.is_empty() {
-        Ok(0)
-    } else if descriptor.flags.has(Fdflags::APPEND) {
-        descriptor.file.append(&bufs).map(|(count, end)| {
-            descriptor.offset = end;
-            count
-        })
-    } else {
-        let answer = descriptor.file.write(&bufs, descriptor.offset);
-        descriptor.offset += answer.map_or(0, |count| count as u64);
-        answer
-    };
-    drop(bufs);
-    if answer == Err(Errno::Pipe) && c.cx.exit_on_broken_pipe && fd == 1 {
-        return Err(Stop::Exit(0));
-    }
-    let count = c.or_park(fd, Interest::WRITE, answer)?;
-    c.carry_through(fd)?;
-    c.moved(nwritten, count)
-}
-
-pub(super) fn fd_pwrite(
-    c: &mut Call<'_>,
-    fd: u32,
-    iovs: u32,
-    iovs_len: u32,
-    offset: u64,
-    nwritten: u32,
-) -> Sys {
-    c.vectors(iovs_len);
-    let descriptor = c.cx.fds.get(fd, Need::Any, Rights::FD_WRITE)?;
-    descriptor.seekable()?;
-    if !descriptor.base.has(Rights::FD_SEEK) {
-        return Err(Errno::Notcapable.into());
-    }
-    c.mem.check(nwritten, 4)?;
-    let bufs = c.mem.gather(iovs, iovs_len)?;
-    // On Linux pwrite appends to a file opened for appending, whatever the offset
-    // (pwrite(2), "BUGS"); POSIX and the public testsuite want the offset kept.
-    let answer = descriptor.file.write(&bufs, offset_in_range(offset)?);
-    drop(bufs);
-    let count = c.or_park(fd, Interest::WRITE, answer)?;
-    c.carry_through(fd)?;
-    c.moved(nwritten, count)
-}
-
 impl Call<'_> {
     /// So many vectors are to be read or written.
     pub(super) fn vectors(&mut self, len: u32) {
         self.worked(u64::from(len.min(IOVECS_MAX)) * IOVEC_FUEL);
     }
 
-    /// Tells the guest how many bytes were moved.
+    /// Reports to the guest how many bytes were moved.
     pub(super) fn moved(&mut self, result: u32, count: usize) -> Sys {
         self.cx.moved += count as u64;
         let count = u32::try_from(count).map_err(|_| Errno::Overflow)?;
         Ok(self.mem.put_u32(result, count)?)
     }
-
-    /// DSYNC and SYNC are the descriptor's, so they work on every backend. Where there is no
-    /// disk they mean nothing, as on Unix: what a pipe took it has.
-    fn carry_through(&mut self, fd: u32) -> Result<(), Errno> {
-        let descriptor = self.cx.fds.any(fd)?;
-        let asked = descriptor.flags & (Fdflags::DSYNC | Fdflags::SYNC) != Fdflags::NONE;
-        let disk = matches!(descriptor.filetype, Filetype::RegularFile | Filetype::BlockDevice);
-        if !asked || !disk {
-            return Ok(());
-        }
-        descriptor.file.sync(!descriptor.flags.has(Fdflags::SYNC))
-    }
 }
 
 /// Offsets are signed on every host.
-fn offset_in_range(offset: u64) -> Result<u64, Errno> {
+pub(super) fn offset_in_range(offset: u64) -> Result<u64, Errno> {
     i64::try_from(offset).map(|_| offset).map_err(|_| Errno::Inval)
 }
 

@@ -2,9 +2,9 @@
 //!
 //! A call is restartable: before it answers Again it has written no guest memory and
 //! changed nothing. So its row and arguments are enough to run it again; what must not
-//! happen twice (starting the clock of a sleep, dialling) is kept here as well. The two calls
-//! that fill a buffer bit by bit (`random_get`, `sock_recv` with WAITALL) keep how far they
-//! came, and go on behind it.
+//! happen twice (starting the clock of a sleep, dialling) is kept here as well. The calls that
+//! move many bytes in parts (writes, `random_get`, `sock_recv` with WAITALL) keep how far they
+//! came, and go on after it.
 
 use std::borrow::Cow;
 use std::task::Waker;
@@ -16,7 +16,7 @@ use super::abi::{Fdflags, Rights};
 use super::fd::Fds;
 use crate::clock::Clock;
 use crate::vfs::walk::Place;
-use crate::vfs::{Fd, Filetype, Interest, Memo, Pending, Wait};
+use crate::vfs::{Access, Fd, Filetype, Interest, Memo, Pending, Wait};
 
 /// Parameters of the call with the most (`path_open`).
 pub const ARGS_MAX: usize = 9;
@@ -71,6 +71,8 @@ pub struct Shape {
     /// Where it is, if it is a directory.
     pub(crate) place: Option<Place>,
     pub(crate) flags: Fdflags,
+    /// The directions it was opened for, if the file has them.
+    pub(crate) access: Access,
     /// The rights it may have at the most; fewer if the file has fewer.
     pub(crate) base: Rights,
     pub(crate) inheriting: Rights,

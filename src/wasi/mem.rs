@@ -13,8 +13,8 @@ use crate::errno::Errno;
 /// Vectors in one call; `IOV_MAX` of Linux, EINVAL beyond, as readv(2) answers.
 pub const IOVECS_MAX: u32 = 1024;
 
-/// Bytes moved by one call at the most; more is a short count. Keeps one call of one guest
-/// from holding up all others.
+/// Bytes moved in one go at the most: more is a short count of a reading call, and a writing call
+/// gives way before it goes on. Keeps one call of one guest from holding up all others.
 pub const IO_BYTES_MAX: usize = 16 << 20;
 
 /// The linear memory of the calling guest.
@@ -80,36 +80,58 @@ impl Mem<'_> {
         std::str::from_utf8(self.bytes(ptr, len)?).map_err(|_| Errno::Ilseq)
     }
 
-    /// Gives `each` place and length of the vectors, all of them checked, empty ones left
-    /// out, cut at [`IO_BYTES_MAX`].
+    /// Gives `each` place and length of the vectors, all of them checked, without their first
+    /// `skip` bytes, empty ones left out, cut at [`IO_BYTES_MAX`]. Answers how many bytes all of
+    /// them have.
     #[inline]
-    fn iovecs(&self, iovs: u32, len: u32, mut each: impl FnMut(usize, usize)) -> Result<(), Errno> {
+    fn iovecs(
+        &self,
+        iovs: u32,
+        len: u32,
+        mut skip: usize,
+        mut each: impl FnMut(usize, usize),
+    ) -> Result<u64, Errno> {
         if len > IOVECS_MAX {
             return Err(Errno::Inval);
         }
         let records = usize::try_from(len).map_err(|_| Errno::Inval)? * IOVEC_SIZE;
         let records = u32::try_from(records).map_err(|_| Errno::Inval)?;
         let mut room = IO_BYTES_MAX;
+        let mut whole = 0;
         for record in self.bytes(iovs, records)?.as_chunks::<IOVEC_SIZE>().0 {
             let [a, b, c, d, e, f, g, h] = *record;
             let range = range(u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))?;
             if range.end > self.0.len() {
                 return Err(Errno::Fault);
             }
-            let len = range.len().min(room);
+            whole += range.len() as u64;
+            let skipped = range.len().min(skip);
+            skip -= skipped;
+            let len = (range.len() - skipped).min(room);
             if len > 0 {
-                each(range.start, len);
+                each(range.start + skipped, len);
                 room -= len;
             }
         }
-        Ok(())
+        Ok(whole)
     }
 
-    /// The buffers of a writing call.
-    pub fn gather(&self, iovs: u32, len: u32) -> Result<Bufs<IoSlice<'_>>, Errno> {
+    /// The buffers of a writing call that has written `done` bytes already, at most
+    /// [`IO_BYTES_MAX`] of them, and how many bytes it writes in all. More than can be counted
+    /// is EINVAL, as writev(2) answers.
+    #[inline]
+    pub fn gather(
+        &self,
+        iovs: u32,
+        len: u32,
+        done: u32,
+    ) -> Result<(Bufs<IoSlice<'_>>, u32), Errno> {
         let mut bufs = Bufs::new();
-        self.iovecs(iovs, len, |at, len| bufs.push(IoSlice::new(&self.0[at..at + len])))?;
-        Ok(bufs)
+        let skip = usize::try_from(done).map_err(|_| Errno::Inval)?;
+        let each = |at, len| bufs.push(IoSlice::new(&self.0[at..at + len]));
+        let whole = self.iovecs(iovs, len, skip, each)?;
+        let whole = u32::try_from(whole).map_err(|_| Errno::Inval)?;
+        Ok((bufs, whole))
     }
 
     /// The buffers of a reading call, in the guest's order. Where buffers overlap, only
@@ -117,7 +139,7 @@ impl Mem<'_> {
     /// allowed, and no two of them may alias.
     pub fn scatter(&mut self, iovs: u32, len: u32) -> Result<Bufs<IoSliceMut<'_>>, Errno> {
         let mut wanted = Bufs::<(usize, usize)>::new();
-        self.iovecs(iovs, len, |at, len| wanted.push((at, len)))?;
+        self.iovecs(iovs, len, 0, |at, len| wanted.push((at, len)))?;
         if let [(at, len)] = wanted[..] {
             return Ok(smallvec![IoSliceMut::new(&mut self.0[at..at + len])]);
         }
@@ -213,14 +235,40 @@ mod tests {
     }
 
     #[test]
+    fn gather_goes_on_where_a_call_has_come_to() {
+        let mut bytes = memory(&[(40, 3), (0, 0), (34, 2), (50, 4)]);
+        bytes[40..43].copy_from_slice(b"abc");
+        bytes[34..36].copy_from_slice(b"de");
+        bytes[50..54].copy_from_slice(b"fghi");
+        let mem = Mem(&mut bytes);
+        for done in 0..=12 {
+            let (bufs, whole) = mem.gather(0, 4, done).unwrap();
+            let rest: Vec<u8> = bufs.iter().flat_map(|buf| buf.to_vec()).collect();
+            assert_eq!(rest, b"abcdefghi"[9.min(done as usize)..]);
+            assert!(bufs.iter().all(|buf| !buf.is_empty()));
+            assert_eq!(whole, 9);
+        }
+    }
+
+    #[test]
+    fn more_than_can_be_counted_is_refused() {
+        let mut bytes = vec![0; (64 << 10) + (4 << 20)];
+        let vectors = [(1_u32 << 16).to_le_bytes(), (4_u32 << 20).to_le_bytes()].concat();
+        bytes[..8 << 10].copy_from_slice(&vectors.repeat(1024));
+        let mem = Mem(&mut bytes);
+        assert_eq!(mem.gather(0, 1023, 0).map(|(_, whole)| whole), Ok(1023 << 22));
+        assert_eq!(mem.gather(0, 1024, 0).unwrap_err(), Errno::Inval);
+    }
+
+    #[test]
     fn hostile_iovecs() {
         let mut bytes = memory(&[(60, 5)]);
         let mut mem = Mem(&mut bytes);
-        assert_eq!(mem.gather(0, 1).unwrap_err(), Errno::Fault);
+        assert_eq!(mem.gather(0, 1, 0).unwrap_err(), Errno::Fault);
         assert_eq!(mem.scatter(0, 1).unwrap_err(), Errno::Fault);
-        assert_eq!(mem.gather(60, 1).unwrap_err(), Errno::Fault);
-        assert_eq!(mem.gather(0, 1 << 26).unwrap_err(), Errno::Inval);
+        assert_eq!(mem.gather(60, 1, 0).unwrap_err(), Errno::Fault);
+        assert_eq!(mem.gather(0, 1 << 26, 0).unwrap_err(), Errno::Inval);
         // 2^29 records are 2^32 bytes: the product must not wrap.
-        assert_eq!(mem.gather(0, 1 << 29).unwrap_err(), Errno::Inval);
+        assert_eq!(mem.gather(0, 1 << 29, 0).unwrap_err(), Errno::Inval);
     }
 }

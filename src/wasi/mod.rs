@@ -27,6 +27,7 @@ mod trace;
 mod wait;
 #[cfg(all(unix, feature = "net"))]
 pub(crate) mod watch;
+mod write;
 
 pub(crate) use call::{Call, Stop, Sys};
 pub use ctx::{BadString, Builder, FDS_DEFAULT, Mode, Strings, WasiCtx};

@@ -9,7 +9,7 @@ use super::{Call, Stop, Sys};
 use crate::errno::Errno;
 use crate::vfs::namespace::open_directory;
 use crate::vfs::walk::{Follow, Place, Walked, is_plain, walk};
-use crate::vfs::{File, Filetype, Interest, Memo, Open, Opened, Stat};
+use crate::vfs::{Access, File, Filetype, Interest, Memo, Open, Opened, Stat};
 
 /// How often a name that comes or goes between looking and opening is looked at again.
 const RACES_MAX: usize = 8;
@@ -22,9 +22,6 @@ const WRITING: [Rights; 3] = [Rights::FD_WRITE, Rights::FD_ALLOCATE, Rights::FD_
 /// asking: what was opened through a directory has all of them that the directory hands on.
 const DIRECTION: Rights = Rights::FD_READ.union(Rights::FD_WRITE);
 
-/// What follows from having been opened for writing.
-const CHANGES: Rights = Rights::FD_ALLOCATE.union(Rights::FD_FILESTAT_SET_SIZE);
-
 /// What was asked for.
 struct Wish {
     oflags: Oflags,
@@ -32,6 +29,8 @@ struct Wish {
     follow: Follow,
     /// The rights asked for, of which those of [`DIRECTION`] count.
     base: Rights,
+    /// The directions asked for, also those that the directory does not hand on.
+    access: Access,
     /// All that the directory hands on.
     inherited: Rights,
 }
@@ -70,11 +69,13 @@ pub(super) fn path_open(
     // "The implementation is allowed to return a file descriptor with fewer rights than
     // those specified": what the directory can't hand on is left out.
     let inherited = c.cx.fds.any(fd)?.inheriting;
+    let asked = Rights::truncate(fs_rights_base);
     let wish = Wish {
         oflags: Oflags::parse(oflags)?,
         fdflags: Fdflags::parse(fdflags)?,
         follow: lookup_follow(dirflags)?,
-        base: Rights::truncate(fs_rights_base) & inherited,
+        base: asked & inherited,
+        access: Access { read: asked.has(Rights::FD_READ), write: writes(asked) },
         inherited,
     };
     c.has_rights(fd, wish.needs()?)?;
@@ -121,19 +122,27 @@ fn pend(c: &mut Call<'_>, open: PendingOpen) -> Sys {
 /// Gives an open file its number.
 fn number(c: &mut Call<'_>, file: Box<dyn File>, shape: Shape, opened_fd: u32) -> Sys {
     let (base, inheriting) = rights_of(shape.filetype, file.is_terminal());
+    let access = file.access().and(shape.access);
     let number = c.cx.fds.insert(Descriptor {
         file,
         filetype: shape.filetype,
         place: shape.place,
         offset: 0,
         flags: shape.flags,
-        base: shape.base & base,
+        access,
+        base: shape.base & base & Rights::of_access(access),
         inheriting: shape.inheriting & inheriting,
         preopen: None,
         identity: shape.identity,
         path: shape.path,
+        ends_at_broken_pipe: false,
     })?;
     Ok(c.mem.put_u32(opened_fd, number)?)
+}
+
+/// Whether these rights are for writing.
+fn writes(rights: Rights) -> bool {
+    WRITING.iter().any(|right| rights.has(*right))
 }
 
 impl Wish {
@@ -146,7 +155,7 @@ impl Wish {
     }
 
     fn writes(&self) -> bool {
-        WRITING.iter().any(|right| self.base.has(*right))
+        writes(self.base)
     }
 
     /// The rights the directory must have; EINVAL for flags that contradict each other.
@@ -234,7 +243,7 @@ impl Wish {
     fn open_directory(&self, place: Place) -> Result<Found, Errno> {
         let changes = Oflags::CREAT | Oflags::TRUNC;
         let write = self.base.has(Rights::FD_WRITE) || self.oflags & changes != Oflags::NONE;
-        let opened = open_directory(&place, Open { read: true, write, truncate: false });
+        let opened = open_directory(&place, Open { read: true, write, ..Open::default() });
         if write {
             // /dev/tcp/HOST is there to be walked through; dialled, it lacks its port.
             let incomplete = opened.is_err_and(|errno| errno == Errno::Noent);
@@ -249,6 +258,7 @@ impl Wish {
             read: self.base.has(Rights::FD_READ),
             write: self.writes(),
             truncate: self.oflags.has(Oflags::TRUNC),
+            nonblock: self.fdflags.has(Fdflags::NONBLOCK),
         }
     }
 
@@ -256,15 +266,16 @@ impl Wish {
     fn shape(&self, filetype: Filetype, place: Option<Place>, identity: (u64, u64)) -> Shape {
         // A connection goes both ways, whatever was asked: a program that creates a file
         // to write to it reads the answer from the same descriptor.
-        let refused = match filetype {
-            _ if filetype.is_socket() => Rights::NONE,
-            _ if self.writes() => DIRECTION & !self.base,
-            _ => CHANGES | (DIRECTION & !self.base),
+        let (refused, access) = match filetype {
+            _ if filetype.is_socket() => (Rights::NONE, Access::BOTH),
+            Filetype::Directory => (DIRECTION, Access::NONE),
+            _ => (DIRECTION & !self.base, self.access),
         };
         Shape {
             filetype,
             place,
             flags: self.fdflags,
+            access,
             base: self.inherited & !refused,
             inheriting: self.inherited,
             // Each connection is one of its own, whatever name it was made by.

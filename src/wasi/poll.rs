@@ -85,7 +85,9 @@ fn look(c: &mut Call<'_>, about: About, start: u64) -> Fate {
 
 /// The one readiness function, for every kind of descriptor.
 fn readiness(c: &mut Call<'_>, fd: u32, want: Interest) -> Result<Ready, Errno> {
-    let descriptor = c.cx.fds.get(fd, Need::Any, Rights::POLL_FD_READWRITE)?;
+    let direction = if want.read { Rights::FD_READ } else { Rights::FD_WRITE };
+    let right = Rights::POLL_FD_READWRITE | direction;
+    let descriptor = c.cx.fds.get(fd, Need::Any, right)?;
     if descriptor.filetype != Filetype::RegularFile {
         return descriptor.file.ready(want);
     }

@@ -4,7 +4,7 @@ use std::io::IoSliceMut;
 
 use super::abi::{Fdflags, Riflags, Rights, Sdflags};
 use super::fd::{Descriptor, Need};
-use super::{Call, Stop, Sys, file};
+use super::{Call, Stop, Sys, file, write};
 use crate::errno::Errno;
 use crate::vfs::{Filetype, Interest, Ready};
 
@@ -113,7 +113,7 @@ pub(super) fn sock_send(
     if si_flags != 0 {
         return Err(Errno::Inval.into());
     }
-    file::fd_write(c, fd, si_data, si_data_len, so_datalen)
+    write::fd_write(c, fd, si_data, si_data_len, so_datalen)
 }
 
 pub(super) fn sock_shutdown(c: &mut Call<'_>, fd: u32, how: u32) -> Sys {

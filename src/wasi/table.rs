@@ -4,7 +4,7 @@ use wasmi::{Caller, Linker};
 
 use super::enter::enter;
 use super::syscall::{Kind, Param, Row, plain, work};
-use super::{MODULE, WasiCtx, file, open, path, poll, proc, readdir, sock};
+use super::{MODULE, WasiCtx, file, open, path, poll, proc, readdir, sock, write};
 
 /// The Rust type a wasm argument of each [`Kind`] comes in.
 macro_rules! wasm {
@@ -122,14 +122,14 @@ syscalls! {
     file::fd_pread(fd: Fd, iovs: Iovs, iovs_len: Size, offset: U64, nread: Out) -> errno;
     file::fd_prestat_get(fd: Fd, buf: Out) -> errno;
     file::fd_prestat_dir_name(fd: Fd, path: Out, path_len: Size) -> errno;
-    file::fd_pwrite(fd: Fd, iovs: Ciovs, iovs_len: Size, offset: U64, nwritten: Out) -> errno;
+    write::fd_pwrite(fd: Fd, iovs: Ciovs, iovs_len: Size, offset: U64, nwritten: Out) -> errno;
     file::fd_read(fd: Fd, iovs: Iovs, iovs_len: Size, nread: Out) -> errno;
     readdir::fd_readdir(fd: Fd, buf: Out, buf_len: Size, cookie: U64, bufused: Out) -> errno;
     file::fd_renumber(fd: Fd, to: Fd) -> errno;
     file::fd_seek(fd: Fd, offset: I64, whence: U32, newoffset: Out) -> errno;
     file::fd_sync(fd: Fd) -> errno;
     file::fd_tell(fd: Fd, offset: Out) -> errno;
-    file::fd_write(fd: Fd, iovs: Ciovs, iovs_len: Size, nwritten: Out) -> errno;
+    write::fd_write(fd: Fd, iovs: Ciovs, iovs_len: Size, nwritten: Out) -> errno;
     path::path_create_directory(fd: Fd, path: Path, path_len: Size) -> errno;
     path::path_filestat_get(fd: Fd, flags: U32, path: Path, path_len: Size, buf: Out) -> errno;
     path::path_filestat_set_times(fd: Fd, flags: U32, path: Path, path_len: Size, atim: U64, mtim: U64, fst_flags: U32) -> errno;

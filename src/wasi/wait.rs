@@ -20,14 +20,21 @@ pub(super) fn in_place<T>(
     args: &Args,
     mut stop: Stop,
 ) -> Result<i32, wasmi::Error> {
-    let mut waiter = Waiter::new().map_err(host_error)?;
+    let mut waiter = None;
     loop {
         let cx = get(store.data_mut());
         match stop {
             Stop::Exit(code) => return Err(wasmi::Error::i32_exit(code.cast_signed())),
             Stop::Errno(errno) => return Ok(errno.code()),
             Stop::Yield => std::thread::yield_now(),
-            Stop::Park => waiter.wait(cx, None).map_err(host_error)?,
+            Stop::Park => {
+                let waiter = match &mut waiter {
+                    Some(waiter) => waiter,
+                    // A call that only gives way needs none.
+                    none => none.insert(Waiter::new().map_err(host_error)?),
+                };
+                waiter.wait(cx, None).map_err(host_error)?;
+            }
         }
         let (bytes, data) = memory.data_and_store_mut(&mut *store);
         let cx = get(data);

@@ -11,9 +11,9 @@ use tinyhost::vfs::{
 
 pub type Root = Arc<dyn Node>;
 
-pub const READ: Open = Open { read: true, write: false, truncate: false };
-pub const WRITE: Open = Open { read: false, write: true, truncate: false };
-pub const BOTH: Open = Open { read: true, write: true, truncate: false };
+pub const READ: Open = Open { read: true, write: false, truncate: false, nonblock: false };
+pub const WRITE: Open = Open { read: false, write: true, truncate: false, nonblock: false };
+pub const BOTH: Open = Open { read: true, write: true, truncate: false, nonblock: false };
 
 /// A tree that needs nothing to be put away after it.
 pub struct Nothing;

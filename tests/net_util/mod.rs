@@ -23,7 +23,7 @@ use tinyhost::vfs::{
 /// No test waits longer for anything.
 pub const LIMIT: Duration = Duration::from_secs(10);
 
-pub const READ_WRITE: Open = Open { read: true, write: true, truncate: false };
+pub const READ_WRITE: Open = Open { read: true, write: true, truncate: false, nonblock: false };
 pub const BOTH: Interest = Interest { read: true, write: true };
 
 /// A network at `/dev`, and what became of it.

@@ -110,7 +110,8 @@ fn streams_have_no_position() {
         assert_eq!(calls.call("fd_advise", &[fd.into(), 0, 0, 0]), Err(Errno::Spipe));
         assert_eq!(calls.call("fd_allocate", &[fd.into(), 0, 1]), Err(Errno::Spipe));
         let size = calls.call("fd_filestat_set_size", &[fd.into(), 0]);
-        assert_eq!(size, Err(Errno::Notcapable));
+        // That direction of the first is not there; the second has no length.
+        assert_eq!(size, Err([Errno::Badf, Errno::Notcapable][fd as usize]));
     }
     assert_eq!(calls.read(0, 2).as_deref(), Ok(&b"ab"[..]));
     calls.call("fd_fdstat_set_flags", &[0, NONBLOCK]).expect("flags");

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::link::Link;
 use crate::serve::observe::log::STDERR_PER_SECOND_PER_GUEST;
 use crate::serve::observe::reporter::{Bucket, Reporter};
-use crate::vfs::{Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
+use crate::vfs::{Access, Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
 
 /// Bytes of a line of stderr in one log record; the rest goes into the next.
 pub const LOG_LINE_MAX: usize = 4096;
@@ -44,6 +44,10 @@ impl File for Input {
         Ok(Stat::of(Filetype::Unknown))
     }
 
+    fn access(&self) -> Access {
+        Access::READ
+    }
+
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
         self.0.link()?.read(bufs)
     }
@@ -67,6 +71,10 @@ pub(crate) struct Output(pub Client);
 impl File for Output {
     fn stat(&mut self) -> Result<Stat> {
         Ok(Stat::of(Filetype::Unknown))
+    }
+
+    fn access(&self) -> Access {
+        Access::WRITE
     }
 
     fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
@@ -151,6 +159,10 @@ impl Errors {
 impl File for Errors {
     fn stat(&mut self) -> Result<Stat> {
         Ok(Stat::of(Filetype::Unknown))
+    }
+
+    fn access(&self) -> Access {
+        Access::WRITE
     }
 
     fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {

@@ -9,7 +9,7 @@ use rustix::fs::FileType;
 use rustix::io::{Errno as Os, retry_on_intr};
 
 use super::super::system::sync;
-use super::super::{Errno, File, Interest, Ready, Result, Stat, Times, Wait};
+use super::super::{Errno, File, Interest, Open, Ready, Result, Stat, Times, Wait};
 use super::system::{allocate, append, is_fifo};
 use super::{stat, timestamps};
 
@@ -18,11 +18,19 @@ use super::{stat, timestamps};
 pub(super) struct HostFile {
     fd: OwnedFd,
     kind: FileType,
+    /// A reader of a FIFO that no writer has opened yet waits for one. It doesn't if it was
+    /// opened with NONBLOCK: that says that there is nobody to wait for.
+    awaits_writer: bool,
 }
 
 impl HostFile {
     pub(super) fn new(fd: OwnedFd, kind: FileType) -> HostFile {
-        HostFile { fd, kind }
+        HostFile { fd, kind, awaits_writer: true }
+    }
+
+    /// As [`HostFile::new`], opened so.
+    pub(super) fn opened_as(fd: OwnedFd, kind: FileType, how: Open) -> HostFile {
+        HostFile { fd, kind, awaits_writer: !how.nonblock }
     }
 
     /// Whether it has places to read and write at; the rest are streams.
@@ -60,7 +68,8 @@ impl File for HostFile {
         }
         let read = retry_on_intr(|| rustix::io::readv(&self.fd, bufs))?;
         let asked = bufs.iter().any(|buf| !buf.is_empty());
-        if read == 0 && asked && is_fifo(self.kind) && !self.fifo_is_at_end()? {
+        let waits = self.awaits_writer && is_fifo(self.kind);
+        if read == 0 && asked && waits && !self.fifo_is_at_end()? {
             return Err(Errno::Again);
         }
         Ok(read)

@@ -11,6 +11,7 @@
 //! doesn't know it, the walk does the same in more steps.
 
 mod directory;
+mod fifo;
 mod file;
 mod node;
 mod system;

@@ -11,8 +11,9 @@ use rustix::io::{Errno as Os, retry_on_intr};
 use super::super::system::filetype;
 use super::super::{Errno, File, Filetype, Name, Node, Open, Opened, Result, Stat, Times};
 use super::directory::Directory;
+use super::fifo;
 use super::file::HostFile;
-use super::system::{LOOK, WALK, open_beneath};
+use super::system::{LOOK, WALK, is_fifo, open_beneath};
 use super::{stat, timestamps};
 
 /// Added to every open of what may not be a directory: never wait for the other end of a
@@ -129,6 +130,9 @@ impl Node for HostNode {
         let fd = match retry_on_intr(open) {
             // How systems other than Linux say that a socket in a directory can't be opened.
             Err(Os::OPNOTSUPP) => return Err(Errno::Nxio),
+            Err(Os::NXIO) if !how.nonblock && is_fifo_at(&self.parent, &self.name) => {
+                return Ok(fifo::open(&self.parent, &self.name, flags));
+            }
             other => other?,
         };
         // Asked of the descriptor, as the name may lead elsewhere by now.
@@ -136,7 +140,7 @@ impl Node for HostNode {
         if kind == FileType::Directory {
             return Ok(Opened::file(Directory::new(Arc::new(fd))));
         }
-        Ok(Opened::file(HostFile::new(fd, kind)))
+        Ok(Opened::file(HostFile::opened_as(fd, kind, how)))
     }
 
     fn readlink(&self) -> Result<String> {
@@ -170,7 +174,7 @@ impl Node for HostNode {
     fn open_at(&self, path: &str, how: Open) -> Option<(Box<dyn File>, Filetype)> {
         let fd = self.leap(path, flags(how))?;
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd).ok()?.st_mode);
-        let file = (kind != FileType::Directory).then(|| HostFile::new(fd, kind))?;
+        let file = (kind != FileType::Directory).then(|| HostFile::opened_as(fd, kind, how))?;
         Some((Box::new(file), filetype(kind)))
     }
 
@@ -246,6 +250,12 @@ fn access(how: Open) -> OFlags {
 /// Some filesystems say EEXIST of a directory that is not empty; POSIX allows both.
 fn not_empty(error: Os) -> Errno {
     if error == Os::EXIST { Errno::Notempty } else { error.into() }
+}
+
+/// Whether that is a FIFO. A socket answers ENXIO to an open as well.
+fn is_fifo_at(dir: &OwnedFd, name: &str) -> bool {
+    let seen = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+    seen.is_ok_and(|seen| is_fifo(FileType::from_raw_mode(seen.st_mode)))
 }
 
 fn is_directory(dir: &OwnedFd, name: Name<'_>) -> bool {

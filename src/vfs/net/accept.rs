@@ -22,7 +22,9 @@ use mio::net::TcpListener;
 use super::quota::Taken;
 use super::socket::{Socket, readiness};
 use super::{Net, lock};
-use crate::vfs::{Errno, File, Filetype, Interest, Opened, Pending, Ready, Result, Stat, Wait};
+use crate::vfs::{
+    Access, Errno, File, Filetype, Interest, Opened, Pending, Ready, Result, Stat, Wait,
+};
 
 /// Listeners that accept names can bind in one network.
 const LISTENERS_MAX: usize = 64;
@@ -162,13 +164,17 @@ impl Drop for Turn {
 
 /// The next client of a listening socket.
 fn client(socket: &TcpListener) -> Result<mio::net::TcpStream> {
+    let (client, _) = next_client(|| socket.accept())?;
+    // Only a client that is gone already refuses this; its reads will tell.
+    let _ = client.set_nodelay(true);
+    Ok(client)
+}
+
+/// What `accept` answers of a client that is there still.
+pub(super) fn next_client<T>(mut accept: impl FnMut() -> io::Result<T>) -> Result<T> {
     loop {
-        match socket.accept().map_err(Errno::from) {
-            Ok((client, _)) => {
-                // Only a client that is gone already refuses this; its reads will tell.
-                let _ = client.set_nodelay(true);
-                return Ok(client);
-            }
+        match accept().map_err(Errno::from) {
+            Ok(client) => return Ok(client),
             // A client that left while it waited is not the listener's error (accept(2)).
             Err(Errno::Connaborted | Errno::Intr | Errno::Proto | Errno::Connreset) => {}
             Err(errno) => return Err(errno),
@@ -243,6 +249,10 @@ struct Text(Vec<u8>);
 impl File for Text {
     fn stat(&mut self) -> Result<Stat> {
         Ok(Stat { size: self.0.len() as u64, ..Stat::of(Filetype::RegularFile) })
+    }
+
+    fn access(&self) -> Access {
+        Access::READ
     }
 
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], offset: u64) -> Result<usize> {

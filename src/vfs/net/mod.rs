@@ -12,6 +12,7 @@
 
 mod accept;
 mod dial;
+mod inherited;
 mod listen;
 mod names;
 mod policy;
@@ -36,7 +37,9 @@ pub use resolve::{Answer, Resolver, SystemResolver};
 pub use unix::UnixSocket;
 
 use crate::vfs::{Name, Node, Result};
-use quota::Quota;
+pub(crate) use inherited::Inherited;
+pub(crate) use quota::Quota;
+pub(crate) use socket::Socket;
 
 /// Denials that are remembered so that each is reported once; after so many, silence.
 const DENIALS_MAX: usize = 256;

@@ -20,11 +20,12 @@ const IOV_MAX: usize = 1024;
 /// A program that embeds tinyhost need not ignore SIGPIPE. (Apple's systems have a socket
 /// option for it instead, and mio sets that.)
 #[cfg(not(target_vendor = "apple"))]
-const SEND: SendFlags = SendFlags::NOSIGNAL;
+const SEND: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 #[cfg(target_vendor = "apple")]
-const SEND: SendFlags = SendFlags::empty();
+const SEND: SendFlags = SendFlags::DONTWAIT;
 
-/// A connected socket, stream or datagram; non-blocking.
+/// A connected socket, stream or datagram. No call waits, whatever its description says: that of
+/// a standard stream is shared with other processes and may be blocking.
 pub(crate) struct Socket {
     fd: OwnedFd,
     kind: Filetype,
@@ -34,7 +35,7 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    fn open(fd: OwnedFd, kind: Filetype, counted: Taken) -> Box<dyn File> {
+    pub fn open(fd: OwnedFd, kind: Filetype, counted: Taken) -> Box<dyn File> {
         Box::new(Socket { fd, kind, truncated: false, _counted: counted })
     }
 
@@ -50,6 +51,7 @@ impl Socket {
     fn receive(&mut self, bufs: &mut [IoSliceMut<'_>], flags: RecvFlags) -> Result<usize> {
         let count = bufs.len().min(IOV_MAX);
         let bufs = &mut bufs[..count];
+        let flags = flags | RecvFlags::DONTWAIT;
         let mut control = RecvAncillaryBuffer::default();
         let message = retry_on_intr(|| recvmsg(&self.fd, bufs, &mut control, flags))?;
         self.truncated = message.flags.contains(ReturnFlags::TRUNC);

@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{
-    Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Opened, ReadOnly, Result, Stat,
+    Access, Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Opened, ReadOnly, Result, Stat,
     new_device,
 };
 pub use error::{TarError, TarErrorKind};
@@ -149,6 +149,10 @@ impl Node for TarNode {
 }
 
 impl File for TarNode {
+    fn access(&self) -> Access {
+        Access::READ
+    }
+
     fn stat(&mut self) -> Result<Stat> {
         Node::stat(self)
     }

@@ -10,9 +10,10 @@ fn open_file(scratch: &Scratch, how: Open) -> Result<Box<dyn File>> {
 fn truncating_needs_no_right_to_write() {
     for (read, write) in [(false, false), (true, false), (false, true), (true, true)] {
         let scratch = Scratch::with(&["file=text"]);
-        open_file(&scratch, Open { read, write, truncate: false }).unwrap();
+        open_file(&scratch, Open { read, write, truncate: false, nonblock: false }).unwrap();
         assert_eq!(scratch.text("file"), "text");
-        let mut file = open_file(&scratch, Open { read, write, truncate: true }).unwrap();
+        let mut file =
+            open_file(&scratch, Open { read, write, truncate: true, nonblock: false }).unwrap();
         assert_eq!(file.stat().unwrap().size, 0);
         fs::write(scratch.path("file"), "new").unwrap();
         if read {

@@ -19,10 +19,10 @@ use crate::vfs::namespace::Preopen;
 use crate::vfs::walk::{Follow, Place, Walked};
 use crate::vfs::{Errno, File, Name, Namespace, Node, Open, Result};
 
-const LOOK: Open = Open { read: false, write: false, truncate: false };
-const READ: Open = Open { read: true, write: false, truncate: false };
-const WRITE: Open = Open { read: false, write: true, truncate: false };
-const BOTH: Open = Open { read: true, write: true, truncate: false };
+const LOOK: Open = Open { read: false, write: false, truncate: false, nonblock: false };
+const READ: Open = Open { read: true, write: false, truncate: false, nonblock: false };
+const WRITE: Open = Open { read: false, write: true, truncate: false, nonblock: false };
+const BOTH: Open = Open { read: true, write: true, truncate: false, nonblock: false };
 
 /// A directory that is removed with everything in it.
 struct Scratch(PathBuf);

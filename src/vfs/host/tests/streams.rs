@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::*;
-use crate::vfs::{Filetype, Interest, Ready, Wait};
+use crate::vfs::{Filetype, Interest, Opened, Ready, Wait};
 
 /// Runs what must not block, and gives up if it does.
 fn within_seconds(seconds: u64, what: &str, run: impl FnOnce() + Send + 'static) {
@@ -37,7 +37,20 @@ fn a_fifo_never_blocks() {
     within_seconds(10, "a FIFO", || {
         let (_scratch, fifo) = fifo();
         assert_eq!(fifo.stat().unwrap().filetype, Filetype::Unknown);
-        assert_eq!(error(fifo.open(WRITE)), Errno::Nxio);
+        let at_once = Open { nonblock: true, ..WRITE };
+        assert_eq!(error(fifo.open(at_once)), Errno::Nxio);
+        let Opened::Pending(mut waiting) = fifo.open(WRITE).unwrap() else { panic!("it is open") };
+        assert_eq!(waiting.proceed().err(), Some(Errno::Again));
+        assert!(matches!(waiting.wait(Waker::noop()), Wait::Never(_)));
+        assert!(waiting.deadline().is_some());
+        drop(waiting);
+        // Who asks for both directions is the other end.
+        fifo.open(BOTH).unwrap().at_once().unwrap();
+        // "No writer" is the end for who does not wait.
+        let hasty = Open { nonblock: true, ..READ };
+        let mut hasty = fifo.open(hasty).unwrap().at_once().unwrap();
+        assert_eq!(read(&mut *hasty, 9, 0), Ok(String::new()));
+        drop(hasty);
         let mut reader = fifo.open(READ).unwrap().at_once().unwrap();
         // No writer yet is not the end.
         assert_eq!(read(&mut *reader, 9, 0), Err(Errno::Again));

@@ -5,17 +5,23 @@
 //! already, [`Capture`] keeps what is written. Each end is a [`File`] for a guest, and has
 //! methods of its own for the host, which do not block either.
 
+mod capture;
+
 use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use super::{Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
+use super::{Access, Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
+
+pub use capture::Capture;
 
 /// A pipe that holds up to `capacity_bytes` (at least 1), taken from memory as needed.
 ///
 /// Dropping an end closes it: the reader then finds the end after what is still there, the
-/// writer EPIPE. A write is taken in part if only a part fits; there is no PIPE_BUF.
+/// writer EPIPE. A write of the host's is taken in part if only a part fits; there is no
+/// PIPE_BUF. A guest that writes more than fits is parked until all is taken, unless its
+/// descriptor has NONBLOCK.
 ///
 /// What happens at one end wakes who waits at the other: a guest parked in a read goes on
 /// once its host has written. A host that waits for a guest arms its own end with
@@ -153,6 +159,10 @@ impl File for Reader {
         Ok(Stat::of(Filetype::Unknown))
     }
 
+    fn access(&self) -> Access {
+        Access::READ
+    }
+
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
         self.take(bufs)
     }
@@ -252,6 +262,10 @@ impl File for Writer {
         Ok(Stat::of(Filetype::Unknown))
     }
 
+    fn access(&self) -> Access {
+        Access::WRITE
+    }
+
     fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
         self.put(bufs)
     }
@@ -302,6 +316,10 @@ impl<B: AsRef<[u8]> + Send> File for Input<B> {
         Ok(Stat::of(Filetype::Unknown))
     }
 
+    fn access(&self) -> Access {
+        Access::READ
+    }
+
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
         let begin = self.at;
         for buf in bufs {
@@ -315,73 +333,5 @@ impl<B: AsRef<[u8]> + Send> File for Input<B> {
 
     fn ready(&mut self, _want: Interest) -> Result<Ready> {
         Ok(Ready { nbytes: self.rest().len() as u64, hangup: true })
-    }
-}
-
-/// A stream that keeps what is written, up to a limit, for the host to take. Clones keep
-/// to the same place: hand one to a guest, or to it twice as stdout and stderr.
-#[derive(Clone)]
-pub struct Capture(Arc<Mutex<Captured>>);
-
-struct Captured {
-    bytes: Vec<u8>,
-    limit: usize,
-    overflowed: bool,
-}
-
-impl Capture {
-    /// Keeps up to `limit_bytes` at a time. What fits of a larger write is taken; the next
-    /// one answers EFBIG, as past a process's own limit on file sizes.
-    pub fn new(limit_bytes: usize) -> Capture {
-        let captured = Captured { bytes: Vec::new(), limit: limit_bytes, overflowed: false };
-        Capture(Arc::new(Mutex::new(captured)))
-    }
-
-    /// Takes what was written since the last time, which makes room for as much again.
-    pub fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut lock(&self.0).bytes)
-    }
-
-    /// Bytes there now.
-    pub fn len(&self) -> usize {
-        lock(&self.0).bytes.len()
-    }
-
-    /// Whether nothing is there now.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Whether anything was ever refused or cut for the limit.
-    pub fn overflowed(&self) -> bool {
-        lock(&self.0).overflowed
-    }
-}
-
-impl File for Capture {
-    fn stat(&mut self) -> Result<Stat> {
-        Ok(Stat::of(Filetype::Unknown))
-    }
-
-    fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
-        let mut captured = lock(&self.0);
-        let wanted = bufs.iter().fold(0usize, |sum, buf| sum.saturating_add(buf.len()));
-        let total = wanted.min(captured.limit - captured.bytes.len());
-        captured.overflowed |= total < wanted;
-        if total == 0 && wanted > 0 {
-            return Err(Errno::Fbig);
-        }
-        captured.bytes.try_reserve(total).map_err(|_| Errno::Nomem)?;
-        let mut left = total;
-        for buf in bufs {
-            let part = &buf[..buf.len().min(left)];
-            captured.bytes.extend_from_slice(part);
-            left -= part.len();
-        }
-        Ok(total)
-    }
-
-    fn append(&mut self, bufs: &[IoSlice<'_>]) -> Result<(usize, u64)> {
-        Ok((File::write(self, bufs, 0)?, 0))
     }
 }
