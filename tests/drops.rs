@@ -3,9 +3,12 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "util/busy.rs"]
+mod busy;
+
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tinyhost::vfs::Namespace;
 use tinyhost::vfs::dev::Dev;
@@ -58,7 +61,8 @@ fn drop_parked<T>(make: impl Fn() -> (Guest, T)) {
         }
     };
     round();
-    let (descriptors_before, kib_before) = (settled(descriptors, 0), resident_kib());
+    std::thread::sleep(Duration::from_millis(100));
+    let (descriptors_before, kib_before) = (descriptors(), resident_kib());
     for _ in 1..GUESTS / AT_A_TIME {
         round();
     }
@@ -73,14 +77,11 @@ fn drop_parked<T>(make: impl Fn() -> (Guest, T)) {
     assert!(grown < 150 << 10, "{grown} KiB more than after the first {AT_A_TIME}");
 }
 
-/// Look-ups end on threads of their own: gives those a moment, bounded, to close theirs.
+/// Look-ups end on threads of their own: gives those the time to close theirs.
 fn settled(count: impl Fn() -> usize, expected: usize) -> usize {
-    for _ in 0..100 {
-        let now = count();
-        if now <= expected {
-            return now;
-        }
-        std::thread::sleep(Duration::from_millis(if expected == 0 { 1 } else { 10 }));
+    let until = Instant::now() + busy::LIMIT;
+    while count() > expected && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(10));
     }
     count()
 }

@@ -146,7 +146,7 @@ fn a_silent_server_is_waited_for_until_the_time_is_up() {
     let at = listener.local_addr().unwrap().to_string();
     let guest = fixture("dial");
     let path = format!("/dev/{at}");
-    let args = ["run", "--timeout", "300ms", "--net", &at, &guest, &path, "x"];
+    let args = ["run", "--timeout", "5s", "--net", &at, &guest, &path, "x"];
     let process = Process::start(tinyhost(args));
     let client = accept(&listener);
     let ended = process.end();

@@ -2,6 +2,8 @@
 //! without) and in memory, and what lies outside stays as it was.
 #![cfg(feature = "cli")]
 
+#[path = "util/busy.rs"]
+mod busy;
 #[macro_use]
 mod calls;
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
 
+use util::busy::lock;
 use util::json::Json;
 use util::{Process, TempDir, fixture, root, tinyhost};
 
@@ -65,9 +66,9 @@ fn check_all(place: &Place<'_>) {
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 // The lock is not held while the case runs.
-                let next = || jobs.lock().unwrap().pop();
+                let next = || lock(&jobs).pop();
                 while let Some((name, case)) = next() {
-                    failures.lock().unwrap().extend(check(place, &name, &case));
+                    lock(&failures).extend(check(place, &name, &case));
                 }
             });
         }

@@ -38,7 +38,7 @@ fn serve(options: &str, program: &str) -> (Process, SocketAddr) {
 
 /// Waits until it is about as small as it was once.
 fn settles(server: &Process, floor: usize) {
-    let (high, until) = (resident_kib(server.pid()), Instant::now() + LIMIT * 2 / 3);
+    let (high, until) = (resident_kib(server.pid()), Instant::now() + LIMIT);
     while resident_kib(server.pid()) > floor + 2048 {
         let now = resident_kib(server.pid());
         assert!(Instant::now() < until, "from {floor} KiB to {high} KiB and back to {now} KiB");

@@ -2,6 +2,8 @@
 //! flags nobody knows, tables that are full, and random arguments to everything.
 #![cfg(all(unix, feature = "host-fs", feature = "net"))]
 
+#[path = "util/busy.rs"]
+mod busy;
 #[macro_use]
 mod calls;
 

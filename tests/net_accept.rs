@@ -2,6 +2,8 @@
 
 #![cfg(all(unix, feature = "net"))]
 
+#[path = "util/busy.rs"]
+mod busy;
 mod net_util;
 
 use std::io::{Read, Write};

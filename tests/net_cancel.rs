@@ -2,6 +2,8 @@
 
 #![cfg(all(target_os = "linux", feature = "net"))]
 
+#[path = "util/busy.rs"]
+mod busy;
 mod net_util;
 
 use std::io::Read;
@@ -80,7 +82,7 @@ fn in_lookup() {
     guest.until(|world| world.resolver.asked() == ["slow"]);
     guest.cancel();
     // Who answers now is not listened to.
-    let answer = guest.world.resolver.slow.lock().unwrap().pop().unwrap();
+    let answer = lock(&guest.world.resolver.slow).pop().unwrap();
     answer.send(Ok(vec!["127.0.0.1".parse().unwrap()]));
 }
 

@@ -5,6 +5,8 @@
 mod net_util;
 mod util;
 
+use util::busy;
+
 mod net_guests {
     mod calls;
     mod clients;

@@ -2,6 +2,8 @@
 
 #![cfg(all(unix, feature = "net"))]
 
+#[path = "util/busy.rs"]
+mod busy;
 mod net_util;
 
 use std::io::ErrorKind;
@@ -150,7 +152,8 @@ fn a_silent_first_address_leaves_time_for_the_second() {
     let (_listener, _full, silent) = full_backlog();
     let second = TcpListener::bind(("127.0.0.2", silent.port())).unwrap();
     let rules = ["127.0.0.0/8:*", "two.test:*"];
-    let world = World::new(Config { connect_timeout: LIMIT / 3, ..config(&rules, &[]) });
+    let world =
+        World::new(Config { connect_timeout: Duration::from_secs(8), ..config(&rules, &[]) });
     world.resolver.knows("two.test", &["127.0.0.1", "127.0.0.2"]);
     let _file = world.dial(&format!("two.test:{}", silent.port())).unwrap();
     second.accept().unwrap();
@@ -177,7 +180,7 @@ fn a_late_answer_wakes_who_waits() {
     assert_eq!(dial.proceed().err(), Some(Errno::Again));
     let waker = std::task::Waker::noop();
     assert!(matches!(dial.wait(waker), Wait::Waker));
-    let answer = world.resolver.slow.lock().unwrap().pop().unwrap();
+    let answer = lock(&world.resolver.slow).pop().unwrap();
     let sender = thread::spawn(move || answer.send(Ok(vec![Ipv4Addr::LOCALHOST.into()])));
     finish(dial).unwrap();
     listener.accept().unwrap();
@@ -188,7 +191,7 @@ fn a_late_answer_wakes_who_waits() {
 fn an_answer_that_came_before_the_wait_is_not_missed() {
     let world = World::with(&["slow:*"], &[]);
     let mut dial = world.pending("slow:80");
-    let answer = world.resolver.slow.lock().unwrap().pop().unwrap();
+    let answer = lock(&world.resolver.slow).pop().unwrap();
     answer.send(Err(Errno::Again)); // nonsense, and no reason to wait for ever
     assert!(matches!(dial.wait(std::task::Waker::noop()), Wait::Now));
     assert_eq!(dial.proceed().err(), Some(Errno::Hostunreach));
@@ -201,13 +204,12 @@ fn dials_in_flight_are_limited_and_a_dropped_one_is_forgotten() {
     let two = world.pending("slow:81");
     assert_eq!(world.open("slow:82", READ_WRITE).err(), Some(Errno::Nfile));
     assert_eq!(world.resolver.asked().len(), 2, "not even asked");
-    let wanted =
-        |nth: usize| world.resolver.slow.lock().unwrap().get(nth).map(|a| a.is_wanted()).unwrap();
+    let wanted = |nth: usize| lock(&world.resolver.slow).get(nth).map(|a| a.is_wanted()).unwrap();
     assert!(wanted(0) && wanted(1));
     drop(one);
     assert!(!wanted(0) && wanted(1));
     let three = world.pending("slow:82");
-    world.resolver.slow.lock().unwrap().clear();
+    lock(&world.resolver.slow).clear();
     for dial in [two, three] {
         assert_eq!(finish(dial).err(), Some(Errno::Hostunreach));
     }
@@ -221,7 +223,7 @@ fn the_system_resolver_knows_localhost_and_the_hosts_file() {
     let denials = Arc::new(Mutex::new(Vec::new()));
     let report = {
         let denials = denials.clone();
-        Arc::new(move |line: &str| denials.lock().unwrap().push(line.to_owned()))
+        Arc::new(move |line: &str| lock(&denials).push(line.to_owned()))
     };
     let hosts = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
     let mut listed = hosts.lines().filter_map(|line| {
@@ -245,6 +247,6 @@ fn the_system_resolver_knows_localhost_and_the_hosts_file() {
     if name != "localhost" {
         let result = open(&format!("{name}:{port}")).and_then(opened);
         assert_eq!(result.err(), Some(Errno::Acces), "{name}");
-        assert!(denials.lock().unwrap()[0].contains("it resolved to"));
+        assert!(lock(&denials)[0].contains("it resolved to"));
     }
 }

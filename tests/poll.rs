@@ -2,6 +2,8 @@
 //! clock that only moves when told to) and for one that is called plainly.
 #![cfg(all(unix, feature = "host-fs", feature = "net"))]
 
+#[path = "util/busy.rs"]
+mod busy;
 #[macro_use]
 mod calls;
 

@@ -5,7 +5,9 @@ mod util;
 use std::fs::File;
 use std::io::Read;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use util::busy::{given_time, in_ms};
 use util::{Ended, Process, TempDir, fixture, root, run, tinyhost};
 
 const TIME_UP: &str = "its time was up (allow more with --timeout TIME)";
@@ -181,15 +183,17 @@ fn a_stdout_closed_meanwhile_is_a_quiet_end() {
 
 #[test]
 fn a_stdout_nobody_reads_parks_the_guest() {
-    let command = tinyhost(["run", "--timeout", "1s", &fixture("flood")]);
-    let (process, stdout) = Process::start_unread(command);
-    let ended = process.end();
-    ended.expect(124, "", &format!("tinyhost: fixtures/flood.wasm: {TIME_UP}\n"));
-    ended.expect_idle();
-    // What it got rid of is whole lines of its own, as much as a pipe holds.
     let mut bytes = Vec::new();
-    { stdout }.read_to_end(&mut bytes).unwrap();
-    assert!(bytes.len() >= 4096, "{} bytes", bytes.len());
+    given_time(Duration::from_secs(1), |time| {
+        let command = tinyhost(["run", "--timeout", &in_ms(time), &fixture("flood")]);
+        let (process, mut stdout) = Process::start_unread(command);
+        let ended = process.end();
+        ended.expect(124, "", &format!("tinyhost: fixtures/flood.wasm: {TIME_UP}\n"));
+        ended.expect_idle();
+        // What it got rid of is whole lines of its own, as much as a pipe holds.
+        stdout.read_to_end(&mut bytes).unwrap();
+        bytes.len() >= 4096
+    });
     assert!(bytes.chunks(64).all(|line| {
         b"the quick brown fox jumps over the lazy dog, \
         again and again...\n"
@@ -200,36 +204,40 @@ fn a_stdout_nobody_reads_parks_the_guest() {
 #[test]
 fn a_timeout_comes_whatever_the_guest_does() {
     let up = |name: &str| format!("tinyhost: fixtures/{name}.wasm: {TIME_UP}\n");
-    let limited = |name: &str, args: &[&str]| {
-        let mut command = tinyhost(["run", "--timeout", "300ms", &fixture(name)]);
+    let limited = |time: Duration, name: &str, args: &[&str]| {
+        let mut command = tinyhost(["run", "--timeout", &in_ms(time), &fixture(name)]);
         command.args(args);
         // Its stdin stays open, and says nothing.
         Process::start(command).end()
     };
-    limited("spin", &[]).expect(124, "", &up("spin"));
+    let least = Duration::from_millis(300);
+    limited(least, "spin", &[]).expect(124, "", &up("spin"));
     for (name, args, stdout) in [
-        ("sleeper", &["60000"][..], ""),
+        ("sleeper", &["600000"][..], ""),
         ("cat", &[], ""),
         ("echo", &[], ""),
         ("nihao", &[], "name> "),
     ] {
-        let ended = limited(name, args);
-        ended.expect(124, stdout, &up(name));
-        ended.expect_idle();
+        given_time(least, |time| {
+            let ended = limited(time, name, args);
+            assert_eq!((ended.status, &ended.stderr), (Some(124), &up(name)));
+            ended.expect_idle();
+            ended.stdout == stdout.as_bytes()
+        });
     }
 }
 
 #[test]
 fn a_timeout_that_is_long_enough_is_no_matter() {
     let guest = fixture("sleeper");
-    run(&["--timeout", "20s", &guest, "50"], b"").expect(0, "slept\n", "");
+    run(&["--timeout", "300s", &guest, "50"], b"").expect(0, "slept\n", "");
 }
 
 /// A write beyond it is an error of the guest's, not the end of the host.
 #[test]
 fn a_limit_of_file_size_is_the_guests_error() {
     let dir = TempDir::new();
-    let shell = r#"ulimit -f 1; exec "$0" run --quiet --timeout 10s "$1" >"$2""#;
+    let shell = r#"ulimit -f 1; exec "$0" run --quiet --timeout 300s "$1" >"$2""#;
     let mut command = Command::new("sh");
     command.current_dir(root()).args(["-c", shell, env!("CARGO_BIN_EXE_tinyhost")]);
     command.arg(fixture("flood")).arg(dir.path().join("out"));

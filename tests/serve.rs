@@ -2,6 +2,8 @@
 
 #![cfg(all(unix, feature = "serve"))]
 
+#[path = "util/busy.rs"]
+mod busy;
 #[path = "serve/support.rs"]
 mod support;
 

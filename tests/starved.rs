@@ -3,6 +3,8 @@
 
 #![cfg(all(unix, feature = "serve"))]
 
+#[path = "util/busy.rs"]
+mod busy;
 #[path = "serve/support.rs"]
 #[allow(dead_code)]
 mod support;

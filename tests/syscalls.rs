@@ -1,6 +1,8 @@
 //! What single calls do, on a host directory and in memory.
 #![cfg(all(unix, feature = "host-fs", feature = "net"))]
 
+#[path = "util/busy.rs"]
+mod busy;
 #[macro_use]
 mod calls;
 

@@ -167,6 +167,39 @@ fn guest_numbers_are_not_cut() {
     none(wrong);
 }
 
+/// Where a panic of one test poisons a lock, that of the next is not the failure to be seen.
+#[test]
+fn no_lock_minds_a_panic() {
+    let mut wrong = Vec::new();
+    for source in all_sources().into_iter().chain(sources("capi")) {
+        let text: String = source.text.split_whitespace().collect();
+        for bad in [".unwrap()", ".expect("] {
+            if text.contains(&format!(".lock(){bad}")) {
+                wrong
+                    .push(format!("{}: .lock(){bad}: use busy::lock, or one like it", source.path));
+            }
+        }
+    }
+    none(wrong);
+}
+
+/// A test that asserts that something took little time fails on a machine with much else to do.
+#[test]
+fn no_test_minds_a_busy_machine() {
+    let mut wrong = Vec::new();
+    for source in all_sources().into_iter().chain(sources("capi")) {
+        let text: String = source.text.split_whitespace().collect();
+        for assertion in text.split(concat!("assert", "!(")).skip(1) {
+            let condition = assertion.split(");").next().unwrap_or_default();
+            let bound = condition.split_once(concat!(".elapsed", "()<"));
+            if bound.is_some_and(|(_, bound)| !bound.contains("LIMIT")) {
+                wrong.push(format!("{}: {condition}: use busy::cpu_time, or LIMIT", source.path));
+            }
+        }
+    }
+    none(wrong);
+}
+
 #[test]
 fn every_file_says_what_it_is() {
     let silent = all_sources().into_iter().filter(|source| !source.text.starts_with("//! "));

@@ -8,8 +8,10 @@ mod util;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use util::busy::{given_time, in_ms};
 use util::json::Json;
 use util::{Ended, Process, TempDir, echo_server, fixture, root, run, tinyhost};
 
@@ -93,14 +95,16 @@ fn a_park_is_told_when_it_begins_and_when_it_is_over() {
 
 #[test]
 fn a_guest_ended_while_it_waits_shows_in_what() {
-    let mut command = tinyhost(["run", "--trace=fd_read", "--timeout=100ms"]);
-    command.arg(fixture("promptreply"));
-    let ended = Process::start(command).end();
-    assert_eq!(ended.status, Some(124), "{ended:?}");
-    let text = masked(&ended.stderr);
     let call = "TIME fd_read(fd=0<stdin>, iovs=[8192])";
-    assert!(text.starts_with(&format!("{call} <parked>\n")), "{text}");
-    assert!(text.contains(&format!("\n{call} = ? <parked TIME> <TIME>\n")), "{text}");
+    given_time(Duration::from_millis(100), |time| {
+        let mut command = tinyhost(["run", "--trace=fd_read", "--timeout", &in_ms(time)]);
+        command.arg(fixture("promptreply"));
+        let ended = Process::start(command).end();
+        assert_eq!(ended.status, Some(124), "{ended:?}");
+        let text = masked(&ended.stderr);
+        text.starts_with(&format!("{call} <parked>\n"))
+            && text.contains(&format!("\n{call} = ? <parked TIME> <TIME>\n"))
+    });
 }
 
 #[test]
@@ -218,10 +222,14 @@ fn a_report_of_a_crash_has_what_one_needs() {
     ] {
         assert!(text.contains(part), "no {part:?} in:\n{text}");
     }
-    let ended = run(&["--crash-dir", at, "--timeout=50ms", &fixture("sleeper"), "60000"], b"");
-    let path = ended.stderr.split_once("report: ").unwrap().1.trim_end();
-    let text = fs::read_to_string(path).unwrap();
-    assert!(text.contains("its time was up") && text.contains("<parked>\n"), "{text}");
+    given_time(Duration::from_millis(50), |time| {
+        let args = ["--crash-dir", at, "--timeout", &in_ms(time), &fixture("sleeper"), "600000"];
+        let ended = run(&args, b"");
+        let path = ended.stderr.split_once("report: ").unwrap().1.trim_end();
+        let text = fs::read_to_string(path).unwrap();
+        assert!(text.contains("its time was up"), "{text}");
+        text.contains("<parked>\n")
+    });
     // A guest that ends by itself is no crash.
     run(&["--crash-dir", at, &fixture("exit"), "7"], b"").expect(7, "", "");
     assert_eq!(fs::read_dir(&reports).unwrap().count(), 2);
@@ -281,14 +289,11 @@ fn a_servers_trace_is_in_its_file_when_a_guest_has_ended() {
     client.read_exact(&mut reply).unwrap();
     // Its reply is out a little before it has ended.
     let told = || fs::read_to_string(&path).unwrap().contains("fd_write");
-    let wait = || std::thread::sleep(util::LIMIT / 1000);
-    assert!(
-        (0..1000).any(|_| told() || {
-            wait();
-            false
-        }),
-        "nothing in it"
-    );
+    let until = Instant::now() + util::LIMIT;
+    while !told() {
+        assert!(Instant::now() < until, "nothing in it");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     client.write_all(b"spin\n").unwrap();
     client.read_exact(&mut reply).unwrap();
     server.signal(Signal::TERM);

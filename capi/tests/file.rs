@@ -55,7 +55,7 @@ extern "C" fn read_app(
     // SAFETY: what `node` was given.
     let app = unsafe { &*data.cast::<App>() };
     let (errno, n) = all(&app.to_read, len);
-    if let Some(node) = app.wake.lock().unwrap().take() {
+    if let Some(node) = lock(&app.wake).take() {
         node.wake();
     }
     // SAFETY: room for one number, as the header says.
@@ -210,7 +210,7 @@ fn no_wake_is_missed() {
     let (_count, waker) = count();
     // In the middle of the read that says Again.
     let mut file = opened(&node);
-    *app.wake.lock().unwrap() = Some(node.clone());
+    *lock(&app.wake) = Some(node.clone());
     assert_eq!(read(&mut *file), Err(Errno::Again));
     assert!(is_ready(&mut *file, Interest::READ));
     assert!(matches!(file.wait(Interest::READ, &waker), Wait::Now));
@@ -226,4 +226,9 @@ fn no_wake_is_missed() {
     assert!(!is_ready(&mut *file, Interest::READ));
     node.wake();
     assert!(matches!(file.wait(Interest::READ, &waker), Wait::Now));
+}
+
+/// Locks, also after a panic of another thread: that one is the failure to be seen.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

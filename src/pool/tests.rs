@@ -61,7 +61,7 @@ impl File for Collected {
     }
 
     fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
-        let mut all = self.0.lock().unwrap();
+        let mut all = lock(&self.0);
         bufs.iter().for_each(|buf| all.extend_from_slice(buf));
         Ok(bufs.iter().map(|buf| buf.len()).sum())
     }
@@ -236,7 +236,7 @@ fn a_recycled_guest_is_a_fresh_one() {
                 }] += 1;
             }
             assert_eq!(again.fuel_used(), fresh.fuel_used(), "seed {seed}");
-            assert_eq!(*out.0.lock().unwrap(), *fresh_out.0.lock().unwrap(), "seed {seed}");
+            assert_eq!(*lock(&out.0), *lock(&fresh_out.0), "seed {seed}");
             if random.below(4) != 0 {
                 compare(seed, (&fresh, &fresh_globals), (&again, &again_globals));
             }
@@ -322,7 +322,7 @@ struct Count(Arc<Mutex<usize>>);
 
 impl crate::wasi::Trace for Count {
     fn call(&mut self, _: &crate::wasi::Seen<'_>, _: crate::wasi::Outcome) {
-        *self.0.lock().unwrap() += 1;
+        *lock(&self.0) += 1;
     }
 }
 
@@ -350,9 +350,9 @@ fn one_that_looks_around_first_is_not_run_ahead() {
         cx.trace = Some(Box::new(Count(count.clone())));
         let why = ahead.run(&mut pool, Instant::now(), 1000, || (cx, ()));
         if let Some((mut guest, ())) = ahead.take() {
-            let seen = *count.lock().unwrap();
+            let seen = *lock(&count);
             assert_eq!(guest.step(1000), Step::Parked);
-            assert_eq!(*count.lock().unwrap(), seen + 1, "who was told before is told on");
+            assert_eq!(*lock(&count), seen + 1, "who was told before is told on");
         }
         (name, why.is_ok())
     });
@@ -379,4 +379,9 @@ fn instances_nobody_needed_are_dropped() {
     assert_eq!(pool.idle(), 1);
     pool.trim();
     assert_eq!(pool.idle(), 1, "the next line need not wait for a new one");
+}
+
+/// Locks, also after a panic of another thread: that one is the failure to be seen.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -74,7 +74,7 @@ fn on_an_accepted_stream() {
 #[test]
 fn an_accept_that_would_wait_is_eagain_with_nonblock() {
     let name = "/dev/accept/127.0.0.1:0";
-    let time = ["--timeout", "300ms", "--net-listen", "127.0.0.1:0"];
+    let time = ["--timeout", "5s", "--net-listen", "127.0.0.1:0"];
     let ended = start(&[&time[..], &["sockcalls.wasm", name]].concat()).end();
     assert_eq!((ended.status, &*ended.stdout), (Some(124), WOULD_WAIT));
 }

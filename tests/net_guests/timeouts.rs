@@ -8,7 +8,8 @@ use super::program::{Running, start, start_reading};
 use crate::net_util::{LIMIT, full_backlog};
 use crate::util::TempDir;
 
-const TIME: [&str; 2] = ["--timeout", "400ms"];
+/// Enough to get where it waits, also on a machine with much else to do.
+const TIME: [&str; 2] = ["--timeout", "5s"];
 
 fn guest(words: &[&str]) -> Running {
     start(&[&TIME[..], words].concat())
@@ -71,7 +72,7 @@ fn in_write() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap().to_string();
     let name = format!("/dev/{at}");
-    let words = ["--timeout", "2s", "--net", &at, "dial.wasm", &name];
+    let words = ["--timeout", "5s", "--net", &at, "dial.wasm", &name];
     let guest = start_reading(&words, much);
     let stream = listener.accept().unwrap().0;
     timed_out(guest);

@@ -20,8 +20,7 @@ use tinyhost::vfs::{
     Wait,
 };
 
-/// No test waits longer for anything.
-pub const LIMIT: Duration = Duration::from_secs(10);
+pub use crate::busy::{LIMIT, lock};
 
 pub const READ_WRITE: Open = Open { read: true, write: true, truncate: false, nonblock: false };
 pub const BOTH: Interest = Interest { read: true, write: true };
@@ -52,7 +51,7 @@ impl World {
         resolver.knows("localhost", &["127.0.0.1", "::1"]);
         let report = {
             let denials = denials.clone();
-            Arc::new(move |line: &str| denials.lock().unwrap().push(line.to_owned()))
+            Arc::new(move |line: &str| lock(&denials).push(line.to_owned()))
         };
         let net = Net::new(Config { resolver: resolver.clone(), report, ..config });
         World::around(net, resolver, denials)
@@ -100,7 +99,7 @@ impl World {
     }
 
     pub fn denials(&self) -> Vec<String> {
-        self.denials.lock().unwrap().clone()
+        lock(&self.denials).clone()
     }
 }
 
@@ -133,21 +132,21 @@ pub struct Fake {
 impl Fake {
     pub fn knows(&self, name: &str, addresses: &[&str]) {
         let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
-        self.names.lock().unwrap().insert(name.to_owned(), addresses);
+        lock(&self.names).insert(name.to_owned(), addresses);
     }
 
     pub fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+        lock(&self.asked).clone()
     }
 }
 
 impl Resolver for Fake {
     fn resolve(&self, name: &str, answer: Answer) {
-        self.asked.lock().unwrap().push(name.to_owned());
+        lock(&self.asked).push(name.to_owned());
         if name == "slow" {
-            return self.slow.lock().unwrap().push(answer);
+            return lock(&self.slow).push(answer);
         }
-        match self.names.lock().unwrap().get(name) {
+        match lock(&self.names).get(name) {
             Some(addresses) => answer.send(Ok(addresses.clone())),
             None => drop(answer),
         }

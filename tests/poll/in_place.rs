@@ -15,10 +15,11 @@ use tinyhost::vfs::{Node, pipe};
 use tinyhost::{Errno, WasiCtx};
 
 use super::records::{CLOCK, Event, MONOTONIC, READ, REALTIME, WRITE, clock, event, events, fd};
+use crate::busy::LIMIT;
 use crate::calls::{Calls, DATA, OUT, libc, mounted};
 
 /// What is far longer than any of these tests takes, ns.
-const LONG: u64 = 20_000_000_000;
+const LONG: u64 = 600_000_000_000;
 
 fn poll(calls: &mut Calls, subscriptions: &[[u8; 48]]) -> Vec<Event> {
     let (room, count) = (DATA + 0x2000, subscriptions.len());
@@ -44,7 +45,7 @@ fn within(limit: Duration, what: &'static str, test: impl FnOnce() + Send + 'sta
 
 #[test]
 fn a_sleep_lasts_as_long_as_it_says() {
-    within(Duration::from_secs(20), "a sleep of 30 ms", || {
+    within(LIMIT, "a sleep of 30 ms", || {
         let mut calls = Calls::new(WasiCtx::builder().build());
         let ms = 1_000_000;
         let begin = Instant::now();
@@ -63,7 +64,7 @@ fn a_sleep_lasts_as_long_as_it_says() {
 
 #[test]
 fn a_pipe_ends_the_wait() {
-    within(Duration::from_secs(15), "a byte from another thread", || {
+    within(LIMIT, "a byte from another thread", || {
         let (stdin, mut writer) = pipe::pipe(10);
         let mut calls = Calls::new(WasiCtx::builder().stdin(stdin).build());
         let (asked, go) = mpsc::channel();
@@ -85,7 +86,7 @@ fn a_pipe_ends_the_wait() {
 
 #[test]
 fn sockets_are_polled_like_anything_else() {
-    within(Duration::from_secs(15), "a client on 127.0.0.1", || {
+    within(LIMIT, "a client on 127.0.0.1", || {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let net = Net::new(Config::default());
@@ -125,7 +126,7 @@ fn sockets_are_polled_like_anything_else() {
 /// Two numbers of one file, in two directions.
 #[test]
 fn a_file_is_watched_in_all_directions_that_are_waited_for() {
-    within(Duration::from_secs(20), "a connection that is drained", || {
+    within(LIMIT, "a connection that is drained", || {
         let (mut reader, mut writer) = UnixStream::pair().unwrap();
         writer.set_nonblocking(true).unwrap();
         while writer.write(&[0; 4096]).is_ok() {}

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::busy::given_time;
 use tinyhost::Program;
 use tinyhost::serve::Outcome;
 
@@ -138,24 +139,28 @@ fn they_do_not_wait_for_ever() {
 
 #[test]
 fn their_limits_begin_with_the_line() {
-    let limit = Duration::from_millis(150);
     // Reads a line; of "s" it never comes to an end.
     let body = "(drop (call $read)) (if (i32.eq (i32.load8_u (i32.const 4096)) (i32.const 115))
                   (then (loop $ever (br $ever)))) (call $write (i32.const 1))";
-    let server = serve(assembled("reply\\n", body), |config| {
-        config.ahead = 1;
-        config.limits.timeout = limit;
-        config.limits.idle = limit;
+    given_time(Duration::from_millis(100), |limit| {
+        let server = serve(assembled("reply\\n", body), |config| {
+            config.ahead = 1;
+            config.limits.timeout = limit;
+            config.limits.idle = limit;
+        });
+        until_ahead(&server, 1, 0);
+        // Older than any line may be.
+        thread::sleep(limit * 2);
+        if server.ask(b"go\n") != b"reply\n" {
+            return false;
+        }
+        until_ahead(&server, 1, 1);
+        assert_eq!(server.ask(b"spin\n"), b"");
+        server.until_outcome(Outcome::Timeout);
+        let metrics = server.handle.metrics();
+        assert_eq!((metrics.ahead_taken, metrics.outcome(Outcome::Ok)), (2, 1));
+        true
     });
-    until_ahead(&server, 1, 0);
-    // Older than any line may be.
-    thread::sleep(limit * 2);
-    assert_eq!(server.ask(b"go\n"), b"reply\n");
-    until_ahead(&server, 1, 1);
-    assert_eq!(server.ask(b"spin\n"), b"");
-    server.until_outcome(Outcome::Timeout);
-    let metrics = server.handle.metrics();
-    assert_eq!((metrics.ahead_taken, metrics.outcome(Outcome::Ok)), (2, 1));
 }
 
 #[test]

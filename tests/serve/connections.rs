@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
+use crate::busy::given_time;
 use tinyhost::Program;
 use tinyhost::serve::{Config, Metrics, Outcome, Unit};
 
@@ -106,13 +107,16 @@ fn a_guest_that_ignores_that_is_ended() {
 
 #[test]
 fn a_connection_on_which_nothing_moves_is_closed() {
-    let server = connected(program("linefilter"), |config| {
-        config.limits.idle = Duration::from_millis(100);
+    given_time(Duration::from_millis(100), |idle| {
+        let server = connected(program("linefilter"), |config| config.limits.idle = idle);
+        let mut client = server.connect();
+        // It is closed before that, if this thread is kept from writing for too long.
+        let mut reply = Vec::new();
+        let answered =
+            client.write_all(b"line\n").and_then(|()| client.read_to_end(&mut reply)).is_ok();
+        server.until_outcome(Outcome::Idle);
+        answered && reply == b"line\n"
     });
-    let mut client = server.connect();
-    client.write_all(b"line\n").unwrap();
-    assert_eq!(server.rest(&mut client), b"line\n");
-    server.until_outcome(Outcome::Idle);
 }
 
 #[test]
@@ -190,7 +194,10 @@ fn a_guest_that_takes_what_came_before_is_not_idle() {
         (if (i32.load (i32.const 8)) (then (call $sleep_ms (i64.const 60)) (br $again))))
         (call $write (i32.const 1))";
     let program = assembled("done\\n", a_byte_at_a_time);
-    let server = connected(program, |config| config.limits.idle = Duration::from_millis(400));
-    // For longer than it may be idle.
-    assert_eq!(server.ask_and_shut(b"1234567890"), b"done\n");
+    given_time(Duration::from_millis(400), |idle| {
+        let server = connected(program.clone(), |config| config.limits.idle = idle);
+        // For longer than it may be idle.
+        let bytes = vec![b'x'; idle.as_millis() as usize / 40];
+        server.ask_and_shut(&bytes) == b"done\n"
+    });
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tinyhost::Program;
 use tinyhost::serve::{Config, Outcome, Server, Unit};
 
+use crate::busy::lock;
 use crate::support::{assembled, fixture, program, serve};
 
 #[test]
@@ -107,7 +108,7 @@ fn a_rewrite_of_the_same_length_and_time_is_seen() {
 #[test]
 fn at_the_end_what_runs_may_finish_and_what_is_idle_is_dropped() {
     let start =
-        "(call $write (i32.const 1)) (call $sleep_ms (i64.const 300)) (call $write (i32.const 1))";
+        "(call $write (i32.const 1)) (call $sleep_ms (i64.const 2000)) (call $write (i32.const 1))";
     let mut server = serve(assembled("still\\n", start), |config| {
         config.keep_open = true;
         config.workers = 2;
@@ -224,7 +225,7 @@ fn what_came_from_no_file_is_not_reloaded_and_that_is_logged() {
 
 #[test]
 fn health_tells_of_the_end() {
-    let start = "(call $write (i32.const 1)) (call $sleep_ms (i64.const 500))";
+    let start = "(call $write (i32.const 1)) (call $sleep_ms (i64.const 2000))";
     let mut server = serve(assembled("x", start), |config| {
         config.metrics = Some("127.0.0.1:0".parse().unwrap());
     });
@@ -246,7 +247,7 @@ fn health_names_a_worker_that_is_stuck() {
         config.stuck_after = Duration::from_secs(3);
         // It runs on the worker's thread.
         config.prepare = Some(Arc::new(move |_, cx| {
-            let _ = held.lock().unwrap().recv();
+            let _ = lock(&held).recv();
             cx
         }));
     });

@@ -8,12 +8,10 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::busy::{LIMIT, lock};
 use tinyhost::Program;
 use tinyhost::serve::log::{Format, print};
 use tinyhost::serve::{Config, Handle, Metrics, Outcome, Server};
-
-/// What a test may take, on a machine that has a lot else to do.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Ends the process if the test that holds it hangs, saying what it waited for.
 struct Watchdog {
@@ -27,9 +25,9 @@ impl Watchdog {
         let (alive, dead) = mpsc::channel::<()>();
         let (shown, test) = (waits_for.clone(), test.to_owned());
         std::thread::spawn(move || {
-            if dead.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if dead.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
                 // Not eprintln, which is kept for the end of the test.
-                let what = format!("{test} hangs: it waits for {}\n", shown.lock().unwrap());
+                let what = format!("{test} hangs: it waits for {}\n", lock(&shown));
                 let _ = io::stderr().write_all(what.as_bytes());
                 std::process::exit(101);
             }
@@ -51,7 +49,7 @@ impl log::Log for Recorder {
     fn log(&self, record: &log::Record<'_>) {
         let mut line = Vec::new();
         print(&mut line, record, Format::Text).unwrap();
-        RECORDS.lock().unwrap().push(String::from_utf8(line).unwrap());
+        lock(&RECORDS).push(String::from_utf8(line).unwrap());
     }
 
     fn flush(&self) {}
@@ -59,7 +57,7 @@ impl log::Log for Recorder {
 
 /// Whether some server has said this.
 pub fn logged(what: &str) -> bool {
-    RECORDS.lock().unwrap().iter().any(|line| line.contains(what))
+    lock(&RECORDS).iter().any(|line| line.contains(what))
 }
 
 /// A server that serves, until it is dropped.
@@ -126,7 +124,7 @@ pub fn serve(program: Program, adjust: impl FnOnce(&mut Config)) -> Running {
     let mut config = Config::new(program, &name);
     config.binds = vec!["127.0.0.1:0".parse().unwrap()];
     config.limits.max_conns_per_addr = 1024;
-    config.limits.timeout = PATIENCE / 2;
+    config.limits.timeout = LIMIT / 2;
     adjust(&mut config);
     let server = Server::bind(config).unwrap();
     let (handle, addr) = (server.handle(), server.local_addrs()[0]);
@@ -138,7 +136,7 @@ pub fn serve(program: Program, adjust: impl FnOnce(&mut Config)) -> Running {
 impl Running {
     pub fn connect(&self) -> TcpStream {
         let client = TcpStream::connect(self.addr).unwrap();
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.set_read_timeout(Some(LIMIT)).unwrap();
         client
     }
 
@@ -175,7 +173,7 @@ impl Running {
     }
 
     pub fn waits_for(&self, what: &str) {
-        *self.watchdog.waits_for.lock().unwrap() = what.to_owned();
+        *lock(&self.watchdog.waits_for) = what.to_owned();
     }
 
     /// Waits until the metrics are so.
@@ -197,7 +195,7 @@ impl Running {
 
     /// Records of the log about this server's guests that contain `what`.
     pub fn records(&self, what: &str) -> Vec<String> {
-        let records = RECORDS.lock().unwrap();
+        let records = lock(&RECORDS);
         let mine = records.iter().filter(|line| line.contains(&format!("program={}", self.name)));
         mine.filter(|line| line.contains(what)).cloned().collect()
     }

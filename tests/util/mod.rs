@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part of it")]
 
+pub mod busy;
 pub mod json;
 mod output;
 mod temp;
@@ -18,11 +19,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+pub use busy::LIMIT;
 use output::Output;
 pub use temp::TempDir;
-
-/// No child runs longer.
-pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// The crate's folder, where children run: paths in messages are relative to it.
 pub fn root() -> &'static Path {

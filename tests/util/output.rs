@@ -1,10 +1,10 @@
 //! What a child writes, gathered by a thread.
 
 use std::io::Read;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
-use super::LIMIT;
+use super::busy::{LIMIT, lock};
 
 #[derive(Clone)]
 pub struct Output(Arc<(Mutex<Gathered>, Condvar)>);
@@ -30,7 +30,7 @@ impl Output {
             loop {
                 // An error is an end, too: nothing more will come.
                 let got = source.read(&mut some).unwrap_or(0);
-                let mut gathered = shared.0.lock().unwrap();
+                let mut gathered = lock(&shared.0);
                 gathered.bytes.extend_from_slice(&some[..got]);
                 gathered.ended = got == 0;
                 shared.1.notify_all();
@@ -45,7 +45,7 @@ impl Output {
     /// Waits until something is found in what was written; `None` if the stream ended first.
     pub fn wait<T>(&self, found: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
         let (gathered, changed) = &*self.0;
-        let mut gathered = gathered.lock().unwrap();
+        let mut gathered = lock(gathered);
         loop {
             if let Some(found) = found(&gathered.bytes) {
                 return Some(found);
@@ -54,7 +54,8 @@ impl Output {
                 return None;
             }
             // The watchdog comes first; this is for a stream that outlives its process.
-            let (next, waited) = changed.wait_timeout(gathered, LIMIT * 2).unwrap();
+            let (next, waited) =
+                changed.wait_timeout(gathered, LIMIT * 2).unwrap_or_else(PoisonError::into_inner);
             assert!(!waited.timed_out(), "the stream does not end");
             gathered = next;
         }
@@ -68,6 +69,6 @@ impl Output {
 
     /// What there is so far.
     pub fn bytes(&self) -> Vec<u8> {
-        self.0.0.lock().unwrap().bytes.clone()
+        lock(&self.0.0).bytes.clone()
     }
 }
