@@ -2,17 +2,20 @@
 //!
 //! The only file that names wasmi's resumable calls.
 
+mod slice;
+
 use std::fmt;
 use std::task::Waker;
-use std::time::Instant;
 
 use wasmi::{
     AsContextMut, Error, Extern, Func, Instance, ResumableCall, ResumableCallHostTrap,
     ResumableCallOutOfFuel, Store, Val,
 };
 
+#[cfg(all(unix, feature = "serve"))]
+pub(crate) use self::slice::FIRST_FUEL;
+pub(crate) use self::slice::{Pace, RUN_TIME};
 use crate::instance::Parts;
-use crate::interrupt::Interrupt;
 use crate::program::{Entry, Program, Shared, end_of, install};
 use crate::step::{End, Step, fuel_trap};
 use crate::vfs::{Armed, Fd, Interest};
@@ -51,6 +54,7 @@ pub struct Guest {
     /// Fuel it may still use, all steps together.
     fuel_left: u64,
     fuel_used: u64,
+    cpu: slice::Cpu,
 }
 
 enum State {
@@ -81,6 +85,7 @@ impl Guest {
             parts: None,
             fuel_left: u64::MAX,
             fuel_used: 0,
+            cpu: slice::Cpu::default(),
         };
         match program.linker.instantiate_and_start(&mut guest.store, &program.module) {
             Ok(instance) => guest.begin(program, instance),
@@ -114,8 +119,8 @@ impl Guest {
         let state = State::Ready(parts.entry.first);
         let then = parts.entry.then;
         let parts = Some(parts);
-        let instance = None;
-        Guest { store, state, instance, then, parts, fuel_left: u64::MAX, fuel_used: 0 }
+        let (instance, cpu) = (None, slice::Cpu::default());
+        Guest { store, state, instance, then, parts, fuel_left: u64::MAX, fuel_used: 0, cpu }
     }
 
     /// Instance and entry of a guest that has not run yet.
@@ -132,7 +137,15 @@ impl Guest {
         matches!(self.state, State::Parked(_)) && waits[..] == [(On::Fd(0), Interest::READ)]
     }
 
-    /// Ends the guest once it has used this much fuel, about one per instruction.
+    /// Ends the guest once it has used this much fuel.
+    ///
+    /// Fuel is an upper bound of the instructions that were run, and of the time that calls
+    /// took. wasmi charges a function, a loop and each branch of an `if` for all instructions in
+    /// it when it is entered (a loop: at each turn), whether they are come to or not, and those
+    /// of `block`s and of what follows an inner loop or `if` with them. So a program that is one
+    /// loop around a large switch, as interpreters are, pays for all cases of it at each turn:
+    /// hundreds of units for an instruction. A call costs about one for each nanosecond. To
+    /// bound the time a guest computes, whatever it is, use [`limit_cpu`](Guest::limit_cpu).
     pub fn limit_fuel(&mut self, fuel: u64) {
         self.fuel_left = fuel.saturating_sub(self.fuel_used);
     }
@@ -154,10 +167,8 @@ impl Guest {
         self.store.data()
     }
 
-    /// Runs the guest until it ends, has to wait, or has used `fuel`.
-    ///
-    /// A guest that has ended answers the same again.
-    pub fn step(&mut self, fuel: u64) -> Step {
+    /// A [step](Guest::step) of which no time is counted.
+    pub(crate) fn advance(&mut self, fuel: u64) -> Step {
         let state = std::mem::replace(&mut self.state, State::Over(Step::Parked));
         let slice = self.refuel(fuel, &state);
         let answer = match state {
@@ -191,7 +202,7 @@ impl Guest {
     fn count_fuel(&mut self, slice: u64) {
         let owed = std::mem::take(&mut self.store.data_mut().fuel_owed);
         let used = slice.saturating_sub(self.store.get_fuel().unwrap_or(0)).saturating_add(owed);
-        self.fuel_used += used;
+        self.fuel_used = self.fuel_used.saturating_add(used);
         self.fuel_left -= used.min(self.fuel_left);
     }
 
@@ -332,25 +343,6 @@ impl Guest {
             End::Failed(error) => Err(error),
             End::TimedOut => unreachable!("there is no time at which it would be up"),
         }
-    }
-
-    /// The same, at most until a certain time, whatever it is doing then. A guest whose time
-    /// was up can be gone on with.
-    ///
-    /// ```
-    /// use std::time::{Duration, Instant};
-    /// use tinyhost::{End, Guest, Program, WasiCtx};
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let spin = Program::new(std::fs::read("fixtures/spin.wasm")?)?;
-    /// let mut guest = Guest::new(&spin, WasiCtx::builder().build());
-    /// let end = guest.run_until(Some(Instant::now() + Duration::from_millis(20)));
-    /// assert!(matches!(end, End::TimedOut));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn run_until(&mut self, until: Option<Instant>) -> End {
-        self.run_until_interrupted(until, &Interrupt::default())
     }
 }
 

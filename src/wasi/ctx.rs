@@ -12,6 +12,7 @@ use super::limits::{Limits, MemoryBudget};
 use super::trace::Trace;
 use crate::clock::{Clock, SystemClock};
 use crate::random::{Random, default_random};
+use crate::vfs::charge::Party;
 use crate::vfs::stdio::Empty;
 use crate::vfs::{File, Filetype, Namespace, Open};
 
@@ -43,6 +44,8 @@ pub struct WasiCtx {
     pub(crate) moved: u64,
     /// Fuel it has used beyond what its store had.
     pub(crate) fuel_owed: u64,
+    /// For whom it takes of what many guests share.
+    pub(crate) party: Party,
 }
 
 /// What a call does that has to wait.
@@ -186,6 +189,7 @@ impl WasiCtx {
             exit_on_broken_pipe: false,
             moved: 0,
             fuel_owed: 0,
+            party: Party::NOBODY,
         }
     }
 
@@ -375,6 +379,7 @@ impl Builder {
             exit_on_broken_pipe: self.exit_on_broken_pipe,
             moved: 0,
             fuel_owed: 0,
+            party: Party::new(),
         }
     }
 }

@@ -25,6 +25,7 @@ pub(crate) struct Counters {
     pub conns: AtomicU64,
     pub conns_idle: AtomicU64,
     pub fuel: AtomicU64,
+    pub cpu_ns: AtomicU64,
     pub bytes_in: AtomicU64,
     pub bytes_out: AtomicU64,
     pub ahead_taken: AtomicU64,
@@ -89,6 +90,8 @@ pub struct Metrics {
     pub memory: u64,
     /// Fuel used by guests that have ended.
     pub fuel: u64,
+    /// CPU time used by guests that have ended, ns.
+    pub cpu_ns: u64,
     /// Bytes guests got from clients.
     pub bytes_in: u64,
     /// Bytes guests wrote to clients.
@@ -117,6 +120,7 @@ impl Metrics {
             sum.ahead_taken += worker.ahead_taken.load(Relaxed);
             sum.memory += worker.memory.load(Relaxed);
             sum.fuel += worker.fuel.load(Relaxed);
+            sum.cpu_ns += worker.cpu_ns.load(Relaxed);
             sum.bytes_in += worker.bytes_in.load(Relaxed);
             sum.bytes_out += worker.bytes_out.load(Relaxed);
         }
@@ -153,7 +157,9 @@ impl Metrics {
         one("guests_ahead", "gauge", "Guests that wait for a line to come.", self.guests_ahead);
         one("ahead_lines_total", "counter", "Lines a guest had waited for.", self.ahead_taken);
         one("guest_memory_bytes", "gauge", "Memory of the live guests.", self.memory);
-        one("fuel_total", "counter", "Fuel used by guests that have ended.", self.fuel);
+        let help =
+            "Fuel used by guests that have ended: instructions at the most, and ns of calls.";
+        one("fuel_total", "counter", help, self.fuel);
         one("received_bytes_total", "counter", "Bytes guests got from clients.", self.bytes_in);
         one("sent_bytes_total", "counter", "Bytes guests wrote to clients.", self.bytes_out);
         head(&mut text, "worker_connections", "gauge", "Connections open now, by worker.");
@@ -172,6 +178,10 @@ impl Metrics {
             let _ =
                 writeln!(text, "tinyhost_refused_total{{limit=\"{}\"}} {count}", refusal.name());
         }
+        let help = "CPU time used by guests that have ended.";
+        head(&mut text, "guest_cpu_seconds_total", "counter", help);
+        let cpu = Duration::from_nanos(self.cpu_ns).as_secs_f64();
+        let _ = writeln!(text, "tinyhost_guest_cpu_seconds_total {cpu}");
         self.histogram(&mut text);
         text
     }
