@@ -54,6 +54,8 @@ pub enum Cause {
     Memory,
     /// All the fuel it was given is used.
     Fuel,
+    /// All the CPU time it was given is used.
+    Cpu,
     /// It did what can't be done here.
     Host,
 }
@@ -68,4 +70,8 @@ impl std::error::Error for Trap {}
 
 pub(crate) fn fuel_trap() -> Trap {
     Trap { cause: Cause::Fuel, text: "it used up all its fuel".into() }
+}
+
+pub(crate) fn cpu_trap() -> Trap {
+    Trap { cause: Cause::Cpu, text: "it used up all its CPU time".into() }
 }

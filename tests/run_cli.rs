@@ -63,6 +63,17 @@ fn used_up_fuel_is_137_and_names_its_option() {
 }
 
 #[test]
+fn used_up_cpu_time_is_137_and_names_its_option() {
+    guest(&["--cpu", "20ms"], "spin", &[]).expect(
+        137,
+        "",
+        "tinyhost: fixtures/spin.wasm: it used up all its CPU time (allow more with --cpu TIME)\n",
+    );
+    // Time spent waiting is none: it sleeps for longer than it may compute.
+    guest(&["--cpu", "1s"], "sleeper", &["1100"]).expect(0, "slept\n", "");
+}
+
+#[test]
 fn a_guest_that_fails_for_want_of_memory_is_137() {
     let line = |name: &str, bytes: u64| {
         format!(

@@ -35,7 +35,7 @@ pub mod status {
     pub const NOT_STARTED: u8 = 125;
     /// The guest trapped.
     pub const TRAP: u8 = 134;
-    /// The guest came to its memory or fuel limit.
+    /// The guest came to its limit of memory, fuel or CPU time.
     pub const LIMIT: u8 = 137;
 }
 

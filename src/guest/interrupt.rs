@@ -5,12 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
 
-use crate::guest::Guest;
+use crate::guest::{Guest, Pace, RUN_TIME};
 use crate::step::{End, Step};
 use crate::wasi::Waiter;
-
-/// Fuel of a step of [`Guest::run`]. Between two of them it is seen whether time is up.
-const RUN_SLICE: u64 = 1_000_000;
 
 /// Interrupts a guest that another thread runs, whether it computes or waits.
 #[derive(Debug, Default)]
@@ -38,18 +35,23 @@ impl Guest {
     /// Runs the guest as [`run_until`](Guest::run_until) does, and stops as if its time was up
     /// once `interrupt` is raised.
     pub fn run_until_interrupted(&mut self, until: Option<Instant>, interrupt: &Interrupt) -> End {
-        let over = || interrupt.is_raised() || until.is_some_and(|end| Instant::now() >= end);
+        let over = |now| interrupt.is_raised() || until.is_some_and(|end| now >= end);
         let mut waiter = None;
+        let mut pace = Pace::new();
+        let mut now = Instant::now();
         loop {
-            match self.step(RUN_SLICE) {
+            let slice = self.slice(&mut pace, now, RUN_TIME);
+            now = slice.after;
+            match slice.step {
                 Step::Exited(status) => return End::Exited(status),
                 Step::Trapped(trap) => return End::Trapped(trap),
-                Step::Yielded | Step::Parked if over() => return End::TimedOut,
+                Step::Yielded | Step::Parked if over(now) => return End::TimedOut,
                 Step::Yielded => {}
                 Step::Parked => {
                     if let Err(error) = self.wait_with(&mut waiter, until, interrupt) {
                         return End::Failed(error);
                     }
+                    now = Instant::now();
                 }
             }
         }

@@ -3,22 +3,24 @@
 //! The only file that names wasmi's resumable calls.
 
 pub(crate) mod interrupt;
+mod slice;
 
 use std::fmt;
 use std::task::Waker;
-use std::time::Instant;
 
 use wasmi::{
     AsContextMut, Error, Func, ResumableCall, ResumableCallHostTrap, ResumableCallOutOfFuel, Val,
 };
 
+#[cfg(all(unix, feature = "serve"))]
+pub(crate) use self::slice::FIRST_FUEL;
+pub(crate) use self::slice::{Pace, RUN_TIME};
 use crate::instance::Instance;
 use crate::program::{Program, end_of};
 use crate::step::{End, Step, fuel_trap};
 use crate::vfs::{Armed, Fd, Interest};
 use crate::wasi::frame::On;
 use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
-use interrupt::Interrupt;
 
 /// A running program: its memory, its descriptors, and where it is.
 ///
@@ -49,6 +51,7 @@ pub struct Guest {
     /// Fuel it may still use, all steps together.
     fuel_left: u64,
     fuel_used: u64,
+    cpu: slice::Cpu,
 }
 
 enum State {
@@ -77,7 +80,8 @@ impl Guest {
             Ok(entry) => (State::Ready(entry.first), entry.then),
             Err(end) => (State::Over(end.clone()), None),
         };
-        let mut guest = Guest { instance, state, then, fuel_left: u64::MAX, fuel_used: 0 };
+        let cpu = slice::Cpu::default();
+        let mut guest = Guest { instance, state, then, fuel_left: u64::MAX, fuel_used: 0, cpu };
         if let State::Over(_) = guest.state {
             guest.close();
         }
@@ -95,7 +99,15 @@ impl Guest {
         matches!(self.state, State::Parked(_)) && waits[..] == [(On::Fd(0), Interest::READ)]
     }
 
-    /// Ends the guest once it has used this much fuel, about one per instruction.
+    /// Ends the guest once it has used this much fuel.
+    ///
+    /// Fuel is an upper bound of the instructions that were run, and of the time that calls
+    /// took. wasmi charges a function, a loop and each branch of an `if` for all instructions in
+    /// it when it is entered (a loop: at each turn), whether they are come to or not, and those
+    /// of `block`s and of what follows an inner loop or `if` with them. So a program that is one
+    /// loop around a large switch, as interpreters are, pays for all cases of it at each turn:
+    /// hundreds of units for an instruction. A call costs about one for each nanosecond. To
+    /// bound the time a guest computes, whatever it is, use [`limit_cpu`](Guest::limit_cpu).
     pub fn limit_fuel(&mut self, fuel: u64) {
         self.fuel_left = fuel.saturating_sub(self.fuel_used);
     }
@@ -116,10 +128,8 @@ impl Guest {
         self.instance.store.data()
     }
 
-    /// Runs the guest until it ends, has to wait, or has used `fuel`.
-    ///
-    /// A guest that has ended answers the same again.
-    pub fn step(&mut self, fuel: u64) -> Step {
+    /// A [step](Guest::step) of which no time is counted.
+    pub(crate) fn advance(&mut self, fuel: u64) -> Step {
         let state = std::mem::replace(&mut self.state, State::Over(Step::Parked));
         let slice = self.refuel(fuel, &state);
         let answer = match state {
@@ -156,7 +166,7 @@ impl Guest {
         let owed = std::mem::take(&mut self.instance.store.data_mut().fuel_owed);
         let used =
             slice.saturating_sub(self.instance.store.get_fuel().unwrap_or(0)).saturating_add(owed);
-        self.fuel_used += used;
+        self.fuel_used = self.fuel_used.saturating_add(used);
         self.fuel_left -= used.min(self.fuel_left);
     }
 
@@ -296,25 +306,6 @@ impl Guest {
             End::Failed(error) => Err(error),
             End::TimedOut => unreachable!("there is no time at which it would be up"),
         }
-    }
-
-    /// The same, at most until a certain time, whatever it is doing then. A guest whose time
-    /// was up can be gone on with.
-    ///
-    /// ```
-    /// use std::time::{Duration, Instant};
-    /// use tinyhost::{End, Guest, Program, WasiCtx};
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let spin = Program::new(std::fs::read("fixtures/spin.wasm")?)?;
-    /// let mut guest = Guest::new(&spin, WasiCtx::builder().build());
-    /// let end = guest.run_until(Some(Instant::now() + Duration::from_millis(20)));
-    /// assert!(matches!(end, End::TimedOut));
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn run_until(&mut self, until: Option<Instant>) -> End {
-        self.run_until_interrupted(until, &Interrupt::default())
     }
 }
 

@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::Pool;
-use crate::guest::Guest;
+use crate::guest::{Guest, Pace};
 use crate::step::Step;
 use crate::wasi::{Outcome, Seen, Trace, WasiCtx};
 
-/// Fuel to come to the first read of standard input. That is a good part of a second; more,
-/// for each guest and again after its time to live, would be no gain.
-const FUEL_MAX: u64 = 100_000_000;
+/// CPU time to come to the first read of standard input; more, for each guest and again after
+/// its time to live, would be no gain.
+const TIME_MAX: Duration = Duration::from_millis(500);
 
 /// What a guest may call on the way: what is answered the same to all guests of a program
 /// and at any time, and random bytes, which are nobody else's.
@@ -35,7 +35,7 @@ const ALLOWED: [&str; 7] = [
 pub struct Ahead<T> {
     waiting: VecDeque<Waiting<T>>,
     /// One that is still on its way.
-    starting: Option<(Guest, T, Called)>,
+    starting: Option<(Guest, Pace, T, Called)>,
     count: usize,
     ttl: Duration,
     suited: bool,
@@ -79,7 +79,7 @@ impl<T> Ahead<T> {
         self.waiting.pop_front().map(|waiting| (waiting.guest, waiting.with))
     }
 
-    /// Goes on with one more guest, for this much fuel at the most, on its way to its first
+    /// Goes on with one more guest, for about this much time at the most, on its way to its first
     /// read of standard input; if there is none on the way and [room](Ahead::wants) for it,
     /// with one that `make` gives the context of. Its standard input must answer Again until
     /// it is fed; its environment can be set until then.
@@ -91,18 +91,18 @@ impl<T> Ahead<T> {
         &mut self,
         pool: &mut Pool,
         now: Instant,
-        fuel: u64,
+        time: Duration,
         make: impl FnOnce() -> (WasiCtx, T),
     ) -> Result<(), String> {
         if !self.wants() {
             return Ok(());
         }
-        let (mut guest, with, called) = self.starting.take().unwrap_or_else(|| {
+        let (mut guest, mut pace, with, called) = self.starting.take().unwrap_or_else(|| {
             let ((mut cx, with), called) = (make(), Called::default());
             cx.trace = Some(Box::new(Watch { called: called.clone(), before: cx.trace.take() }));
-            (pool.spawn(cx), with, called)
+            (pool.spawn(cx), Pace::new(), with, called)
         });
-        let step = guest.step(fuel);
+        let step = guest.slice(&mut pace, Instant::now(), time).step;
         let why = match (called.get(), step) {
             (Some(name), _) => format!("it calls {name} before it reads its input"),
             (None, Step::Parked) if guest.waits_for_stdin() => {
@@ -113,8 +113,8 @@ impl<T> Ahead<T> {
                 self.waiting.push_back(Waiting { guest, with, until });
                 return Ok(());
             }
-            (None, Step::Yielded) if guest.fuel_used() < FUEL_MAX => {
-                self.starting = Some((guest, with, called));
+            (None, Step::Yielded) if guest.cpu_used() < TIME_MAX => {
+                self.starting = Some((guest, pace, with, called));
                 return Ok(());
             }
             (None, Step::Parked) => "it waits for something else than its input".to_owned(),

@@ -284,6 +284,9 @@ fn a_limit_that_is_too_small_fails_as_elsewhere() {
     assert_eq!(pool.idle.len(), usize::from(pool.recycles()), "it is there for others");
 }
 
+/// Enough for a guest to come to its first read at once, on any machine.
+const SLICE: Duration = Duration::from_secs(10);
+
 #[test]
 fn a_guest_run_ahead_waits_and_is_fed() {
     let program = program(&mut Random(4));
@@ -291,7 +294,7 @@ fn a_guest_run_ahead_waits_and_is_fed() {
     let mut ahead = Ahead::new(2, Duration::from_secs(10));
     let now = Instant::now();
     for _ in 0..3 {
-        assert_eq!(ahead.run(&mut pool, now, 1000, || (context(&[], false).0, ())), Ok(()));
+        assert_eq!(ahead.run(&mut pool, now, SLICE, || (context(&[], false).0, ())), Ok(()));
     }
     assert_eq!((ahead.len(), ahead.wants()), (2, false));
     assert_eq!(ahead.next_expiry(), Some(now + Duration::from_secs(10)));
@@ -306,14 +309,14 @@ fn a_guest_run_ahead_waits_and_is_fed() {
     // One that ends before it reads is no good, and is not tried again until a reload.
     assert!(
         ahead
-            .run(&mut pool, now, 1000, || (context(&[], true).0, ()))
+            .run(&mut pool, now, SLICE, || (context(&[], true).0, ()))
             .unwrap_err()
             .contains("ends")
     );
-    assert_eq!(ahead.run(&mut pool, now, 1000, || (context(&[], false).0, ())), Ok(()));
+    assert_eq!(ahead.run(&mut pool, now, SLICE, || (context(&[], false).0, ())), Ok(()));
     assert!(ahead.is_empty() && !ahead.wants(), "it is known");
     ahead.clear();
-    assert_eq!(ahead.run(&mut pool, now, 1000, || (context(&[], false).0, ())), Ok(()));
+    assert_eq!(ahead.run(&mut pool, now, SLICE, || (context(&[], false).0, ())), Ok(()));
     assert_eq!(ahead.len(), 1);
 }
 
@@ -348,7 +351,7 @@ fn one_that_looks_around_first_is_not_run_ahead() {
         let mut ahead = Ahead::new(1, Duration::from_secs(10));
         let (mut cx, _) = context(&[], false);
         cx.trace = Some(Box::new(Count(count.clone())));
-        let why = ahead.run(&mut pool, Instant::now(), 1000, || (cx, ()));
+        let why = ahead.run(&mut pool, Instant::now(), SLICE, || (cx, ()));
         if let Some((mut guest, ())) = ahead.take() {
             let seen = *lock(&count);
             assert_eq!(guest.step(1000), Step::Parked);

@@ -103,5 +103,6 @@ fn charge(caller: &mut Caller<'_, WasiCtx>, bytes: u64) {
         return;
     }
     let _ = caller.set_fuel(0);
-    caller.data_mut().fuel_owed += cost - there;
+    let cx = caller.data_mut();
+    cx.fuel_owed = cx.fuel_owed.saturating_add(cost - there);
 }

@@ -1,13 +1,17 @@
 //! Many guests on one thread.
 //!
 //! Events and timers never run a guest: they only mark it runnable. The run queue runs
-//! them, each for one slice of fuel. A guest that was woken goes before all that are only
+//! them, each for a slice of time. A guest that was woken goes before all that are only
 //! computing, and those get a bounded time a turn, so that one that spins costs the others
-//! no more than that; among them those go first that have used little yet.
+//! no more than that; among them those go first that have used little yet. A call that takes
+//! longer than a turn (a sync of a slow disk can't be interrupted) is owed to the others: until
+//! they have had as much, nobody computes.
 
 mod alarms;
+mod debt;
 mod mailbox;
 mod queue;
+mod slot;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -20,24 +24,16 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Registry, Token};
 
 use alarms::{Alarm, Alarms};
+use debt::{Debt, Grant};
 use mailbox::{Mailbox, NO_SLOT};
-use queue::{Queue, Record};
+use queue::{Queue, Record, WOKEN_TIME};
+use slot::{Running, Slot, is_in, is_of};
 pub(crate) use table::cut;
 
 use crate::guest::Guest;
 use crate::step::{End, Step};
 use crate::wasi;
 use crate::wasi::watch::Watched;
-
-/// Fuel of one slice at the most; some tens of microseconds of computing.
-pub const SLICE_FUEL: u64 = 100_000;
-
-/// How long guests that only compute may go on before everybody else is looked after.
-const COMPUTING_PER_TURN: Duration = Duration::from_millis(1);
-
-/// Fuel of the first slice of a guest of which nothing is known: the usual line is answered
-/// with a third of it.
-pub(crate) const FIRST_FUEL: u64 = 30_000;
 
 const EVENTS_PER_TURN: usize = 1024;
 
@@ -88,33 +84,8 @@ pub struct Scheduler {
     alarms: Alarms,
     /// Counts parks and guests; never used twice.
     serial: u64,
+    debt: Debt,
     mailbox: Arc<Mailbox>,
-}
-
-struct Slot {
-    generation: u64,
-    waker: Waker,
-    running: Option<Running>,
-}
-
-/// Whether a slot's guest still is in that park.
-fn is_in(slots: &[Slot], slot: usize, park: u64) -> bool {
-    let running = slots.get(slot).and_then(|slot| slot.running.as_ref());
-    running.is_some_and(|running| running.park == park)
-}
-
-/// Whether it still is that guest's.
-fn is_of(slots: &[Slot], slot: usize, generation: u64) -> bool {
-    slots.get(slot).is_some_and(|slot| slot.generation == generation && slot.running.is_some())
-}
-
-struct Running {
-    guest: Box<Guest>,
-    watched: Watched,
-    queued: bool,
-    record: Record,
-    /// Number of the park it is in.
-    park: u64,
 }
 
 impl Scheduler {
@@ -136,6 +107,7 @@ impl Scheduler {
             runnable: 0,
             alarms: Alarms::default(),
             serial: 0,
+            debt: Debt::new(Instant::now()),
             mailbox,
         })
     }
@@ -168,7 +140,7 @@ impl Scheduler {
     /// Takes a guest that was stepped already and is computing still: it has no claim to go
     /// before the others that are.
     pub fn spawn_computing(&mut self, guest: Guest, until: Option<Instant>) -> GuestId {
-        let record = Record::new(guest.fuel_used());
+        let record = Record::new();
         let id = self.take_in(guest, record, until);
         self.queue.go_on(id, &record);
         id
@@ -176,7 +148,7 @@ impl Scheduler {
 
     /// Takes a guest, to be run in the next turn, and ended if it still runs at `until`.
     pub fn spawn(&mut self, guest: Guest, until: Option<Instant>) -> GuestId {
-        let record = Record::new(guest.fuel_used());
+        let record = Record::new();
         let id = self.take_in(guest, record, until);
         self.queue.begin(id);
         id
@@ -276,21 +248,30 @@ impl Scheduler {
         slots.into_iter().for_each(|slot| self.wake(slot));
         self.ring(happened);
         let mut clock = Instant::now();
-        for _ in 0..self.queue.woken() {
+        let woken = self.queue.woken();
+        for _ in 0..woken {
             let Some(id) = self.queue.next_woken() else { break };
-            clock = self.run(id, happened, clock).unwrap_or(clock);
+            clock = self.run(id, happened, clock, WOKEN_TIME).unwrap_or(clock);
         }
-        let (until, mut first) = (clock + COMPUTING_PER_TURN, true);
+        let others = woken > 0 || !happened.is_empty() || idle == Some(Duration::ZERO);
+        self.compute(happened, clock, others);
+        Ok(())
+    }
+
+    /// Runs guests that only compute; `others` if there is something else to be done.
+    fn compute(&mut self, happened: &mut Vec<Happened>, mut clock: Instant, others: bool) {
+        let Some(Grant { until, slice }) = self.debt.grant(clock, others) else { return };
+        let mut first = true;
         for _ in 0..self.queue.computing() {
             let Some(id) = self.queue.next_computing(first) else { break };
-            if let Some(after) = self.run(id, happened, clock) {
+            if let Some(after) = self.run(id, happened, clock, slice) {
                 (clock, first) = (after, false);
             }
             if clock >= until {
                 break;
             }
         }
-        Ok(())
+        self.debt.took(until, clock);
     }
 
     fn wait(&mut self, idle: Option<Duration>) -> io::Result<()> {
@@ -349,21 +330,36 @@ impl Scheduler {
 
     /// Runs one guest for a slice, which begins `now`; the time after it. `None` if it has
     /// ended since it was queued.
-    fn run(&mut self, id: GuestId, happened: &mut Vec<Happened>, now: Instant) -> Option<Instant> {
+    fn run(
+        &mut self,
+        id: GuestId,
+        happened: &mut Vec<Happened>,
+        now: Instant,
+        time: Duration,
+    ) -> Option<Instant> {
         let slot = id.slot;
         let place = self.slots.get_mut(slot).filter(|place| place.generation == id.generation);
         let running = place?.running.as_mut()?;
         self.runnable -= usize::from(std::mem::take(&mut running.queued));
         running.park = 0;
         running.watched.disarm(self.poll.registry());
-        let step = running.guest.step(running.record.slice);
-        let after = Instant::now();
-        running.record.ran(running.guest.fuel_used(), after.saturating_duration_since(now));
-        match step {
+        let slice = running.guest.slice(&mut running.record.pace, now, time);
+        let mut after = slice.after;
+        if slice.step != Step::Parked {
+            running.record.ran(after.saturating_duration_since(now), slice.used_up);
+        }
+        match slice.step {
             Step::Exited(code) => self.end(slot, End::Exited(code), happened),
             Step::Trapped(trap) => self.end(slot, End::Trapped(trap), happened),
             Step::Yielded => self.go_on(slot),
-            Step::Parked => self.park(slot, happened),
+            Step::Parked => {
+                self.park(slot, happened);
+                // Telling the system of many descriptors takes longer than the guest may have.
+                after = Instant::now();
+                if let Some(running) = &mut self.slots[slot].running {
+                    running.record.ran(after.saturating_duration_since(now), false);
+                }
+            }
         }
         Some(after)
     }

@@ -147,8 +147,10 @@ pub struct Limits {
     pub memory: usize,
     /// Bytes of memory of all guests together, beyond 4 MiB of each.
     pub memory_total: usize,
-    /// Fuel of a guest, about one an instruction and one a nanosecond of a call.
+    /// Fuel of a guest, as [`Guest::limit_fuel`](crate::Guest::limit_fuel) counts it.
     pub fuel: Option<u64>,
+    /// CPU time of a guest, as [`Guest::limit_cpu`](crate::Guest::limit_cpu) counts it.
+    pub cpu: Option<Duration>,
     /// Descriptors of a guest.
     pub max_fds: usize,
 }
@@ -165,6 +167,7 @@ impl Default for Limits {
             memory: 64 << 20,
             memory_total: 2 << 30,
             fuel: None,
+            cpu: None,
             max_fds: 64,
         }
     }

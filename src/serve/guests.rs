@@ -3,16 +3,19 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Acquire;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::admission::party;
 use super::client::stdio::{Client, Errors, Input, Output, Slot};
 use super::conn::session::Session;
 use super::observe::reporter::Reporter;
 use super::shared::Shared;
 use crate::guest::Guest;
 use crate::pool::{Ahead, Pool};
-use crate::sched::SLICE_FUEL;
 use crate::wasi::{Strings, WasiCtx};
+
+/// How long a guest is run ahead before it is seen whether there is something else to do.
+const AHEAD_TIME: Duration = Duration::from_micros(250);
 
 /// Where the guests of a worker come from, and go to.
 pub(super) struct Guests {
@@ -61,8 +64,12 @@ impl Guests {
                 (self.pool.spawn(cx), false)
             }
         };
+        guest.context_mut().party.client = Some(party(peer.ip()));
         if let Some(fuel) = shared.config.limits.fuel {
             guest.limit_fuel(fuel);
+        }
+        if let Some(cpu) = shared.config.limits.cpu {
+            guest.limit_cpu(cpu);
         }
         (guest, waited)
     }
@@ -85,7 +92,7 @@ impl Guests {
     /// Why the program turned out not to be suited, once.
     pub fn run_ahead(&mut self, now: Instant) -> Result<(), String> {
         let (shared, reporter) = (&self.shared, &self.reporter);
-        self.ahead.run(&mut self.pool, now, SLICE_FUEL, || {
+        self.ahead.run(&mut self.pool, now, AHEAD_TIME, || {
             let slot = Slot::default();
             let client = Client::Awaited(slot.clone());
             (context(shared, reporter, client, None, Strings::default()), slot)

@@ -19,8 +19,8 @@ use super::observe::reporter::{Report, Reporter};
 use super::shared::{Shared, WorkerHandle};
 use super::tidy::Tidy;
 use super::worker::EXPIRY;
-use crate::guest::Guest;
-use crate::sched::{FIRST_FUEL, GuestId, Scheduler};
+use crate::guest::{FIRST_FUEL, Guest};
+use crate::sched::{GuestId, Scheduler};
 use crate::step::{End, Step};
 
 const SCRATCH: usize = 64 << 10;
@@ -115,7 +115,7 @@ impl Jobs {
         guest: Guest,
     ) -> Instant {
         let client = session.link.peer;
-        let fuel = guest.fuel_used();
+        let (fuel, cpu) = (guest.fuel_used(), guest.cpu_used());
         let cx = guest.context();
         let memory_peak = cx.memory_peak();
         let (memory_refused, fds_refused) = (cx.limits.refused, cx.fds.refused);
@@ -131,7 +131,7 @@ impl Jobs {
             self.reporter.guest_refused(client, memory_refused, fds_refused);
         }
         let report =
-            Report { client, outcome, why, elapsed, fuel, bytes_in, bytes_out, memory_peak };
+            Report { client, outcome, why, elapsed, cpu, fuel, bytes_in, bytes_out, memory_peak };
         self.reporter.ended(&report);
         session.ended(outcome, now);
         now
@@ -192,7 +192,11 @@ impl Host for Jobs {
             add(&counters.ahead_taken, 1);
         }
         let until = session.conn.job_until(&job, now);
-        let step = if whole { Step::Parked } else { guest.step(FIRST_FUEL) };
+        let step = if whole { Step::Parked } else { guest.advance(FIRST_FUEL) };
+        if !whole {
+            // The thread's own clock would cost a line more than it tells.
+            guest.count_cpu(now.elapsed());
+        }
         let id = match step {
             Step::Exited(code) => return self.guest_ended(session, End::Exited(code), guest),
             Step::Trapped(trap) => return self.guest_ended(session, End::Trapped(trap), guest),

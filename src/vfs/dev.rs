@@ -3,7 +3,7 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Opened, Result, Stat};
+use super::{Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Opened, Result, Stat, charge};
 use crate::random::{Random, default_random};
 
 /// The directory to be mounted at `/dev`.
@@ -126,6 +126,9 @@ impl File for Listing {
     }
 }
 
+/// Random bytes of one read.
+const RANDOM_MAX: usize = 64 << 10;
+
 /// The devices of mem(4) and random(4).
 #[derive(Clone, Copy)]
 enum Device {
@@ -155,20 +158,34 @@ struct DeviceFile {
     random: Source,
 }
 
+impl DeviceFile {
+    /// Others wait for the source meanwhile: a long read is a short one.
+    fn random(&self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
+        let mut count = 0;
+        for buf in bufs {
+            let len = buf.len().min(RANDOM_MAX - count);
+            let mut source = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+            source.fill(&mut buf[..len]).map_err(|_| Errno::Io)?;
+            count += len;
+        }
+        charge::add(count as u64 * charge::RANDOM_BYTE);
+        Ok(count)
+    }
+}
+
 impl File for DeviceFile {
     fn stat(&mut self) -> Result<Stat> {
         Ok(Stat::of(CHARACTER))
     }
 
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
+        if let Device::Random = self.device {
+            return self.random(bufs);
+        }
         for buf in bufs.iter_mut() {
             match self.device {
-                Device::Null => return Ok(0),
+                Device::Null | Device::Random => return Ok(0),
                 Device::Zero | Device::Full => buf.fill(0),
-                Device::Random => {
-                    let mut source = self.random.lock().unwrap_or_else(PoisonError::into_inner);
-                    source.fill(buf).map_err(|_| Errno::Io)?;
-                }
             }
         }
         Ok(bufs.iter().map(|buf| buf.len()).sum())

@@ -20,6 +20,7 @@
 //! *What a node can't do has its own errno*: a method left out of an implementation
 //! answers ENOTDIR, ENOTSOCK, ESPIPE and so on, as the same call would on Unix.
 
+pub(crate) mod charge;
 mod covers;
 pub mod dev;
 #[cfg(feature = "host-fs")]

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use smallvec::{SmallVec, smallvec};
 
 pub use super::place::Place;
-use super::{Errno, Filetype, Memo, Name, Result, Stat};
+use super::{Errno, Filetype, Memo, Name, Result, Stat, charge};
 
 /// Links followed in one walk before ELOOP; Linux's number (path_resolution(7)).
 pub const LINKS_MAX: usize = 40;
@@ -116,6 +116,7 @@ pub fn walk<'p>(base: &Place, path: &'p str, follow: Follow, memo: &Memo) -> Res
     if path.len() >= PATH_MAX {
         return Err(Errno::Nametoolong);
     }
+    charge::add(path.len() as u64 * charge::PATH_BYTE);
     if path.bytes().any(|byte| byte == 0) {
         return Err(Errno::Inval);
     }
@@ -217,6 +218,7 @@ impl Walk<'_> {
         if self.steps > STEPS_MAX {
             return Err(Errno::Loop);
         }
+        charge::add(charge::NAME);
         look(self.top(), valid(name)?, self.memo)
     }
 
@@ -281,6 +283,7 @@ pub fn is_plain(base: &Place, path: &str) -> bool {
 fn shortcut<'p>(base: &Place, path: &'p str, memo: &Memo) -> Option<Entry<'p>> {
     let (dirs, last) = path.rsplit_once('/')?;
     let name = Name::new(last).filter(|_| is_plain(base, path))?;
+    charge::add(dirs.split('/').count() as u64 * charge::NAME);
     let dir = base.descended(base.node.descend(dirs)?, dirs);
     let found = look(&dir, name, memo).ok()?;
     let link = |(_, stat): &(Place, Stat)| stat.filetype == Filetype::SymbolicLink;

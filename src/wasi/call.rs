@@ -66,7 +66,8 @@ impl Call<'_> {
     /// Notes work done for the guest, for which it is charged fuel: a call can take as long as
     /// thousands of instructions, and a slice of fuel must not be hours of calls.
     pub fn worked(&mut self, fuel: u64) {
-        self.cx.moved += fuel * BYTES_PER_FUEL;
+        let moved = fuel.saturating_mul(BYTES_PER_FUEL);
+        self.cx.moved = self.cx.moved.saturating_add(moved);
     }
 
     /// When this call was first made, in the guest's monotonic ns.

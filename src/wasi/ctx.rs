@@ -12,6 +12,7 @@ use super::limits::{Limits, MemoryBudget};
 use super::trace::Trace;
 use crate::clock::{Clock, SystemClock};
 use crate::random::{Random, default_random};
+use crate::vfs::charge::Party;
 use crate::vfs::stdio::Empty;
 use crate::vfs::{Access, File, Filetype, Namespace, Open};
 
@@ -41,6 +42,8 @@ pub struct WasiCtx {
     pub(crate) moved: u64,
     /// Fuel it has used beyond what its store had.
     pub(crate) fuel_owed: u64,
+    /// For whom it takes of what many guests share.
+    pub(crate) party: Party,
 }
 
 /// What a call does that has to wait.
@@ -183,6 +186,7 @@ impl WasiCtx {
             mode: Mode::Suspend,
             moved: 0,
             fuel_owed: 0,
+            party: Party::NOBODY,
         }
     }
 
@@ -380,6 +384,7 @@ impl Builder {
             mode: self.mode,
             moved: 0,
             fuel_owed: 0,
+            party: Party::new(),
         }
     }
 }

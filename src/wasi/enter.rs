@@ -5,7 +5,7 @@ use wasmi::{AsContextMut, Caller, Extern, Memory};
 use super::frame::{Args, On};
 use super::{Call, Mem, Mode, Row, Stop, Suspended, Sys, TABLE, WasiCtx, limits, trace, wait};
 use crate::errno::Errno;
-use crate::vfs::Interest;
+use crate::vfs::{Interest, charge};
 
 /// Bytes moved by calls, or as much work, before their guest is charged fuel for them; so that
 /// a guest can't get a slice's worth of copying for a handful of calls.
@@ -27,10 +27,12 @@ pub(super) fn enter<T>(
     let (bytes, data) = memory.data_and_store_mut(&mut caller);
     let mut call = Call { mem: Mem(bytes), cx: get(data) };
     call.cx.frame.begin();
+    charge::begin();
     call.cx.moved += TABLE[row].work;
     match (TABLE[row].run)(&mut call, given) {
-        Ok(()) if call.cx.moved < CHARGED_FROM => Ok(0),
+        Ok(()) if call.cx.moved < CHARGED_FROM && !charge::any() => Ok(0),
         answer => {
+            call.worked(charge::take());
             let answer = told(&TABLE[row], given, &mut call, answer);
             after(caller, get, memory, row, given, answer)
         }
@@ -74,7 +76,9 @@ fn after<T>(
     let cx = get(caller.data_mut());
     if cx.moved >= CHARGED_FROM {
         let moved = std::mem::take(&mut cx.moved);
-        limits::charge(&mut caller, moved);
+        let owed = limits::charge(&mut caller, moved);
+        let cx = get(caller.data_mut());
+        cx.fuel_owed = cx.fuel_owed.saturating_add(owed);
     }
     let stop = match answer {
         Ok(errno) => return Ok(errno),
@@ -105,11 +109,15 @@ pub(super) fn run(
     cx: &mut WasiCtx,
 ) -> Result<i32, Stop> {
     let (row, mut call) = (&TABLE[row], Call { mem: Mem(bytes), cx });
+    charge::begin();
     call.cx.moved += row.work;
-    if call.cx.trace.is_some() {
-        return trace::run(row, args, &mut call);
-    }
-    make(row, args, &mut call)
+    let answer = if call.cx.trace.is_some() {
+        trace::run(row, args, &mut call)
+    } else {
+        make(row, args, &mut call)
+    };
+    call.worked(charge::take());
+    answer
 }
 
 /// Makes a call; the errno it answers.

@@ -232,11 +232,13 @@ impl ResourceLimiter for Limits {
     }
 }
 
-/// Takes fuel for the bytes a call moved.
+/// Takes fuel for the bytes a call moved. What there is too little for, it answers: a call can
+/// cost more than a slice.
 #[cold]
-pub(super) fn charge<T>(caller: &mut Caller<'_, T>, moved: u64) {
+pub(super) fn charge<T>(caller: &mut Caller<'_, T>, moved: u64) -> u64 {
     // Without metering there is nothing to charge.
-    if let Ok(fuel) = caller.get_fuel() {
-        let _ = caller.set_fuel(fuel.saturating_sub(moved / BYTES_PER_FUEL));
-    }
+    let Ok(fuel) = caller.get_fuel() else { return 0 };
+    let due = moved / BYTES_PER_FUEL;
+    let _ = caller.set_fuel(fuel.saturating_sub(due));
+    due.saturating_sub(fuel)
 }

@@ -6,7 +6,7 @@ use super::frame::On;
 use super::proc::ClockId;
 use super::{Call, Stop, Sys};
 use crate::errno::Errno;
-use crate::vfs::{Filetype, Interest, Ready};
+use crate::vfs::{Filetype, Interest, Ready, charge};
 
 /// Subscriptions in one call; EINVAL beyond. More than a guest can have descriptors.
 pub const SUBSCRIPTIONS_MAX: u32 = 1 << 14;
@@ -51,7 +51,11 @@ pub(super) fn poll_oneoff(c: &mut Call<'_>, subs: u32, out: u32, count: u32, nev
                 events += 1;
             }
             Fate::At(time) => earliest = earliest.min(time),
-            Fate::Waiting { fd, want } => c.cx.frame.wait(On::Fd(fd), want),
+            Fate::Waiting { fd, want } => {
+                // It is looked for among those there are.
+                c.worked(charge::WATCH + c.cx.frame.waits.len() as u64);
+                c.cx.frame.wait(On::Fd(fd), want);
+            }
         }
     }
     if events > 0 {

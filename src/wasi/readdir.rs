@@ -5,7 +5,7 @@ use super::fd::{Descriptor, Need};
 use super::{Call, Sys};
 use crate::errno::Errno;
 use crate::vfs::walk::Place;
-use crate::vfs::{Dirent, Name};
+use crate::vfs::{Dirent, Name, charge};
 
 /// Fills the buffer with entries. The last one may be cut: a full buffer tells the guest
 /// to come again, with the cookie of the last whole entry.
@@ -24,6 +24,7 @@ pub(super) fn fd_readdir(
     let mut used = 0;
     let mut too_long = false;
     let answer = file.readdir(cookie, &mut |entry: Dirent<'_>| {
+        charge::add(charge::ENTRY);
         let Ok(name_len) = u32::try_from(entry.name.len()) else {
             too_long = true;
             return false;

@@ -208,6 +208,20 @@ fn fuel_runs_out() {
 }
 
 #[test]
+fn cpu_time_runs_out_and_is_counted() {
+    let cpu = Duration::from_millis(30);
+    let server = serve(program("spin"), |config| config.limits.cpu = Some(cpu));
+    assert_eq!(server.ask(b"go\n"), b"");
+    only(&server, Outcome::Cpu);
+    let used = Duration::from_nanos(server.handle.metrics().cpu_ns);
+    assert!(used >= cpu, "{used:?}");
+    let record = server.until_record("guest ended");
+    let told: u64 =
+        record.split("cpu_us=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert_eq!(u128::from(told), used.as_micros());
+}
+
+#[test]
 fn descriptors_are_refused_beyond_the_limit() {
     let tree = mem::tree(None);
     let create = Open { write: true, ..Open::default() };

@@ -70,7 +70,10 @@ pub struct Run {
     /// limits | end it after this time, as 500ms, 5s, 2m (no limit)
     #[argh(option, arg_name = "time")]
     pub timeout: Option<String>,
-    /// limits | end it after so much, about 1 an instruction (no limit)
+    /// limits | end it after so much CPU time, as 500ms, 5s (no limit)
+    #[argh(option, arg_name = "time")]
+    pub cpu: Option<String>,
+    /// limits | end it after so much, 1 an instruction or more (no limit)
     #[argh(option, arg_name = "count")]
     pub fuel: Option<String>,
     /// limits | memory it can have, as 64M (no limit)
@@ -175,6 +178,9 @@ pub struct Serve {
     /// limits | stack of a guest, beside its memory (2M)
     #[argh(option, arg_name = "size")]
     pub stack: Option<String>,
+    /// limits | CPU time of a guest (no limit but its time)
+    #[argh(option, arg_name = "time")]
+    pub cpu: Option<String>,
     /// limits | fuel of a guest (no limit but its time)
     #[argh(option, arg_name = "count")]
     pub fuel: Option<String>,

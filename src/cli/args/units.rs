@@ -83,6 +83,11 @@ pub fn some<T: PartialEq + Default>(
     Ok(value)
 }
 
+/// The CPU time of a `--cpu`.
+pub fn cpu(text: &str) -> Outcome<Duration> {
+    some("--cpu", text, time("--cpu", text)?, "leave it out for no limit")
+}
+
 /// Digits, and the unit behind them.
 fn split(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());

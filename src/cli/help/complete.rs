@@ -192,7 +192,7 @@ pub fn man() -> String {
     out.push_str(
         ".SH EXIT STATUS\nThat of the guest, its lowest byte; 128 and the number of a signal it \
          raised; 0 if its standard output is not read any more. Made by the host: 2 usage, 124 \
-         timeout, 125 could not start, 134 trap, 137 memory or fuel limit.\n",
+         timeout, 125 could not start, 134 trap, 137 memory, fuel or CPU limit.\n",
     );
     out
 }

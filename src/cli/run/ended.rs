@@ -148,6 +148,9 @@ impl Ended<'_> {
                 Cause::Fuel => {
                     failure(status::LIMIT, format!("{trap} (allow more with --fuel COUNT)"))
                 }
+                Cause::Cpu => {
+                    failure(status::LIMIT, format!("{trap} (allow more with --cpu TIME)"))
+                }
                 Cause::Wasm if trap.text.contains("stack") => {
                     failure(status::TRAP, format!("trap: {trap} (allow more with --stack SIZE)"))
                 }

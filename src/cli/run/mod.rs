@@ -28,6 +28,7 @@ use signals::Caught;
 pub struct Limits {
     pub time: Option<Duration>,
     pub fuel: Option<u64>,
+    pub cpu: Option<Duration>,
     pub memory: Option<usize>,
     pub fds: Option<usize>,
     pub config: Config,
@@ -149,6 +150,7 @@ fn limits(args: &Run) -> Outcome<Limits> {
     Ok(Limits {
         time: args.timeout.as_deref().map(time).transpose()?,
         fuel: args.fuel.as_deref().map(fuel).transpose()?,
+        cpu: args.cpu.as_deref().map(units::cpu).transpose()?,
         memory: args.memory.as_deref().map(memory).transpose()?,
         fds: args.max_fds.as_deref().map(fds).transpose()?,
         config,
@@ -229,6 +231,9 @@ fn guest(plan: &Plan, program: &Program, sink: Option<&Arc<Sink>>) -> Outcome<Gu
     let mut guest = Guest::new(program, cx.build());
     if let Some(fuel) = plan.limits.fuel {
         guest.limit_fuel(fuel);
+    }
+    if let Some(cpu) = plan.limits.cpu {
+        guest.limit_cpu(cpu);
     }
     Ok(guest)
 }

@@ -37,6 +37,7 @@ pub fn wanted(args: &Serve, unit: Unit) -> Outcome<Limits> {
             None => usual.memory_total,
         },
         fuel: args.fuel.as_deref().map(fuel).transpose()?,
+        cpu: args.cpu.as_deref().map(units::cpu).transpose()?,
         max_fds: count("--max-fds", &args.max_fds, usual.max_fds)?,
     })
 }

@@ -16,6 +16,9 @@ pub const TARGET: &str = "tinyhost::serve";
 /// Records of stderr a worker writes in a second, all guests together, and at once.
 pub const STDERR_PER_SECOND: u32 = 1000;
 
+/// Records of guests that have failed a worker writes in a second, unless there is one of each.
+pub const ENDED_PER_SECOND: u32 = 1000;
+
 /// Records of stderr a second of one guest; so that one can't use up all of its worker's.
 pub const STDERR_PER_SECOND_PER_GUEST: u32 = 100;
 

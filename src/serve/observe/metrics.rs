@@ -23,6 +23,8 @@ enum Kind {
     /// Says how much there is.
     Gauge,
     Histogram,
+    /// A counter of nanoseconds, shown in seconds.
+    Seconds,
 }
 
 /// A metric.
@@ -112,6 +114,8 @@ metrics! {
     memory: Gauge "guest_memory_bytes",
     /// Fuel used by guests that have ended.
     fuel: Counter "fuel_total",
+    /// CPU time used by guests that have ended.
+    cpu_ns: Seconds "guest_cpu_seconds_total",
     /// Bytes received from clients and passed to guests.
     bytes_in: Counter "received_bytes_total",
     /// Bytes that guests wrote to their clients.
@@ -214,12 +218,16 @@ impl Row {
         let Row { name, help, .. } = self;
         let help = help.trim_start();
         let kind = match self.kind {
-            Kind::Counter => "counter",
+            Kind::Counter | Kind::Seconds => "counter",
             Kind::Gauge => "gauge",
             Kind::Histogram => "histogram",
         };
         let _ = writeln!(text, "# HELP tinyhost_{name} {help}\n# TYPE tinyhost_{name} {kind}");
         match self.get {
+            Get::One(get) if self.kind == Kind::Seconds => {
+                let seconds = Duration::from_nanos(get(metrics)).as_secs_f64();
+                let _ = writeln!(text, "tinyhost_{name} {seconds}");
+            }
             Get::One(get) => {
                 let _ = writeln!(text, "tinyhost_{name} {}", get(metrics));
             }

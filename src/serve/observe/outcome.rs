@@ -36,6 +36,8 @@ outcomes! {
     Memory = "memory",
     /// It used up its fuel.
     Fuel = "fuel",
+    /// It used up its CPU time.
+    Cpu = "cpu",
     /// The line was too long; no guest saw it.
     LineTooLong = "line_too_long",
     /// It wrote more than a reply may have.
@@ -53,8 +55,8 @@ outcomes! {
 impl Outcome {
     /// Whether the guest was ended by a trap, or by the host for what it did.
     pub(crate) fn is_crash(self) -> bool {
-        use Outcome::{Failed, Fuel, Memory, ReplyTooLong, Timeout, Trap};
-        matches!(self, Trap | Timeout | Memory | Fuel | ReplyTooLong | Failed)
+        use Outcome::{Cpu, Failed, Fuel, Memory, ReplyTooLong, Timeout, Trap};
+        matches!(self, Trap | Timeout | Memory | Fuel | Cpu | ReplyTooLong | Failed)
     }
 }
 
@@ -109,6 +111,7 @@ pub(crate) fn of_end(end: End, refused: Option<Refused>) -> (Outcome, Cow<'stati
             let outcome = match trap.cause {
                 Cause::Memory => return (Outcome::Memory, format!("{trap}{more}").into()),
                 Cause::Fuel => Outcome::Fuel,
+                Cause::Cpu => Outcome::Cpu,
                 Cause::Wasm => Outcome::Trap,
                 Cause::Host => Outcome::Failed,
             };

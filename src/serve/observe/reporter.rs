@@ -1,12 +1,14 @@
 //! Counting and logging what becomes of guests and connections.
 
+use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::log::{STDERR_PER_SECOND, TARGET};
+use super::log::{ENDED_PER_SECOND, STDERR_PER_SECOND, TARGET};
 use super::metrics::{Counters, Outcome, Refusal, add};
+use crate::serve::admission::party;
 use crate::serve::shared::WorkerHandle;
 use crate::wasi::Refused;
 
@@ -43,11 +45,39 @@ impl Bucket {
     }
 }
 
+/// A bucket for many clients, none of whom can take all of it: a client has one more only while
+/// more are left than it has had this second.
+struct Divided {
+    bucket: Bucket,
+    by_client: HashMap<IpAddr, u32>,
+}
+
+impl Divided {
+    fn new(per_second: u32) -> Mutex<Divided> {
+        Mutex::new(Divided { bucket: Bucket::new(per_second), by_client: HashMap::new() })
+    }
+
+    fn take(&mut self, client: SocketAddr, now: Instant) -> bool {
+        if now.saturating_duration_since(self.bucket.filled) >= Duration::from_secs(1) {
+            (self.bucket.left, self.bucket.filled) = (self.bucket.per_second, now);
+            self.by_client.clear();
+        }
+        let had = self.by_client.entry(party(client.ip())).or_default();
+        if *had >= self.bucket.left {
+            self.bucket.missed += 1;
+            return false;
+        }
+        *had += 1;
+        self.bucket.take(now)
+    }
+}
+
 /// Counts and logs what happens at one worker.
 pub(crate) struct Reporter {
     pub program: String,
     worker: Arc<WorkerHandle>,
-    stderr: Mutex<Bucket>,
+    stderr: Mutex<Divided>,
+    ended: Mutex<Divided>,
     crowded: Mutex<Bucket>,
 }
 
@@ -57,6 +87,7 @@ pub(crate) struct Report<'a> {
     pub outcome: Outcome,
     pub why: &'a str,
     pub elapsed: Duration,
+    pub cpu: Duration,
     pub fuel: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
@@ -65,9 +96,10 @@ pub(crate) struct Report<'a> {
 
 impl Reporter {
     pub fn new(program: &str, worker: Arc<WorkerHandle>) -> Reporter {
-        let stderr = Mutex::new(Bucket::new(STDERR_PER_SECOND));
+        let stderr = Divided::new(STDERR_PER_SECOND);
+        let ended = Divided::new(ENDED_PER_SECOND);
         let crowded = Mutex::new(Bucket::new(CROWDED_PER_SECOND));
-        Reporter { program: program.into(), worker, stderr, crowded }
+        Reporter { program: program.into(), worker, stderr, ended, crowded }
     }
 
     pub fn counters(&self) -> &Counters {
@@ -77,10 +109,10 @@ impl Reporter {
     /// One line a guest wrote to its stderr.
     pub fn stderr(&self, client: SocketAddr, line: &[u8]) {
         let mut bucket = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        if !bucket.take(Instant::now()) {
+        if !bucket.take(client, Instant::now()) {
             return;
         }
-        if let Some(missed) = bucket.missed() {
+        if let Some(missed) = bucket.bucket.missed() {
             log::warn!(target: TARGET, program = self.program.as_str(), lines = missed; "stderr lines dropped: too many a second");
         }
         drop(bucket);
@@ -98,6 +130,7 @@ impl Reporter {
         let counters = self.counters();
         counters.outcome(report.outcome, report.elapsed);
         add(&counters.fuel, report.fuel);
+        add(&counters.cpu_ns, u64::try_from(report.cpu.as_nanos()).unwrap_or(u64::MAX));
         add(&counters.bytes_in, report.bytes_in);
         add(&counters.bytes_out, report.bytes_out);
         self.log_end(report);
@@ -111,6 +144,7 @@ impl Reporter {
             outcome,
             why: "no guest was run",
             elapsed,
+            cpu: Duration::ZERO,
             fuel: 0,
             bytes_in: bytes as u64,
             bytes_out: 0,
@@ -177,9 +211,25 @@ impl Reporter {
             Outcome::ClientGone | Outcome::Stopped | Outcome::Idle => log::Level::Info,
             _ => log::Level::Warn,
         };
-        if log::log_enabled!(target: TARGET, level) {
+        if log::log_enabled!(target: TARGET, level) && self.may_write(level, report) {
             self.write(level, report);
         }
+    }
+
+    /// A client whose guests fail one after the other must not fill the log. Whoever has asked
+    /// for a record of each line gets one of each.
+    fn may_write(&self, level: log::Level, report: &Report<'_>) -> bool {
+        if level == log::Level::Debug || log::log_enabled!(target: TARGET, log::Level::Debug) {
+            return true;
+        }
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if !ended.take(report.client, Instant::now()) {
+            return false;
+        }
+        if let Some(missed) = ended.bucket.missed() {
+            log::warn!(target: TARGET, program = self.program.as_str(), records = missed; "records of ended guests dropped: too many a second");
+        }
+        true
     }
 
     #[cold]
@@ -191,6 +241,7 @@ impl Reporter {
             outcome = report.outcome.name(),
             why = report.why,
             us = u64::try_from(report.elapsed.as_micros()).unwrap_or(u64::MAX),
+            cpu_us = u64::try_from(report.cpu.as_micros()).unwrap_or(u64::MAX),
             fuel = report.fuel,
             bytes_in = report.bytes_in,
             bytes_out = report.bytes_out,
@@ -212,5 +263,20 @@ mod tests {
         assert_eq!((given, bucket.missed()), (3, Some(7)));
         assert!(bucket.take(start + Duration::from_secs(2)));
         assert_eq!(bucket.missed(), None);
+    }
+
+    #[test]
+    fn no_client_takes_all_records_of_a_second() {
+        let mut divided = Divided { bucket: Bucket::new(100), by_client: HashMap::new() };
+        let now = divided.bucket.filled;
+        let mut allowed = |from: &str, now| {
+            let from = from.parse().unwrap();
+            (0..200).filter(|_| divided.take(from, now)).count()
+        };
+        assert_eq!(allowed("10.0.0.1:1", now), 50);
+        assert_eq!(allowed("10.0.0.1:2", now), 0, "its other connections are its own");
+        assert_eq!(allowed("10.0.0.2:1", now), 25);
+        assert_eq!(allowed("10.0.0.1:1", now + Duration::from_secs(1)), 50);
+        assert_eq!(divided.bucket.missed(), Some(150 + 200 + 175 + 150));
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::{Errno as Os, retry_on_intr};
 
+use super::super::charge;
 use super::super::system::{filetype, sync};
 use super::super::{Dirent, Emit, Errno, File, Filetype, Result, Stat, Times};
 use super::{stat, timestamps};
@@ -56,22 +57,26 @@ impl Directory {
 
 impl File for Directory {
     fn stat(&mut self) -> Result<Stat> {
+        charge::ask_kernel();
         Ok(stat(&rustix::fs::fstat(&self.fd)?))
     }
 
     fn set_times(&mut self, times: Times) -> Result<()> {
+        charge::ask_kernel();
         // By name, as the descriptor may be one that only names things.
         let times = timestamps(times);
         Ok(rustix::fs::utimensat(&self.fd, ".", &times, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     fn sync(&mut self, data_only: bool) -> Result<()> {
+        charge::ask_kernel();
         Ok(sync(&self.reopen()?, data_only)?)
     }
 
     /// `.` and `..` are among the entries. The inode of `..` is always 0: what is above the
     /// mount is none of a guest's business.
     fn readdir(&mut self, cookie: u64, emit: &mut Emit<'_>) -> Result<()> {
+        charge::ask_kernel();
         // On an error the stream is dropped, and the next call begins with a new one.
         let Some(mut entries) = self.entries(cookie)? else {
             return Ok(());

@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FileType;
 use rustix::io::{Errno as Os, retry_on_intr};
 
+use super::super::charge;
 use super::super::system::sync;
 use super::super::{Errno, File, Interest, Open, Ready, Result, Stat, Times, Wait};
 use super::system::{allocate, append, is_fifo};
@@ -53,12 +54,21 @@ impl HostFile {
     }
 }
 
+/// Closing the last descriptor of a file that has no name any more frees it.
+impl Drop for HostFile {
+    fn drop(&mut self) {
+        charge::ask_kernel();
+    }
+}
+
 impl File for HostFile {
     fn stat(&mut self) -> Result<Stat> {
+        charge::ask_kernel();
         Ok(stat(&rustix::fs::fstat(&self.fd)?))
     }
 
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], offset: u64) -> Result<usize> {
+        charge::ask_kernel();
         if let (true, [buf]) = (self.has_offsets(), &mut *bufs) {
             // One buffer, as is usual, costs the kernel less without a list around it.
             return Ok(retry_on_intr(|| rustix::io::pread(&self.fd, &mut **buf, offset))?);
@@ -76,6 +86,7 @@ impl File for HostFile {
     }
 
     fn write(&mut self, bufs: &[IoSlice<'_>], offset: u64) -> Result<usize> {
+        charge::ask_kernel();
         if let (true, [buf]) = (self.has_offsets(), bufs) {
             return Ok(retry_on_intr(|| rustix::io::pwrite(&self.fd, buf, offset))?);
         }
@@ -86,6 +97,7 @@ impl File for HostFile {
     }
 
     fn append(&mut self, bufs: &[IoSlice<'_>]) -> Result<(usize, u64)> {
+        charge::ask_kernel();
         if !self.has_offsets() {
             return Ok((self.write(bufs, 0)?, 0));
         }
@@ -103,11 +115,13 @@ impl File for HostFile {
     }
 
     fn set_len(&mut self, len: u64) -> Result<()> {
+        charge::ask_kernel();
         i64::try_from(len).map_err(|_| Errno::Inval)?;
         Ok(retry_on_intr(|| rustix::fs::ftruncate(&self.fd, len))?)
     }
 
     fn allocate(&mut self, offset: u64, len: u64) -> Result<()> {
+        charge::ask_kernel();
         if !self.has_offsets() {
             return Err(Errno::Spipe);
         }
@@ -125,14 +139,17 @@ impl File for HostFile {
     }
 
     fn set_times(&mut self, times: Times) -> Result<()> {
+        charge::ask_kernel();
         Ok(rustix::fs::futimens(&self.fd, &timestamps(times))?)
     }
 
     fn sync(&mut self, data_only: bool) -> Result<()> {
+        charge::ask_kernel();
         Ok(sync(&self.fd, data_only)?)
     }
 
     fn ready(&mut self, want: Interest) -> Result<Ready> {
+        charge::ask_kernel();
         if self.has_offsets() {
             return Ok(Ready::default());
         }

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::{Errno as Os, retry_on_intr};
 
+use super::super::charge;
 use super::super::system::filetype;
 use super::super::{Errno, File, Filetype, Name, Node, Open, Opened, Result, Stat, Times};
 use super::directory::Directory;
@@ -119,6 +120,7 @@ impl Node for HostNode {
     }
 
     fn open(&self, how: Open) -> Result<Opened> {
+        charge::ask_kernel();
         if self.seen.filetype == Filetype::Directory {
             if how.write || how.truncate {
                 return Err(Errno::Isdir);
@@ -144,18 +146,21 @@ impl Node for HostNode {
     }
 
     fn readlink(&self) -> Result<String> {
+        charge::ask_kernel();
         let (dir, name) = self.at();
         let text = rustix::fs::readlinkat(dir, name, Vec::new())?;
         text.into_string().map_err(|_| Errno::Ilseq)
     }
 
     fn set_times(&self, times: Times) -> Result<()> {
+        charge::ask_kernel();
         let (dir, name) = self.at();
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         Ok(rustix::fs::utimensat(dir, name, &timestamps(times), flags)?)
     }
 
     fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
+        charge::ask_kernel();
         let parent = self.directory()?;
         let seen = rustix::fs::statat(parent, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
         Ok(Arc::new(HostNode {
@@ -168,10 +173,12 @@ impl Node for HostNode {
     }
 
     fn descend(&self, dirs: &str) -> Option<Arc<dyn Node>> {
+        charge::ask_kernel();
         Some(Arc::new(HostNode::held(self.mount.clone(), self.leap(dirs, WALK)?)))
     }
 
     fn open_at(&self, path: &str, how: Open) -> Option<(Box<dyn File>, Filetype)> {
+        charge::ask_kernel();
         let fd = self.leap(path, flags(how))?;
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd).ok()?.st_mode);
         let file = (kind != FileType::Directory).then(|| HostFile::opened_as(fd, kind, how))?;
@@ -179,6 +186,7 @@ impl Node for HostNode {
     }
 
     fn stat_at(&self, path: &str) -> Option<Stat> {
+        charge::ask_kernel();
         let seen = if let Some(name) = Name::new(path) {
             let dir = self.directory().ok()?;
             rustix::fs::statat(dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)
@@ -190,6 +198,7 @@ impl Node for HostNode {
     }
 
     fn create(&self, name: Name<'_>, how: Open) -> Result<Box<dyn File>> {
+        charge::ask_kernel();
         let flags = access(how) | OPEN | OFlags::CREATE | OFlags::EXCL;
         let dir = self.directory()?;
         let open = || rustix::fs::openat(dir, name.as_str(), flags, Mode::from_raw_mode(0o666));
@@ -197,26 +206,31 @@ impl Node for HostNode {
     }
 
     fn create_directory(&self, name: Name<'_>) -> Result<()> {
+        charge::ask_kernel();
         let mode = Mode::from_raw_mode(0o777);
         Ok(rustix::fs::mkdirat(self.directory()?, name.as_str(), mode)?)
     }
 
     fn symlink(&self, name: Name<'_>, target: &str) -> Result<()> {
+        charge::ask_kernel();
         Ok(rustix::fs::symlinkat(target, self.directory()?, name.as_str())?)
     }
 
     fn link(&self, name: Name<'_>, to: &Arc<dyn Node>, to_name: Name<'_>) -> Result<()> {
+        charge::ask_kernel();
         let (from, to) = (self.directory()?, self.sibling(to)?);
         let flags = AtFlags::empty();
         Ok(rustix::fs::linkat(from, name.as_str(), to, to_name.as_str(), flags)?)
     }
 
     fn rename(&self, name: Name<'_>, to: &Arc<dyn Node>, to_name: Name<'_>) -> Result<()> {
+        charge::ask_kernel();
         let (from, to) = (self.directory()?, self.sibling(to)?);
         rustix::fs::renameat(from, name.as_str(), to, to_name.as_str()).map_err(not_empty)
     }
 
     fn unlink(&self, name: Name<'_>) -> Result<()> {
+        charge::ask_kernel();
         let dir = self.directory()?;
         match rustix::fs::unlinkat(dir, name.as_str(), AtFlags::empty()) {
             // What POSIX, unlike Linux, says of a directory.
@@ -226,6 +240,7 @@ impl Node for HostNode {
     }
 
     fn remove_directory(&self, name: Name<'_>) -> Result<()> {
+        charge::ask_kernel();
         let dir = self.directory()?;
         rustix::fs::unlinkat(dir, name.as_str(), AtFlags::REMOVEDIR).map_err(not_empty)
     }

@@ -3,6 +3,8 @@
 use std::collections::TryReserveError;
 use std::io::IoSliceMut;
 
+use crate::vfs::charge;
+
 /// Bytes in one piece. Small enough that growing never copies much, large enough that the
 /// list of pieces of a 4 GiB file is only 1.5 MB.
 const CHUNK: usize = 64 * 1024;
@@ -78,6 +80,7 @@ impl Content {
     /// The chunk of that index, stored at least up to `end`.
     fn chunk(&mut self, index: usize, end: usize) -> Result<&mut [u8], TryReserveError> {
         if index >= self.chunks.len() {
+            charge::add((index + 1 - self.chunks.len()) as u64 * charge::HOLE);
             self.chunks.try_reserve(index + 1 - self.chunks.len())?;
             self.chunks.resize_with(index + 1, Vec::new);
         }
@@ -85,17 +88,23 @@ impl Content {
         if chunk.len() < end {
             // Powers of two: appending byte by byte stays cheap, and never twice too much.
             let room = end.next_power_of_two().min(CHUNK);
+            let made = (room - chunk.len()) as u64;
+            charge::add(made * charge::CHUNK / CHUNK as u64);
             chunk.try_reserve_exact(room - chunk.len())?;
             chunk.resize(end, 0);
         }
         Ok(chunk)
     }
 
-    /// Cuts, giving the memory back, or extends by a hole.
-    pub fn set_len(&mut self, len: u64) {
+    /// Cuts, or extends by a hole. What is cut off is answered, to be dropped.
+    pub fn set_len(&mut self, len: u64) -> Option<Content> {
+        let mut cut = None;
         if len < self.len {
             let (index, within) = position(len);
-            self.chunks.truncate(index + usize::from(within > 0));
+            let kept = index + usize::from(within > 0);
+            if kept < self.chunks.len() {
+                cut = Some(Content { len: 0, chunks: self.chunks.split_off(kept) });
+            }
             if let Some(chunk) = self.chunks.get_mut(index) {
                 chunk.truncate(within);
                 chunk.shrink_to_fit();
@@ -103,6 +112,13 @@ impl Content {
             self.chunks.shrink_to_fit();
         }
         self.len = len;
+        cut
+    }
+
+    /// Chunks that are stored, and not holes.
+    pub fn chunks_stored(&self) -> usize {
+        charge::add(self.chunks.len() as u64 * charge::HOLE);
+        self.chunks.iter().filter(|chunk| !chunk.is_empty()).count()
     }
 }
 
@@ -129,7 +145,7 @@ mod tests {
         for round in 0..400 {
             let at = random(3 * CHUNK);
             if random(4) == 0 {
-                content.set_len(at as u64);
+                let _ = content.set_len(at as u64);
                 flat.resize(at, 0);
             } else {
                 let bytes = vec![(round % 255) as u8 + 1; random(CHUNK + 5)];
@@ -146,12 +162,12 @@ mod tests {
     #[test]
     fn holes_cost_nothing_and_cuts_give_back() {
         let mut content = Content::default();
-        content.set_len(1 << 32);
+        let _ = content.set_len(1 << 32);
         assert_eq!(content.chunks.capacity(), 0);
         content.write(b"x", 3 * CHUNK as u64 + 1);
         assert_eq!(content.chunks.iter().map(Vec::capacity).sum::<usize>(), 2);
         content.write(&[1; CHUNK], 0);
-        content.set_len(1);
+        let _ = content.set_len(1);
         assert_eq!(content.chunks.len(), 1);
         assert!(content.chunks[0].capacity() <= 8);
     }

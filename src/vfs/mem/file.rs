@@ -5,7 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use super::content::Content;
 use super::tree::{Body, Ino, Tree};
 use super::{FILE_MAX, Handle};
-use crate::vfs::{Dirent, Emit, Errno, File, Open, Result, Stat, Times};
+use crate::vfs::{Dirent, Emit, Errno, File, Open, Result, SetTime, Stat, Times};
 
 /// Directory entries taken out of the lock at a time.
 const BATCH: usize = 32;
@@ -180,6 +180,19 @@ impl Tree {
         Ok((total, offset + total as u64))
     }
 
+    pub fn set_times(&mut self, ino: Ino, times: Times, now: u64) {
+        let inode = self.inode_mut(ino);
+        let value = |time| match time {
+            SetTime::Now => now,
+            SetTime::To(ns) => ns,
+        };
+        inode.atim = times.atim.map_or(inode.atim, value);
+        inode.mtim = times.mtim.map_or(inode.mtim, value);
+        if times != Times::default() {
+            inode.ctim = now;
+        }
+    }
+
     pub fn set_len(&mut self, ino: Ino, len: u64, now: u64) -> Result<()> {
         let old = self.content(ino).len();
         if len > FILE_MAX {
@@ -187,7 +200,9 @@ impl Tree {
         }
         self.charge(len.saturating_sub(old))?;
         self.refund(old.saturating_sub(len));
-        self.content_mut(ino).set_len(len);
+        if let Some(cut) = self.content_mut(ino).set_len(len) {
+            self.bury(cut);
+        }
         self.touch(ino, now);
         Ok(())
     }

@@ -14,6 +14,7 @@ mod seed;
 mod tree;
 
 use std::any::Any;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::walk::PATH_MAX;
@@ -60,8 +61,35 @@ struct Shared {
 
 impl Shared {
     /// The tree is whole after every call, so a panic elsewhere is no reason to refuse it.
-    fn lock(&self) -> MutexGuard<'_, Tree> {
-        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Locked<'_> {
+        Locked(Some(self.tree.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// The tree, for one alone. What was buried meanwhile is dropped when others may go on: freeing
+/// gigabytes takes a good part of a second.
+struct Locked<'a>(Option<MutexGuard<'a, Tree>>);
+
+impl Deref for Locked<'_> {
+    type Target = Tree;
+
+    fn deref(&self) -> &Tree {
+        self.0.as_deref().expect("taken only when it is dropped")
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Tree {
+        self.0.as_deref_mut().expect("taken only when it is dropped")
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let Some(mut tree) = self.0.take() else { return };
+        let buried = std::mem::take(&mut tree.buried);
+        drop(tree);
+        drop(buried);
     }
 }
 
@@ -78,7 +106,7 @@ impl Handle {
     }
 
     /// The time, and the tree, locked: in this order, as the clock is foreign code.
-    fn lock(&self) -> (u64, MutexGuard<'_, Tree>) {
+    fn lock(&self) -> (u64, Locked<'_>) {
         ((self.shared.clock)(), self.shared.lock())
     }
 

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::content::Content;
-use crate::vfs::{Errno, Filetype, Name, Result, SetTime, Stat, Times};
+use crate::vfs::{Errno, Filetype, Name, Result, Stat, charge};
 
 /// Number of an inode; never given twice in one tree.
 pub(super) type Ino = u64;
@@ -16,10 +16,15 @@ pub(super) const ROOT: Ino = 1;
 
 /// What an inode counts towards the quota, besides its bytes or its link's text.
 const INODE_COST: u64 = 256;
+/// Parents of a directory that are looked at before something is moved into it.
+const PARENTS_MAX: usize = 1024;
+
 /// What a name in a directory counts towards the quota, besides its length.
 const ENTRY_COST: u64 = 128;
 
 pub(super) struct Tree {
+    /// Bytes nobody has any more, to be freed outside of the lock.
+    pub buried: Vec<Content>,
     inodes: HashMap<Ino, Inode>,
     last_ino: Ino,
     used: u64,
@@ -42,8 +47,7 @@ pub(super) enum Body {
     Dir(Dir),
 }
 
-/// Cookies of `.` and `..` are 0 and 1, that of an entry is its sequence number: it stays
-/// what it is whatever comes and goes beside it.
+/// Cookies of `.` and `..` are 0 and 1, that of an entry its sequence number, which stays.
 pub(super) struct Dir {
     parent: Ino,
     names: BTreeMap<Arc<str>, Entry>,
@@ -105,7 +109,7 @@ fn entry_cost(name: &str) -> u64 {
 impl Tree {
     pub fn new(quota: u64, now: u64) -> Tree {
         let inodes = HashMap::from([(ROOT, Inode::new(Body::dir(ROOT), now))]);
-        Tree { inodes, last_ino: ROOT, used: 0, quota }
+        Tree { buried: Vec::new(), inodes, last_ino: ROOT, used: 0, quota }
     }
 
     pub fn inode(&self, ino: Ino) -> &Inode {
@@ -132,6 +136,11 @@ impl Tree {
         self.used -= bytes;
     }
 
+    pub fn bury(&mut self, content: Content) {
+        charge::add(content.chunks_stored() as u64 * charge::CHUNK);
+        self.buried.push(content);
+    }
+
     pub fn acquire(&mut self, ino: Ino) {
         self.inode_mut(ino).handles += 1;
     }
@@ -144,29 +153,18 @@ impl Tree {
     /// Forgets an inode that nothing leads to any more.
     fn reap(&mut self, ino: Ino) {
         let inode = self.inode(ino);
-        if inode.nlink == 0 && inode.handles == 0 {
-            let size = inode.body.size();
-            self.inodes.remove(&ino);
-            self.refund(INODE_COST + size);
+        if inode.nlink > 0 || inode.handles > 0 {
+            return;
+        }
+        self.refund(INODE_COST + inode.body.size());
+        if let Some(Inode { body: Body::File(content), .. }) = self.inodes.remove(&ino) {
+            self.bury(content);
         }
     }
 
     pub fn stat(&self, ino: Ino, dev: u64) -> Stat {
         let Inode { nlink, atim, mtim, ctim, ref body, .. } = *self.inode(ino);
         Stat { dev, ino, filetype: body.filetype(), nlink, size: body.size(), atim, mtim, ctim }
-    }
-
-    pub fn set_times(&mut self, ino: Ino, times: Times, now: u64) {
-        let inode = self.inode_mut(ino);
-        let value = |time| match time {
-            SetTime::Now => now,
-            SetTime::To(ns) => ns,
-        };
-        inode.atim = times.atim.map_or(inode.atim, value);
-        inode.mtim = times.mtim.map_or(inode.mtim, value);
-        if times != Times::default() {
-            inode.ctim = now;
-        }
     }
 
     fn dir(&self, ino: Ino) -> Result<&Dir> {
@@ -270,7 +268,8 @@ impl Tree {
             Err(Errno::Exist) => Some(self.child(to, to_name)?),
             Err(error) => return Err(error),
         };
-        if is_dir && self.is_within(to, moved)? {
+        // What stays in its directory can't come to lie in itself.
+        if is_dir && from != to && self.is_within(to, moved)? {
             return Err(Errno::Inval);
         }
         match replaced {
@@ -298,15 +297,22 @@ impl Tree {
         Ok(())
     }
 
-    /// Whether directory `ino` is `top` or lies below it.
+    /// Whether directory `ino` is `top` or lies below it: ENAMETOOLONG if that can't be told
+    /// from [`PARENTS_MAX`] of its parents, for a tree can have any depth, and is locked.
     fn is_within(&self, mut ino: Ino, top: Ino) -> Result<bool> {
-        loop {
+        // Nothing lies below a directory that has no directory in it.
+        if ino == top || self.inode(top).nlink <= 2 {
+            return Ok(ino == top);
+        }
+        for _ in 0..PARENTS_MAX {
+            charge::add(charge::PARENT);
             let parent = self.dir(ino)?.parent;
             if ino == top || ino == parent {
                 return Ok(ino == top);
             }
             ino = parent;
         }
+        Err(Errno::Nametoolong)
     }
 
     /// Whether a rename may replace `there` by a directory, or by something else.
@@ -371,11 +377,13 @@ impl Tree {
         if self.inode(ino).nlink == 0 {
             return Ok(Vec::new());
         }
-        let filetype = Filetype::Directory;
         let dots = [(".", ino), ("..", dir.parent)].into_iter().zip(1..);
-        let dots = dots.filter(|(_, next)| *next > cookie);
-        let dots =
-            dots.map(|((name, ino), next)| Listed { next, ino, filetype, name: name.into() });
+        let dots = dots.filter(|(_, next)| *next > cookie).map(|((name, ino), next)| Listed {
+            next,
+            ino,
+            filetype: Filetype::Directory,
+            name: name.into(),
+        });
         let entries = dir.order.range(cookie..).map(|(seq, name)| {
             let ino = dir.names[name].ino;
             let filetype = self.inode(ino).body.filetype();

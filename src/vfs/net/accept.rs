@@ -1,9 +1,9 @@
 //! Servers by file: `/dev/accept/ADDR:PORT`. The first open binds; each open is parked until
 //! a client is there, and then is that client's stream.
 //!
-//! A bound listener lives as long as the [`Net`] and its clones, not as long as somebody
-//! waits: a server that is busy between two accepts keeps its clients in the backlog instead
-//! of having them refused.
+//! A bound listener belongs to the guests that have asked for it. It lives as long as the
+//! [`Net`] of one of them, not as long as somebody waits: a server that is busy between two
+//! accepts keeps its clients in the backlog instead of having them refused.
 //!
 //! Opens that wait at one listener, of however many guests, form a queue: only the first
 //! watches the socket and accepts, the next is woken when it leaves. If all watched, the
@@ -14,24 +14,30 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::Waker;
 
 use mio::net::TcpListener;
 
-use super::quota::Taken;
+use super::quota::{Share, Shares, Taken};
 use super::socket::{Socket, readiness};
 use super::{Net, lock};
+use crate::vfs::charge;
 use crate::vfs::{
     Access, Errno, File, Filetype, Interest, Opened, Pending, Ready, Result, Stat, Wait,
 };
 
-/// Listeners that accept names can bind in one network.
+/// Listeners that accept names can bind in one network, for all guests together.
 const LISTENERS_MAX: usize = 64;
 
+/// Those that one guest can have, of its own or with others.
+const LISTENERS_OF_GUEST_MAX: usize = 16;
+
 /// The listeners bound by accept names, by the address that was asked.
-#[derive(Default)]
-pub(crate) struct Services(Mutex<Vec<Arc<Service>>>);
+pub(crate) struct Services {
+    bound: Mutex<Vec<Weak<Service>>>,
+    shares: Arc<Shares>,
+}
 
 /// One of them.
 struct Service {
@@ -39,7 +45,13 @@ struct Service {
     bound: SocketAddr,
     socket: TcpListener,
     queue: Mutex<Queue>,
+    /// Of who was the first to ask for it.
+    _share: Share,
 }
+
+/// Those that a guest has asked for, until its end.
+#[derive(Default)]
+pub(crate) struct Own(Mutex<Vec<Arc<Service>>>);
 
 /// The opens that wait, in the order they came.
 #[derive(Default)]
@@ -49,24 +61,47 @@ struct Queue {
 }
 
 impl Services {
-    /// What was asked, and the address that is.
-    pub fn bound(&self) -> Vec<(SocketAddr, SocketAddr)> {
-        lock(&self.0).iter().map(|service| (service.asked, service.bound)).collect()
+    pub fn new() -> Services {
+        Services { bound: Mutex::default(), shares: Shares::new(LISTENERS_MAX) }
     }
 
-    fn at(&self, asked: SocketAddr) -> Result<Arc<Service>> {
-        let mut services = lock(&self.0);
-        if let Some(service) = services.iter().find(|service| service.asked == asked) {
+    /// What was asked, and the address that is.
+    pub fn bound(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        let bound = lock(&self.bound);
+        let live = bound.iter().filter_map(Weak::upgrade);
+        live.map(|service| (service.asked, service.bound)).collect()
+    }
+
+    /// The one at `asked`, which `own` has or now has.
+    fn at(&self, asked: SocketAddr, own: &Own) -> Result<Arc<Service>> {
+        let mut own = lock(&own.0);
+        if let Some(service) = own.iter().find(|service| service.asked == asked) {
             return Ok(service.clone());
         }
-        if services.len() >= LISTENERS_MAX {
+        if own.len() >= LISTENERS_OF_GUEST_MAX {
             return Err(Errno::Nfile);
         }
+        let service = self.shared(asked)?;
+        own.push(service.clone());
+        Ok(service)
+    }
+
+    /// That of another guest, or a new one.
+    fn shared(&self, asked: SocketAddr) -> Result<Arc<Service>> {
+        let mut bound = lock(&self.bound);
+        bound.retain(|service| service.strong_count() > 0);
+        let mut live = bound.iter().filter_map(Weak::upgrade);
+        if let Some(service) = live.find(|service| service.asked == asked) {
+            return Ok(service);
+        }
+        let share = self.shares.take()?;
+        charge::ask_kernel();
         let socket = TcpListener::bind(asked)?;
-        let bound = socket.local_addr()?;
-        log::info!("listening on {bound}");
-        let service = Arc::new(Service { asked, bound, socket, queue: Mutex::default() });
-        services.push(service.clone());
+        let at = socket.local_addr()?;
+        log::info!("listening on {at}");
+        let queue = Mutex::default();
+        let service = Arc::new(Service { asked, bound: at, socket, queue, _share: share });
+        bound.push(Arc::downgrade(&service));
         Ok(service)
     }
 }
@@ -82,7 +117,7 @@ fn service(net: &Net, asked: SocketAddr) -> Result<Arc<Service>> {
         net.denied(format!("denied: listen on {asked} (allow with --net-listen {asked})"));
         return Err(Errno::Acces);
     }
-    net.services().at(asked)
+    net.services().at(asked, &net.listeners)
 }
 
 /// Opens an accept name: a place in its queue, and in the end a client.
@@ -172,6 +207,7 @@ fn client(socket: &TcpListener) -> Result<mio::net::TcpStream> {
 
 /// What `accept` answers of a client that is there still.
 pub(super) fn next_client<T>(mut accept: impl FnMut() -> io::Result<T>) -> Result<T> {
+    charge::ask_kernel();
     loop {
         match accept().map_err(Errno::from) {
             Ok(client) => return Ok(client),
@@ -219,6 +255,7 @@ impl File for Listener {
     }
 
     fn ready(&mut self, want: Interest) -> Result<Ready> {
+        charge::ask_kernel();
         readiness(self.socket.as_fd(), want, false)
     }
 

@@ -22,6 +22,7 @@ use super::quota::Taken;
 use super::resolve::Lookup;
 use super::socket::Socket;
 use super::{Net, udp};
+use crate::vfs::charge;
 use crate::vfs::{Errno, File, Filetype, Opened, Pending, Result, Wait};
 
 /// Addresses of one name that are tried.
@@ -178,6 +179,7 @@ impl Dial {
 
 impl Pending for Dial {
     fn proceed(&mut self) -> Result<Box<dyn File>> {
+        charge::ask_kernel();
         if let State::Resolving(lookup) = &self.state {
             let found = match lookup.answer() {
                 Some(found) => found?,

@@ -67,7 +67,7 @@ impl File for Inherited {
             }
             Listening::Unix(socket) => next_client(|| socket.accept())?.0.into(),
         };
-        Ok(Socket::open(client, self.kind, counted))
+        Ok(Socket::open(client, self.kind, counted.into()))
     }
 
     fn ready(&mut self, want: Interest) -> Result<Ready> {

@@ -14,6 +14,7 @@ mod accept;
 mod dial;
 mod inherited;
 mod listen;
+mod lookup;
 mod names;
 mod policy;
 mod quota;
@@ -22,27 +23,33 @@ mod socket;
 mod udp;
 mod unix;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use accept::Listener;
 pub use listen::listen;
+pub use lookup::SystemResolver;
 pub use policy::Policy;
 pub use policy::addr::{Class, Host, HostName};
 pub use policy::rule::{ListenRule, Rule, RuleError};
-pub use resolve::{Answer, Resolver, SystemResolver};
+pub use resolve::{Answer, Resolver};
 pub use unix::UnixSocket;
 
 use crate::vfs::{Name, Node, Result};
 pub(crate) use inherited::Inherited;
 pub(crate) use quota::Quota;
+use quota::{Share, Shares};
 pub(crate) use socket::Socket;
 
-/// Denials that are remembered so that each is reported once; after so many, silence.
-const DENIALS_MAX: usize = 256;
+/// Denials that are remembered so that each is reported once. One guest can have half of them
+/// reported; after that it is silence, for it.
+const DENIALS_MAX: usize = 512;
+
+/// When they are forgotten if there were too many of them.
+const DENIALS_FORGOTTEN: Duration = Duration::from_secs(600);
 
 /// What takes the line of a denial.
 pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
@@ -83,13 +90,22 @@ pub struct Net {
     common: Arc<Common>,
     dials: Arc<Quota>,
     sockets: Arc<Quota>,
+    listeners: Arc<accept::Own>,
 }
 
 /// What guests share.
 struct Common {
     config: Config,
     services: accept::Services,
-    denied: Mutex<HashSet<String>>,
+    denied: Mutex<Denied>,
+}
+
+/// What was reported already, each with its guest's share of it.
+struct Denied {
+    shares: Arc<Shares>,
+    lines: HashMap<String, Share>,
+    /// Since when some guest's are not reported any more.
+    silent: Option<Instant>,
 }
 
 impl Net {
@@ -100,17 +116,22 @@ impl Net {
     pub fn new(config: Config) -> Net {
         let dials = Quota::new(config.dials_max);
         let sockets = Quota::new(config.sockets_max);
-        let (services, denied) = Default::default();
-        Net { common: Arc::new(Common { config, services, denied }), dials, sockets }
+        let shares = Shares::new(DENIALS_MAX);
+        let denied = Mutex::new(Denied { shares, lines: HashMap::new(), silent: None });
+        let services = accept::Services::new();
+        let common = Arc::new(Common { config, services, denied });
+        Net { common, dials, sockets, listeners: Arc::default() }
     }
 
-    /// The same network for another guest: policy, resolver, listeners of accept names and
-    /// the memory of what was reported are common, the limits count anew.
+    /// The same network for another guest: policy, resolver, and the memory of what was reported
+    /// are common, the limits count anew. It finds the listeners that accept names of others
+    /// have bound, as long as they live; those it binds end with it, and with those of the
+    /// others who have asked for them.
     pub fn for_guest(&self) -> Net {
         let common = self.common.clone();
         let dials = Quota::new(common.config.dials_max);
         let sockets = Quota::new(common.config.sockets_max);
-        Net { common, dials, sockets }
+        Net { common, dials, sockets, listeners: Arc::default() }
     }
 
     /// The node of that name in `/dev`: `HOST:PORT`, or one of [`Net::DIRECTORIES`].
@@ -148,13 +169,26 @@ impl Net {
     /// into it (host names are checked), nor fill the log with it.
     fn denied(&self, line: String) {
         let mut denied = lock(&self.common.denied);
-        if denied.len() > DENIALS_MAX || !denied.insert(line.clone()) {
+        if denied.silent.is_some_and(|since| since.elapsed() > DENIALS_FORGOTTEN) {
+            denied.lines.clear();
+            denied.silent = None;
+        }
+        if denied.lines.contains_key(&line) {
             return;
         }
-        let silence = denied.len() > DENIALS_MAX;
+        let Ok(share) = denied.shares.take() else {
+            let told = denied.silent.replace(Instant::now()).is_some();
+            drop(denied);
+            if !told {
+                let last =
+                    "denied: too many different things of one guest; no more of it is reported";
+                (self.common.config.report)(last);
+            }
+            return;
+        };
+        denied.lines.insert(line.clone(), share);
         drop(denied);
-        let last = "denied: too many different things; no more of it is reported";
-        (self.common.config.report)(if silence { last } else { &line });
+        (self.common.config.report)(&line);
     }
 }
 

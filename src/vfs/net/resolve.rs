@@ -1,11 +1,8 @@
-//! From names to addresses, off the loop's thread.
+//! From names to addresses: who is asked, and where the answer goes.
 
-use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, Weak};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, Weak};
 use std::task::Waker;
-use std::thread;
-use std::time::Duration;
 
 use super::lock;
 use crate::vfs::{Errno, Result};
@@ -86,102 +83,5 @@ impl Lookup {
             slot.waker = Some(waker.clone());
         }
         slot.answer.is_some()
-    }
-}
-
-/// The system's resolver (`getaddrinfo`, so `/etc/hosts` is honoured), on a few threads that
-/// are started when needed and end when idle. `localhost` is answered without one.
-pub struct SystemResolver(Arc<Workers>);
-
-/// Threads of a resolver. A lookup can take the C library half a minute.
-const THREADS_MAX: usize = 4;
-
-/// Requests that wait for a thread, before ENFILE.
-const QUEUE_MAX: usize = 1024;
-
-/// How long a thread waits for more to do.
-const IDLE: Duration = Duration::from_secs(10);
-
-#[derive(Default)]
-struct Workers {
-    queue: Mutex<Queue>,
-    more: Condvar,
-}
-
-#[derive(Default)]
-struct Queue {
-    requests: VecDeque<(Box<str>, Answer)>,
-    threads: usize,
-    idle: usize,
-}
-
-impl SystemResolver {
-    /// The one of this process.
-    pub fn shared() -> Arc<SystemResolver> {
-        static SHARED: OnceLock<Arc<SystemResolver>> = OnceLock::new();
-        SHARED.get_or_init(|| Arc::new(SystemResolver(Arc::default()))).clone()
-    }
-}
-
-impl Resolver for SystemResolver {
-    fn resolve(&self, name: &str, answer: Answer) {
-        if name == "localhost" {
-            // IPv4 first: most servers that are only local listen there alone.
-            return answer.send(Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]));
-        }
-        let mut queue = lock(&self.0.queue);
-        queue.requests.retain(|(_, answer)| answer.is_wanted());
-        if queue.requests.len() >= QUEUE_MAX {
-            drop(queue);
-            return answer.send(Err(Errno::Nfile));
-        }
-        queue.requests.push_back((name.into(), answer));
-        if queue.requests.len() > queue.idle && queue.threads < THREADS_MAX {
-            let workers = self.0.clone();
-            let thread = thread::Builder::new().name("tinyhost-lookup".into());
-            match thread.spawn(move || workers.work()) {
-                Ok(_) => queue.threads += 1,
-                Err(error) => log::warn!("no thread for a lookup: {error}"),
-            }
-        }
-        // With no thread at all nobody would ever answer: dropping the requests does.
-        let hopeless = if queue.threads == 0 { queue.requests.split_off(0) } else { [].into() };
-        drop(queue);
-        drop(hopeless);
-        self.0.more.notify_one();
-    }
-}
-
-impl Workers {
-    fn work(&self) {
-        let mut queue = lock(&self.queue);
-        loop {
-            if let Some((name, answer)) = queue.requests.pop_front() {
-                drop(queue);
-                if answer.is_wanted() {
-                    answer.send(look_up(&name));
-                }
-                queue = lock(&self.queue);
-                continue;
-            }
-            queue.idle += 1;
-            let waited = self.more.wait_timeout(queue, IDLE);
-            queue = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
-            queue.idle -= 1;
-            if queue.requests.is_empty() {
-                queue.threads -= 1;
-                return;
-            }
-        }
-    }
-}
-
-fn look_up(name: &str) -> Result<Vec<IpAddr>> {
-    match (name, 0).to_socket_addrs() {
-        Ok(found) => Ok(found.map(|address| address.ip()).collect()),
-        Err(error) => {
-            log::info!("lookup of {name}: {error}");
-            Err(Errno::Hostunreach)
-        }
     }
 }

@@ -11,7 +11,8 @@ use rustix::net::{
     sendmsg,
 };
 
-use super::quota::Taken;
+use super::quota::Counted;
+use crate::vfs::charge;
 use crate::vfs::{Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
 
 /// Buffers in one system call; `IOV_MAX` of Linux and macOS.
@@ -31,21 +32,21 @@ pub(crate) struct Socket {
     kind: Filetype,
     /// What was received last was longer than there was room for.
     truncated: bool,
-    _counted: Taken,
+    _counted: Counted,
 }
 
 impl Socket {
-    pub fn open(fd: OwnedFd, kind: Filetype, counted: Taken) -> Box<dyn File> {
+    pub fn open(fd: OwnedFd, kind: Filetype, counted: Counted) -> Box<dyn File> {
         Box::new(Socket { fd, kind, truncated: false, _counted: counted })
     }
 
-    pub fn stream(fd: impl Into<OwnedFd>, counted: Taken) -> Box<dyn File> {
-        Socket::open(fd.into(), Filetype::SocketStream, counted)
+    pub fn stream(fd: impl Into<OwnedFd>, counted: impl Into<Counted>) -> Box<dyn File> {
+        Socket::open(fd.into(), Filetype::SocketStream, counted.into())
     }
 
     /// One read is one datagram, what has no room is lost; one write is one datagram.
-    pub fn datagram(fd: impl Into<OwnedFd>, counted: Taken) -> Box<dyn File> {
-        Socket::open(fd.into(), Filetype::SocketDgram, counted)
+    pub fn datagram(fd: impl Into<OwnedFd>, counted: impl Into<Counted>) -> Box<dyn File> {
+        Socket::open(fd.into(), Filetype::SocketDgram, counted.into())
     }
 
     fn receive(&mut self, bufs: &mut [IoSliceMut<'_>], flags: RecvFlags) -> Result<usize> {
@@ -65,10 +66,12 @@ impl File for Socket {
     }
 
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
+        charge::ask_kernel();
         self.receive(bufs, RecvFlags::empty())
     }
 
     fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
+        charge::ask_kernel();
         if bufs.len() > IOV_MAX && self.kind == Filetype::SocketDgram {
             return Err(Errno::Msgsize); // half of it would be another datagram
         }
@@ -78,6 +81,7 @@ impl File for Socket {
     }
 
     fn ready(&mut self, want: Interest) -> Result<Ready> {
+        charge::ask_kernel();
         readiness(self.fd.as_fd(), want, true)
     }
 
@@ -86,6 +90,7 @@ impl File for Socket {
     }
 
     fn peek(&mut self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
+        charge::ask_kernel();
         self.receive(bufs, RecvFlags::PEEK)
     }
 
@@ -94,6 +99,7 @@ impl File for Socket {
     }
 
     fn shutdown(&mut self, how: Interest) -> Result<()> {
+        charge::ask_kernel();
         let how = match (how.read, how.write) {
             (true, true) => Shutdown::Both,
             (true, false) => Shutdown::Read,

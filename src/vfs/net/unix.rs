@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use mio::net::UnixStream;
 
 use super::Net;
-use super::quota::Taken;
+use super::quota::{Share, Shares};
 use super::socket::Socket;
+use crate::vfs::charge;
 use crate::vfs::reach::{Planted, Reach};
 use crate::vfs::{Errno, File, Filetype, Node, Open, Opened, Pending, Result, Stat, Wait};
 
@@ -23,6 +24,9 @@ const RETRY: Duration = Duration::from_millis(20);
 pub struct UnixSocket {
     net: Net,
     at: Arc<Address>,
+    /// It is one node for all guests, so they share what there is of it.
+    dials: Arc<Shares>,
+    sockets: Arc<Shares>,
 }
 
 /// Where a socket is. It need not be there yet, and may be made anew at any time.
@@ -34,8 +38,8 @@ struct Address {
 }
 
 impl UnixSocket {
-    /// The socket at `path` of the host, which need not be there yet. Its connections count
-    /// among those of `net`.
+    /// The socket at `path` of the host, which need not be there yet. All guests together have as
+    /// many connections to it as one has in `net`, and none of them can have them all.
     ///
     /// # Errors
     ///
@@ -53,7 +57,10 @@ impl UnixSocket {
     pub fn reached(path: &Path, net: &Net, reach: Reach) -> io::Result<UnixSocket> {
         let direct = SocketAddr::from_pathname(path)?;
         let at = Arc::new(Address { path: path.to_owned(), direct, reach });
-        Ok(UnixSocket { net: net.clone(), at })
+        let count = |max: u32| Shares::new(usize::try_from(max).unwrap_or(usize::MAX));
+        let config = &net.common.config;
+        let (dials, sockets) = (count(config.dials_max), count(config.sockets_max));
+        Ok(UnixSocket { net: net.clone(), at, dials, sockets })
     }
 }
 
@@ -114,8 +121,8 @@ impl Node for UnixSocket {
             stream: None,
             again: now,
             deadline: now + self.net.connect_timeout(),
-            _in_flight: self.net.dials.take()?,
-            socket: Some(self.net.sockets.take()?),
+            _in_flight: self.dials.take()?,
+            socket: Some(self.sockets.take()?),
         };
         Opened::begin(dial)
     }
@@ -128,8 +135,8 @@ struct Dial {
     stream: Option<UnixStream>,
     again: Instant,
     deadline: Instant,
-    socket: Option<Taken>,
-    _in_flight: Taken,
+    socket: Option<Share>,
+    _in_flight: Share,
 }
 
 impl Dial {
@@ -149,6 +156,7 @@ impl Dial {
 
 impl Pending for Dial {
     fn proceed(&mut self) -> Result<Box<dyn File>> {
+        charge::ask_kernel();
         let now = Instant::now();
         if self.stream.is_none() {
             match self.at.connect().map_err(|error| self.refused(error)) {

@@ -21,7 +21,7 @@ pub(super) fn open(fd: OwnedFd) -> Result<Box<dyn File>> {
         _ => Filetype::SocketDgram,
     };
     if !listens(&fd) {
-        return Ok(Socket::open(fd, kind, quota.take()?));
+        return Ok(Socket::open(fd, kind, quota.take()?.into()));
     }
     let unix = rustix::net::getsockname(&fd)?.address_family() == AddressFamily::UNIX;
     Ok(Inherited::open(fd, kind, unix, quota))

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::{
     Access, Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Opened, ReadOnly, Result, Stat,
-    new_device,
+    charge, new_device,
 };
 pub use error::{TarError, TarErrorKind};
 
@@ -185,6 +185,8 @@ impl File for TarNode {
         let dots = [(".", self.index), ("..", *parent)];
         let children = children.iter().map(|(name, index)| (&**name, *index));
         let skipped = usize::try_from(cookie).unwrap_or(usize::MAX);
+        // There is no way to the entry but along those before it.
+        charge::add(skipped.min(children.len()) as u64 * charge::SKIPPED);
         let entries = dots.into_iter().chain(children).enumerate().skip(skipped);
         for (position, (name, index)) in entries {
             let filetype = self.image.nodes[index].body.filetype();

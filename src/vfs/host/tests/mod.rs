@@ -1,5 +1,6 @@
 //! What a guest can do in a directory of the host, and what it can't.
 
+mod charges;
 mod entries;
 mod files;
 mod races;
