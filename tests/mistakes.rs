@@ -315,7 +315,7 @@ fn a_directory_is_read_or_written_like_a_file() {
             &[("w.wasm", &wat::parse_str(text).unwrap())],
         )
     };
-    write(3).expect(76, "", "");
+    write(3).expect(8, "", "");
 }
 
 /// A program may try, and do without: only if it fails is it told, or beside its calls.

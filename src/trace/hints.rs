@@ -111,6 +111,7 @@ impl Trace for Hints {
             Errno::Rofs => self.read_only(call),
             Errno::Nospc => self.full(call),
             Errno::Notcapable => self.escape(call),
+            Errno::Badf | Errno::Isdir => self.unreadable(call),
             _ => {}
         }
     }
@@ -152,12 +153,7 @@ impl Hints {
     fn escape(&mut self, call: &Seen<'_>) {
         let dir = call.arg_u32("fd").and_then(|fd| call.descriptor(fd));
         if !call.row.params.iter().any(|param| param.kind == Kind::Path) {
-            return match dir {
-                Some(dir) if matches!(call.row.name, "fd_read" | "fd_pread") => {
-                    self.directory(call, dir);
-                }
-                _ => {}
-            };
+            return self.unreadable(call);
         }
         let Some(dir) = dir.filter(|dir| dir.place.is_some()) else { return };
         // Where rights were given up, the refusal may be for want of one.
@@ -179,6 +175,14 @@ impl Hints {
 }
 
 impl Hints {
+    /// A directory that is read like a file.
+    fn unreadable(&mut self, call: &Seen<'_>) {
+        let behind = call.arg_u32("fd").and_then(|fd| call.descriptor(fd));
+        if let Some(behind) = behind.filter(|_| matches!(call.row.name, "fd_read" | "fd_pread")) {
+            self.directory(call, behind);
+        }
+    }
+
     fn directory(&mut self, call: &Seen<'_>, behind: &Descriptor) {
         if behind.place.is_some() {
             let (name, path) = (call.row.name, &behind.path);
