@@ -10,18 +10,18 @@ use tinyhost::seeded;
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::pipe::Capture;
 use tinyhost::vfs::{self, Namespace};
-use tinyhost::wasi::{Outcome, Seen, Trace};
+use tinyhost::wasi::{CallOutcome, Trace, TracedCall};
 use tinyhost::{Armed, Clock, Guest, ManualClock, Program, Step, WasiCtx};
 
 /// One line for each call: name, arguments, how it ended; at the exit a sum over memory.
 struct Lines(Arc<Mutex<String>>);
 
 impl Trace for Lines {
-    fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
+    fn call(&mut self, call: &TracedCall<'_>, outcome: CallOutcome) {
         let mut text = self.0.lock().expect("nobody panics with it");
         let args = &call.args[..call.row.params.len()];
         let _ = writeln!(text, "{} {args:?} {outcome:?}", call.row.name);
-        if let Outcome::Exit(_) = outcome {
+        if let CallOutcome::Exit(_) = outcome {
             let sum = call.mem.all().iter().fold(0u64, |sum, byte| {
                 (sum.rotate_left(5) ^ u64::from(*byte)).wrapping_mul(0x517c_c1b7_2722_0a95)
             });

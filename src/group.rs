@@ -24,7 +24,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(5);
 /// [`turn`](Group::turn) runs those that can go on, in rounds, until all wait or the turn's
 /// fuel is used up; it never blocks. It needs no operating system: a guest that waits for
 /// another guest or for its host is woken by them, and one that sleeps or waits for a
-/// descriptor of the system is simply asked once a turn. For many of the latter there is
+/// descriptor of the system is simply polled once a turn. For many of the latter there is
 /// the scheduler (`sched`, with the feature `net`).
 ///
 /// ```
@@ -75,27 +75,27 @@ pub struct Turn {
 struct Slot {
     member: Member,
     guest: Guest,
-    bell: Arc<Bell>,
+    flag: Arc<WakeFlag>,
     waker: Waker,
-    /// No waker knows when it can go on: it is asked every turn, which should come within
+    /// No waker knows when it can go on: it is polled every turn, which should come within
     /// this time.
-    ask: Option<Duration>,
+    poll_after: Option<Duration>,
 }
 
 /// Whether a guest was woken, and who is to know.
-struct Bell {
-    rung: AtomicBool,
+struct WakeFlag {
+    woken: AtomicBool,
     group: Option<Waker>,
 }
 
-impl Wake for Bell {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let rung = self.rung.swap(true, Ordering::AcqRel);
-        if let (false, Some(group)) = (rung, &self.group) {
+        let woken = self.woken.swap(true, Ordering::AcqRel);
+        if let (false, Some(group)) = (woken, &self.group) {
             group.wake_by_ref();
         }
     }
@@ -117,10 +117,10 @@ impl Group {
     pub fn spawn(&mut self, guest: Guest) -> Member {
         self.last += 1;
         let member = Member(self.last);
-        let bell = Bell { rung: AtomicBool::new(true), group: self.waker.clone() };
-        let bell = Arc::new(bell);
-        let waker = Waker::from(bell.clone());
-        self.members.push_back(Slot { member, guest, bell, waker, ask: None });
+        let flag = WakeFlag { woken: AtomicBool::new(true), group: self.waker.clone() };
+        let flag = Arc::new(flag);
+        let waker = Waker::from(flag.clone());
+        self.members.push_back(Slot { member, guest, flag, waker, poll_after: None });
         member
     }
 
@@ -149,14 +149,14 @@ impl Group {
     /// `fuel` is used up. Whoever was cut short is the first in the next turn.
     pub fn turn(&mut self, fuel: u64) -> Turn {
         let mut turn = Turn { ended: Vec::new(), fuel_used: 0, next: None };
-        for slot in self.members.iter().filter(|slot| slot.ask.is_some()) {
-            slot.bell.rung.store(true, Ordering::Release);
+        for slot in self.members.iter().filter(|slot| slot.poll_after.is_some()) {
+            slot.flag.woken.store(true, Ordering::Release);
         }
         // Guests passed by since one was run: after a whole round of them all wait.
         let mut passed = 0;
         while passed < self.members.len() {
             let Some(mut slot) = self.members.pop_front() else { break };
-            if !slot.bell.rung.load(Ordering::Acquire) {
+            if !slot.flag.woken.load(Ordering::Acquire) {
                 passed += 1;
                 self.members.push_back(slot);
                 continue;
@@ -177,30 +177,30 @@ impl Group {
                 self.members.push_back(slot);
             }
         }
-        turn.next = self.members.iter().filter_map(|slot| slot.ask).min();
+        turn.next = self.members.iter().filter_map(|slot| slot.poll_after).min();
         turn
     }
 }
 
 impl Slot {
     fn step(&mut self, fuel: u64) -> Step {
-        self.bell.rung.store(false, Ordering::Release);
-        let asked = self.ask.take().is_some();
+        self.flag.woken.store(false, Ordering::Release);
+        let polled = self.poll_after.take().is_some();
         let step = self.guest.step(fuel);
         match step {
-            Step::Yielded => self.bell.rung.store(true, Ordering::Release),
+            Step::Yielded => self.flag.woken.store(true, Ordering::Release),
             Step::Parked => {
                 let mut watched = None;
-                self.ask = match self.guest.arm(&self.waker, &mut |_, _| watched = Some(ASK_AGAIN))
-                {
-                    Armed::Until(time) => time.into_iter().chain(watched).min(),
-                    // A file that says so again and again is not believed.
-                    Armed::Now if asked => Some(ASK_AGAIN),
-                    Armed::Now => {
-                        self.bell.rung.store(true, Ordering::Release);
-                        Some(ASK_AGAIN)
-                    }
-                };
+                self.poll_after =
+                    match self.guest.arm(&self.waker, &mut |_, _| watched = Some(ASK_AGAIN)) {
+                        Armed::Until(time) => time.into_iter().chain(watched).min(),
+                        // A file that says so again and again is not believed.
+                        Armed::Now if polled => Some(ASK_AGAIN),
+                        Armed::Now => {
+                            self.flag.woken.store(true, Ordering::Release);
+                            Some(ASK_AGAIN)
+                        }
+                    };
             }
             Step::Exited(_) | Step::Trapped(_) => {}
         }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use net_util::*;
-use tinyhost::sched::{GuestId, Happened, Scheduler};
+use tinyhost::sched::{Event, GuestId, Scheduler};
 use tinyhost::vfs::Namespace;
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::net::Listener;
@@ -190,6 +190,6 @@ fn a_lookup_ends_with_the_guests_time() {
         scheduler.turn(Some(LIMIT), &mut happened).unwrap();
         assert!(start.elapsed() < LIMIT, "it went on after its time");
     }
-    assert!(matches!(happened[..], [Happened::Ended(_, End::TimedOut, _)]), "{happened:?}");
+    assert!(matches!(happened[..], [Event::Ended(_, End::TimedOut, _)]), "{happened:?}");
     assert_eq!(world.resolver.asked(), ["slow"]);
 }

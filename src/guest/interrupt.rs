@@ -41,7 +41,7 @@ impl Guest {
         let mut now = Instant::now();
         loop {
             let slice = self.slice(&mut pace, now, RUN_TIME);
-            now = slice.after;
+            now = slice.end_time;
             match slice.step {
                 Step::Exited(status) => return End::Exited(status),
                 Step::Trapped(trap) => return End::Trapped(trap),

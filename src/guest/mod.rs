@@ -19,7 +19,7 @@ use crate::instance::Instance;
 use crate::program::{Program, end_of};
 use crate::step::{End, Step, fuel_trap};
 use crate::vfs::{Armed, Fd, Interest};
-use crate::wasi::frame::On;
+use crate::wasi::frame::WaitTarget;
 use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
 
 /// A running program: its memory, its descriptors, and where it is.
@@ -62,7 +62,7 @@ enum State {
     /// Between two instructions.
     OutOfFuel(ResumableCallOutOfFuel),
     /// At its end.
-    Over(Step),
+    Ended(Step),
 }
 
 impl Guest {
@@ -70,19 +70,19 @@ impl Guest {
     /// one, is run by the first step. What its instance can't be made with is what that step
     /// answers.
     pub fn new(program: &Program, cx: WasiCtx) -> Guest {
-        Guest::in_(Instance::new(program, cx))
+        Guest::from_instance(Instance::new(program, cx))
     }
 
     /// A guest in an instance that is as good as new.
-    pub(crate) fn in_(mut instance: Instance) -> Guest {
+    pub(crate) fn from_instance(mut instance: Instance) -> Guest {
         instance.store.data_mut().mode = Mode::Suspend;
         let (state, then) = match &instance.entry {
             Ok(entry) => (State::Ready(entry.first), entry.then),
-            Err(end) => (State::Over(end.clone()), None),
+            Err(end) => (State::Ended(end.clone()), None),
         };
         let cpu = slice::Cpu::default();
         let mut guest = Guest { instance, state, then, fuel_left: u64::MAX, fuel_used: 0, cpu };
-        if let State::Over(_) = guest.state {
+        if let State::Ended(_) = guest.state {
             guest.close();
         }
         guest
@@ -96,7 +96,7 @@ impl Guest {
     /// Whether it is parked and waits for its standard input alone.
     pub(crate) fn waits_for_stdin(&self) -> bool {
         let waits = &self.instance.store.data().frame.waits;
-        matches!(self.state, State::Parked(_)) && waits[..] == [(On::Fd(0), Interest::READ)]
+        matches!(self.state, State::Parked(_)) && waits[..] == [(WaitTarget::Fd(0), Interest::READ)]
     }
 
     /// Ends the guest once it has used this much fuel.
@@ -129,12 +129,12 @@ impl Guest {
     }
 
     /// A [step](Guest::step) of which no time is counted.
-    pub(crate) fn advance(&mut self, fuel: u64) -> Step {
-        let state = std::mem::replace(&mut self.state, State::Over(Step::Parked));
+    pub(crate) fn step_untimed(&mut self, fuel: u64) -> Step {
+        let state = std::mem::replace(&mut self.state, State::Ended(Step::Parked));
         let slice = self.refuel(fuel, &state);
         let answer = match state {
-            State::Over(step) => {
-                self.state = State::Over(step.clone());
+            State::Ended(step) => {
+                self.state = State::Ended(step.clone());
                 return step;
             }
             State::Ready(start) => start.call_resumable(&mut self.instance.store, &[], &mut []),
@@ -142,12 +142,12 @@ impl Guest {
             State::Parked(call) => {
                 match wasi::run_again(self.instance.store.as_context_mut(), |cx| cx) {
                     Ok(errno) => call.resume(&mut self.instance.store, &[Val::I32(errno)], &mut []),
-                    Err(stop) => return self.stopped(call, stop),
+                    Err(stop) => return self.stay_parked(call, stop),
                 }
             }
         };
         self.count_fuel(slice);
-        self.arrived(answer)
+        self.handle_result(answer)
     }
 
     /// Sets the fuel of a step, within the limit. An operation that costs more than a
@@ -171,7 +171,7 @@ impl Guest {
     }
 
     /// What the interpreter came back with.
-    fn arrived(&mut self, answer: Result<ResumableCall, Error>) -> Step {
+    fn handle_result(&mut self, answer: Result<ResumableCall, Error>) -> Step {
         let step = match answer {
             Ok(ResumableCall::Finished) => match self.then.take() {
                 Some(then) => {
@@ -186,7 +186,7 @@ impl Guest {
                     self.state = State::Parked(call);
                     return if gave_way { Step::Yielded } else { Step::Parked };
                 }
-                self.end(call.into_host_error())
+                self.end_step(call.into_host_error())
             }
             Ok(ResumableCall::OutOfFuel(call)) if call.required_fuel().max(1) > self.fuel_left => {
                 Step::Trapped(fuel_trap())
@@ -195,9 +195,9 @@ impl Guest {
                 self.state = State::OutOfFuel(call);
                 return Step::Yielded;
             }
-            Err(error) => self.end(error),
+            Err(error) => self.end_step(error),
         };
-        self.over(step)
+        self.finish(step)
     }
 
     /// Closes all it has open. If it has not ended it can't go on.
@@ -207,17 +207,17 @@ impl Guest {
 
     /// Its end closes all it had open, as that of a process does: who reads what it wrote
     /// comes to an end as well, whether the guest has been dropped yet or not.
-    fn over(&mut self, step: Step) -> Step {
+    fn finish(&mut self, step: Step) -> Step {
         self.close();
-        self.state = State::Over(step.clone());
+        self.state = State::Ended(step.clone());
         step
     }
 
     /// A parked call was run again and did not get through.
-    fn stopped(&mut self, call: ResumableCallHostTrap, stop: Stop) -> Step {
+    fn stay_parked(&mut self, call: ResumableCallHostTrap, stop: Stop) -> Step {
         self.instance.store.data_mut().frame.yields = matches!(stop, Stop::Yield);
         match stop {
-            Stop::Exit(code) => self.over(Step::Exited(code)),
+            Stop::Exit(code) => self.finish(Step::Exited(code)),
             Stop::Yield => {
                 self.state = State::Parked(call);
                 Step::Yielded
@@ -230,7 +230,7 @@ impl Guest {
     }
 
     /// The end that an error of the interpreter means.
-    fn end(&self, error: Error) -> Step {
+    fn end_step(&self, error: Error) -> Step {
         end_of(&error, &self.context().limits, true)
     }
 
@@ -315,7 +315,7 @@ impl fmt::Debug for Guest {
             State::Ready(_) => "ready",
             State::Parked(_) => "parked",
             State::OutOfFuel(_) => "yielded",
-            State::Over(_) => "over",
+            State::Ended(_) => "over",
         };
         f.debug_struct("Guest").field("state", &state).field("fuel", &self.fuel_used).finish()
     }

@@ -71,7 +71,7 @@ impl Default for Cpu {
 pub(crate) struct Slice {
     pub step: Step,
     /// The time after it.
-    pub after: Instant,
+    pub end_time: Instant,
     /// The guest would have gone on: it computes.
     #[cfg_attr(not(all(unix, feature = "net")), expect(dead_code, reason = "the scheduler's"))]
     pub used_up: bool,
@@ -103,10 +103,10 @@ impl Guest {
     /// A guest that has ended answers the same again.
     pub fn step(&mut self, fuel: u64) -> Step {
         if self.cpu.max == Duration::MAX {
-            return self.advance(fuel);
+            return self.step_untimed(fuel);
         }
         let began = cpu_time();
-        let step = self.advance(fuel);
+        let step = self.step_untimed(fuel);
         self.account(began, step)
     }
 
@@ -116,7 +116,7 @@ impl Guest {
         let took = cpu_time().saturating_sub(began);
         self.cpu.used = self.cpu.used.saturating_add(took);
         if self.cpu.used >= self.cpu.max && !step.is_end() {
-            return self.over(Step::Trapped(cpu_trap()));
+            return self.finish(Step::Trapped(cpu_trap()));
         }
         step
     }
@@ -127,7 +127,7 @@ impl Guest {
         let cpu = cpu_time();
         let mut now = began;
         let (step, used_up) = loop {
-            let step = self.advance(pace.quantum);
+            let step = self.step_untimed(pace.quantum);
             let after = Instant::now();
             let used_up = matches!(self.state, State::OutOfFuel(_));
             if used_up {
@@ -138,7 +138,7 @@ impl Guest {
                 break (step, used_up);
             }
         };
-        Slice { step: self.account(cpu, step), after: now, used_up }
+        Slice { step: self.account(cpu, step), end_time: now, used_up }
     }
 
     /// The same, at most until a certain time, whatever it is doing then. A guest whose time
@@ -202,7 +202,7 @@ mod tests {
         let (began, time) = (Instant::now(), Duration::from_millis(50));
         let slice = guest.slice(&mut pace, began, time);
         assert_eq!((slice.step, slice.used_up), (Step::Yielded, true));
-        assert!(slice.after >= began + time);
+        assert!(slice.end_time >= began + time);
         // No machine is so busy that it has no more than some microseconds of them.
         assert!(guest.fuel_used() > FUEL_MAX, "{}", guest.fuel_used());
     }

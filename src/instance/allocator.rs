@@ -41,7 +41,8 @@ static REFUSED: AtomicBool = AtomicBool::new(false);
 static KEPT_MAPPINGS: Mutex<[(usize, usize); KEPT]> = Mutex::new([(0, 0); KEPT]);
 
 fn is_memory(layout: Layout) -> bool {
-    let (size, align) = (layout.size(), layout.align());
+    let size = layout.size();
+    let align = layout.align();
     size >= PAGE && size.is_multiple_of(PAGE) && align <= ALIGN_MAX
 }
 
@@ -115,7 +116,7 @@ pub(super) fn take_pages(memory: &mut [u8]) -> bool {
 /// system's allocator has free: it gives back those at the end of its heap by itself, and
 /// what many guests leave behind lies before what is in use. Takes milliseconds if it is
 /// much, for which other threads may have to wait.
-pub(crate) fn give_back() {
+pub(crate) fn release_free_memory() {
     if !IN_USE.load(Ordering::Relaxed) {
         return;
     }

@@ -15,7 +15,7 @@ use crate::wasi::WasiCtx;
 #[cfg(all(target_os = "linux", feature = "recycle"))]
 pub use allocator::GuestAllocator;
 #[cfg(all(target_os = "linux", feature = "recycle"))]
-pub(crate) use allocator::give_back;
+pub(crate) use allocator::release_free_memory;
 use pages::Pages;
 
 /// Memory an idle instance may keep resident; with more, all is given back to the kernel.
@@ -34,11 +34,11 @@ pub(crate) struct Instance {
     /// Its exports, if it could be made.
     exports: Option<wasmi::Instance>,
     /// How it was when it was new. `None` if it can't be put back.
-    new: Option<Box<New>>,
+    snapshot: Option<Box<Snapshot>>,
 }
 
 /// How an instance was when it was new.
-struct New {
+struct Snapshot {
     memory: Memory,
     memory_bytes: usize,
     globals: Vec<(Global, Val)>,
@@ -66,19 +66,19 @@ impl Instance {
             }
             Err(error) => Err(end_of(&error, &store.data().limits, false)),
         };
-        Instance { store, program, entry, exports, new: None }
+        Instance { store, program, entry, exports, snapshot: None }
     }
 
     /// A new instance that can be used again if the program allows it, with none of its memory
     /// resident but what is not zero.
     pub(crate) fn reusable(program: &Program, cx: WasiCtx, pages: &Pages) -> Instance {
         let mut instance = Instance::new(program, cx);
-        instance.new = instance.learn(pages).map(Box::new);
+        instance.snapshot = instance.take_snapshot(pages).map(Box::new);
         instance
     }
 
     /// Keeps how it is now, before anything has run in it.
-    fn learn(&mut self, pages: &Pages) -> Option<New> {
+    fn take_snapshot(&mut self, pages: &Pages) -> Option<Snapshot> {
         let recipe = self.program.recipe.as_ref()?;
         let exports = self.exports?;
         let store = &mut self.store;
@@ -98,7 +98,7 @@ impl Instance {
         recipe.image.write(bytes);
         let memory_bytes = bytes.len();
         released.ok()?;
-        Some(New { memory, memory_bytes, globals, memory_used, runs: 0 })
+        Some(Snapshot { memory, memory_bytes, globals, memory_used, runs: 0 })
     }
 
     /// Whether it is one of this program.
@@ -108,25 +108,25 @@ impl Instance {
 
     /// Puts everything back. `None` if that can't be done: the program doesn't allow it, its
     /// memory has grown, or the kernel fails us.
-    pub(crate) fn renewed(mut self, pages: &mut Pages) -> Option<Instance> {
-        let Instance { store, program, new, .. } = &mut self;
-        let new = new.as_mut()?;
+    pub(crate) fn restore(mut self, pages: &mut Pages) -> Option<Instance> {
+        let Instance { store, program, snapshot, .. } = &mut self;
+        let snapshot = snapshot.as_mut()?;
         *store.data_mut() = WasiCtx::blank();
         let image = &program.recipe.as_ref()?.image;
-        let memory = new.memory.data_mut(&mut *store);
-        if memory.len() != new.memory_bytes {
+        let memory = snapshot.memory.data_mut(&mut *store);
+        if memory.len() != snapshot.memory_bytes {
             return None;
         }
         let touched = pages.touched(memory).ok()?;
-        new.runs += 1;
+        snapshot.runs += 1;
         let resident: usize = touched.iter().map(ExactSizeIterator::len).sum();
-        if resident > RESIDENT_MAX || new.runs % RUNS_BETWEEN_RELEASES == 0 {
+        if resident > RESIDENT_MAX || snapshot.runs % RUNS_BETWEEN_RELEASES == 0 {
             pages.release(memory).ok()?;
         } else {
             touched.iter().for_each(|range| image.zero_around(memory, range.clone()));
         }
         image.write(memory);
-        for (global, value) in &new.globals {
+        for (global, value) in &snapshot.globals {
             global.set(&mut *store, value.clone()).ok()?;
         }
         Some(self)
@@ -134,12 +134,12 @@ impl Instance {
 
     /// Bytes of memory and tables it keeps when it is put back, as limits count them.
     pub(crate) fn memory_kept(&self) -> usize {
-        self.new.as_ref().map_or(0, |new| new.memory_used)
+        self.snapshot.as_ref().map_or(0, |snapshot| snapshot.memory_used)
     }
 
     /// The same instance for another context, whose limits know what it has.
-    pub(crate) fn with(mut self, mut cx: WasiCtx) -> Instance {
-        cx.memory = self.new.as_ref().map(|new| new.memory);
+    pub(crate) fn with_context(mut self, mut cx: WasiCtx) -> Instance {
+        cx.memory = self.snapshot.as_ref().map(|snapshot| snapshot.memory);
         *self.store.data_mut() = cx;
         self
     }

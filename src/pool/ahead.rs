@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Pool;
 use crate::guest::{Guest, Pace};
 use crate::step::Step;
-use crate::wasi::{Outcome, Seen, Trace, WasiCtx};
+use crate::wasi::{CallOutcome, Trace, TracedCall, WasiCtx};
 
 /// CPU time to come to the first read of standard input; more, for each guest and again after
 /// its time to live, would be no gain.
@@ -98,7 +98,8 @@ impl<T> Ahead<T> {
             return Ok(());
         }
         let (mut guest, mut pace, with, called) = self.starting.take().unwrap_or_else(|| {
-            let ((mut cx, with), called) = (make(), Called::default());
+            let (mut cx, with) = make();
+            let called = Called::default();
             cx.trace = Some(Box::new(Watch { called: called.clone(), before: cx.trace.take() }));
             (pool.spawn(cx), Pace::new(), with, called)
         });
@@ -157,7 +158,7 @@ struct Watch {
 }
 
 impl Trace for Watch {
-    fn begin(&mut self, call: &Seen<'_>) {
+    fn begin(&mut self, call: &TracedCall<'_>) {
         let name = call.row.name;
         let reads_other = name == "fd_read" && call.arg_u32("fd") != Some(0);
         if reads_other || !ALLOWED.contains(&name) {
@@ -166,7 +167,7 @@ impl Trace for Watch {
         self.before.iter_mut().for_each(|before| before.begin(call));
     }
 
-    fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
+    fn call(&mut self, call: &TracedCall<'_>, outcome: CallOutcome) {
         self.before.iter_mut().for_each(|before| before.call(call, outcome));
     }
 }

@@ -46,7 +46,7 @@ impl Pool {
     /// A pool of another program in its place. What is needed of the system it has already, and
     /// may not get again.
     #[cfg(all(unix, feature = "serve"))]
-    pub(crate) fn renew(&mut self, program: &Program) {
+    pub(crate) fn replace_program(&mut self, program: &Program) {
         let pages = self.pages.take();
         *self = Pool::new(program);
         self.pages = self.pages.take().or(pages).filter(|_| program.shared.recipe.is_some());
@@ -68,13 +68,13 @@ impl Pool {
         let Some(pages) = &self.pages else { return Guest::new(&self.program, cx) };
         cx.limits.stack = self.program.shared.stack_bytes;
         // A guest that may not have that much memory must fail as it does elsewhere.
-        let fits = |instance: &mut Instance| cx.limits.assume(instance.memory_kept());
+        let fits = |instance: &mut Instance| cx.limits.count_existing(instance.memory_kept());
         let instance = match self.idle.pop_if(fits) {
-            Some(instance) => instance.with(cx),
+            Some(instance) => instance.with_context(cx),
             None => Instance::reusable(&self.program, cx, pages),
         };
         self.spare = self.spare.min(self.idle.len());
-        Guest::in_(instance)
+        Guest::from_instance(instance)
     }
 
     /// Takes a guest back, in whatever state it is, and closes all it held. One that can't
@@ -84,7 +84,7 @@ impl Pool {
         let instance = guest.into_instance();
         if self.idle.len() < IDLE_MAX
             && instance.is_of(&self.program)
-            && let Some(instance) = instance.renewed(pages)
+            && let Some(instance) = instance.restore(pages)
         {
             self.idle.push(instance);
         }
@@ -106,9 +106,9 @@ impl Pool {
     /// Gives memory that nobody needs any more back to the system, of the whole process. It
     /// costs milliseconds where there is much of it. Without [`GuestAllocator`] it does
     /// nothing.
-    pub fn give_back() {
+    pub fn release_memory() {
         #[cfg(all(target_os = "linux", feature = "recycle"))]
-        instance::give_back();
+        instance::release_free_memory();
     }
 }
 

@@ -324,7 +324,7 @@ fn a_guest_run_ahead_waits_and_is_fed() {
 struct Count(Arc<Mutex<usize>>);
 
 impl crate::wasi::Trace for Count {
-    fn call(&mut self, _: &crate::wasi::Seen<'_>, _: crate::wasi::Outcome) {
+    fn call(&mut self, _: &crate::wasi::TracedCall<'_>, _: crate::wasi::CallOutcome) {
         *lock(&self.0) += 1;
     }
 }

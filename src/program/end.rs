@@ -4,11 +4,11 @@ use wasmi::TrapCode;
 use wasmi::errors::ErrorKind;
 
 use crate::step::{Cause, Step, Trap, fuel_trap};
-use crate::wasi::{Limits, Suspended};
+use crate::wasi::{MemoryLimiter, Suspended};
 
 /// The end that an error of the interpreter means. `begun` is whether the guest has an
 /// instance: what fails then fails in the guest.
-pub(crate) fn end_of(error: &wasmi::Error, limits: &Limits, begun: bool) -> Step {
+pub(crate) fn end_of(error: &wasmi::Error, limits: &MemoryLimiter, begun: bool) -> Step {
     if let Some(code) = error.i32_exit_status() {
         return Step::Exited(code.cast_unsigned());
     }

@@ -169,7 +169,7 @@ impl<'a> Contents<'a> {
             Payload::DataSection(segments) => {
                 for segment in segments {
                     let segment = segment?;
-                    if !self.lay(&segment.kind, segment.data)? {
+                    if !self.add_segment(&segment.kind, segment.data)? {
                         return Ok(false);
                     }
                 }
@@ -200,7 +200,11 @@ impl<'a> Contents<'a> {
 
     /// Adds a data segment to the image; `false` if it is passive, where it goes is not a
     /// plain constant, or it does not fit (instantiation will fail).
-    fn lay(&mut self, kind: &DataKind<'a>, data: &'a [u8]) -> Result<bool, BinaryReaderError> {
+    fn add_segment(
+        &mut self,
+        kind: &DataKind<'a>,
+        data: &'a [u8],
+    ) -> Result<bool, BinaryReaderError> {
         let DataKind::Active { memory_index: 0, offset_expr } = kind else {
             return Ok(false);
         };
@@ -222,14 +226,14 @@ impl<'a> Contents<'a> {
 mod tests {
     use super::*;
 
-    fn find(wat: &str) -> Option<Recipe> {
+    fn recipe_of(wat: &str) -> Option<Recipe> {
         let wasm = wat::parse_str(wat).unwrap();
         let survey = crate::program::survey(&wasm).unwrap();
         recipe(&survey)
     }
 
-    fn can(body: &str) -> bool {
-        find(&format!("(module (memory 1) (func (export \"_start\")) {body})")).is_some()
+    fn is_recyclable(body: &str) -> bool {
+        recipe_of(&format!("(module (memory 1) (func (export \"_start\")) {body})")).is_some()
     }
 
     #[test]
@@ -249,7 +253,7 @@ mod tests {
 
     #[test]
     fn every_mutable_global_is_put_back() {
-        let recipe = find(
+        let recipe = recipe_of(
             "(module (memory (export \"memory\") 1) (global i32 (i32.const 1))
                (global (mut i32) (i32.const 2)) (global (export \"g\") (mut f64) (f64.const 3))
                (func (export \"_start\") (global.set 1 (i32.const 5))))",
@@ -260,10 +264,10 @@ mod tests {
 
     #[test]
     fn what_can_not_be_put_back_is_left_alone() {
-        assert!(can(""));
-        assert!(can("(data (i32.const 65535) \"x\")"));
-        assert!(can("(func $f) (start $f)"), "it is run once for each guest");
-        assert!(can("(table 1 funcref) (elem (i32.const 0) 0) (elem declare func 0)"));
+        assert!(is_recyclable(""));
+        assert!(is_recyclable("(data (i32.const 65535) \"x\")"));
+        assert!(is_recyclable("(func $f) (start $f)"), "it is run once for each guest");
+        assert!(is_recyclable("(table 1 funcref) (elem (i32.const 0) 0) (elem declare func 0)"));
         for body in [
             "(memory 1)",
             "(data \"passive\")",
@@ -281,14 +285,15 @@ mod tests {
             "(table 1 funcref) (elem (i32.const 0) 0) \
              (func (table.init 0 (i32.const 0) (i32.const 0) (i32.const 0)))",
         ] {
-            assert!(!can(body), "{body}");
+            assert!(!is_recyclable(body), "{body}");
         }
-        assert!(find("(module (func (export \"_start\")))").is_none(), "no memory");
+        assert!(recipe_of("(module (func (export \"_start\")))").is_none(), "no memory");
         assert!(
-            find("(module (import \"m\" \"m\" (memory 1)) (func (export \"_start\")))").is_none()
+            recipe_of("(module (import \"m\" \"m\" (memory 1)) (func (export \"_start\")))")
+                .is_none()
         );
         assert!(
-            find(
+            recipe_of(
                 "(module (import \"m\" \"g\" (global i32)) (memory 1) (func (export \"_start\")))"
             )
             .is_none()

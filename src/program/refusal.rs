@@ -209,7 +209,8 @@ mod tests {
     #[test]
     fn each_row_of_imports_says_what_it_is() {
         for (module, name, what) in IMPORTS {
-            let (module, name) = (example(module), example(name));
+            let module = example(module);
+            let name = example(name);
             let found = import(&[("env", "other"), (&module, &name)]).expect("there is one");
             assert_eq!(found, (&*module, &*name, *what));
         }

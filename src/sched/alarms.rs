@@ -9,7 +9,7 @@ pub(super) enum Alarm {
     /// A parked guest's own deadline; only if it still is in that park.
     Park { slot: usize, park: u64 },
     /// The end of a guest's time.
-    End { slot: usize, generation: u64 },
+    Deadline { slot: usize, generation: u64 },
     /// The caller's.
     Foreign(u64),
 }
@@ -33,7 +33,7 @@ impl Alarms {
     }
 
     /// Takes one that is due.
-    pub fn due(&mut self, now: Instant) -> Option<Alarm> {
+    pub fn pop_due(&mut self, now: Instant) -> Option<Alarm> {
         if self.next()? > now {
             return None;
         }
@@ -42,7 +42,7 @@ impl Alarms {
 
     /// Forgets those that mean nothing any more, once they are most of all there are: a
     /// guest that ends or goes on leaves its own behind.
-    pub fn tidy(&mut self, meant: impl Fn(Alarm) -> bool) {
+    pub fn remove_stale(&mut self, meant: impl Fn(Alarm) -> bool) {
         if self.heap.len() >= self.kept * 2 + 1024 {
             self.heap.retain(|Reverse((_, alarm))| meant(*alarm));
             self.kept = self.heap.len();
@@ -69,10 +69,10 @@ mod tests {
         alarms.set(at(20), Alarm::Foreign(2));
         alarms.set(at(10), Alarm::Foreign(1));
         assert_eq!(alarms.next(), Some(at(10)));
-        assert_eq!(alarms.due(at(9)), None);
-        assert_eq!(alarms.due(at(10)), Some(Alarm::Foreign(1)));
-        assert_eq!(alarms.due(at(10)), None);
-        assert_eq!(alarms.due(at(99)), Some(Alarm::Foreign(2)));
+        assert_eq!(alarms.pop_due(at(9)), None);
+        assert_eq!(alarms.pop_due(at(10)), Some(Alarm::Foreign(1)));
+        assert_eq!(alarms.pop_due(at(10)), None);
+        assert_eq!(alarms.pop_due(at(99)), Some(Alarm::Foreign(2)));
         assert_eq!(alarms.next(), None);
     }
 
@@ -81,7 +81,7 @@ mod tests {
         let (mut alarms, now) = (Alarms::default(), Instant::now());
         for slot in 0..100_000 {
             alarms.set(now, Alarm::Park { slot, park: 1 });
-            alarms.tidy(|_| false);
+            alarms.remove_stale(|_| false);
         }
         assert!(alarms.heap.len() <= 1024);
     }

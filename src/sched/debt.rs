@@ -11,7 +11,7 @@ pub(super) const SLICE_TIME: Duration = Duration::from_micros(100);
 const LONE_TIME: Duration = Duration::from_micros(500);
 
 /// How long it lasts that something has happened.
-const STIRRED: Duration = Duration::from_millis(10);
+const QUIET_AFTER: Duration = Duration::from_millis(10);
 
 /// The most that is owed.
 const MAX: Duration = Duration::from_secs(1);
@@ -24,7 +24,7 @@ pub(super) struct Debt {
     /// When guests last computed, or it was last paid.
     since: Instant,
     /// When there was last something else to be done.
-    stirred: Instant,
+    last_activity: Instant,
 }
 
 /// What those who compute are given.
@@ -38,7 +38,7 @@ pub(super) struct Grant {
 
 impl Debt {
     pub fn new(now: Instant) -> Debt {
-        Debt { owed: Duration::ZERO, since: now, stirred: now }
+        Debt { owed: Duration::ZERO, since: now, last_activity: now }
     }
 
     /// How long guests may compute that begin now. `None` if it is the turn of others, and there
@@ -47,18 +47,18 @@ impl Debt {
         self.owed = self.owed.saturating_sub(now.saturating_duration_since(self.since));
         self.since = now;
         if others {
-            self.stirred = now;
+            self.last_activity = now;
         }
         if others && !self.owed.is_zero() {
             return None;
         }
-        let quiet = now.saturating_duration_since(self.stirred) > STIRRED;
+        let quiet = now.saturating_duration_since(self.last_activity) > QUIET_AFTER;
         let slice = if quiet { LONE_TIME } else { SLICE_TIME };
         Some(Grant { until: now + PER_TURN, slice })
     }
 
     /// They are done now, and should have been then.
-    pub fn took(&mut self, until: Instant, now: Instant) {
+    pub fn settle(&mut self, until: Instant, now: Instant) {
         self.owed = (self.owed + now.saturating_duration_since(until)).min(MAX);
         self.since = now;
     }
@@ -75,14 +75,14 @@ mod tests {
         let mut debt = Debt::new(start);
         let until = |ms, slice| Some(Grant { until: at(ms), slice });
         assert_eq!(debt.grant(start, true), until(1, SLICE_TIME));
-        debt.took(at(1), at(51));
+        debt.settle(at(1), at(51));
         assert_eq!(debt.grant(at(60), true), None, "9 of 50 ms");
         assert_eq!(debt.grant(at(100), true), None, "49 of 50 ms");
         assert_eq!(debt.grant(at(101), true), until(102, SLICE_TIME));
-        debt.took(at(102), at(202));
+        debt.settle(at(102), at(202));
         let lone = until(204, LONE_TIME);
         assert_eq!(debt.grant(at(203), false), lone, "nobody else wants the time");
-        debt.took(at(204), at(100_000));
+        debt.settle(at(204), at(100_000));
         assert_eq!(
             debt.grant(at(101_001), true),
             until(101_002, SLICE_TIME),

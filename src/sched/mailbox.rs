@@ -25,13 +25,13 @@ impl Mailbox {
     }
 
     /// From here on putting something in rings; `true` if something is in already.
-    pub fn sleep(&self) -> bool {
+    pub fn begin_wait(&self) -> bool {
         self.asleep.store(true, Ordering::SeqCst);
         !self.slots().is_empty()
     }
 
     /// Nobody needs to be woken any more.
-    pub fn awake(&self) {
+    pub fn end_wait(&self) {
         self.asleep.store(false, Ordering::SeqCst);
     }
 

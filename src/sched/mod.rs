@@ -27,8 +27,8 @@ use alarms::{Alarm, Alarms};
 use debt::{Debt, Grant};
 use mailbox::{Mailbox, NO_SLOT};
 use queue::{Queue, Record, WOKEN_TIME};
-use slot::{Running, Slot, is_in, is_of};
-pub(crate) use table::cut;
+use slot::{Running, Slot, is_guest, is_in_park};
+pub(crate) use table::truncate_free;
 
 use crate::guest::Guest;
 use crate::step::{End, Step};
@@ -52,7 +52,7 @@ pub struct GuestId {
 
 /// What a turn brought.
 #[derive(Debug)]
-pub enum Happened {
+pub enum Event {
     /// A guest has ended. It is handed back: what it holds is closed by dropping it.
     Ended(GuestId, End, Box<Guest>),
     /// A descriptor registered by the caller is ready.
@@ -141,20 +141,20 @@ impl Scheduler {
     /// before the others that are.
     pub fn spawn_computing(&mut self, guest: Guest, until: Option<Instant>) -> GuestId {
         let record = Record::new();
-        let id = self.take_in(guest, record, until);
-        self.queue.go_on(id, &record);
+        let id = self.insert(guest, record, until);
+        self.queue.requeue(id, &record);
         id
     }
 
     /// Takes a guest, to be run in the next turn, and ended if it still runs at `until`.
     pub fn spawn(&mut self, guest: Guest, until: Option<Instant>) -> GuestId {
         let record = Record::new();
-        let id = self.take_in(guest, record, until);
-        self.queue.begin(id);
+        let id = self.insert(guest, record, until);
+        self.queue.push_new(id);
         id
     }
 
-    fn take_in(&mut self, guest: Guest, record: Record, until: Option<Instant>) -> GuestId {
+    fn insert(&mut self, guest: Guest, record: Record, until: Option<Instant>) -> GuestId {
         let slot = self.free.pop().unwrap_or_else(|| {
             let slot = self.slots.len();
             let waker = self.mailbox.waker(slot);
@@ -168,7 +168,7 @@ impl Scheduler {
         self.slots[slot].running = Some(running);
         self.runnable += 1;
         if let Some(until) = until {
-            self.alarms.set(until, Alarm::End { slot, generation });
+            self.alarms.set(until, Alarm::Deadline { slot, generation });
         }
         GuestId { slot, generation }
     }
@@ -185,7 +185,7 @@ impl Scheduler {
         slot.running.as_ref().map(|running| &*running.guest)
     }
 
-    /// Has [`Happened::Time`] come with `key` at `when`. A time can't be taken back; the
+    /// Has [`Event::Time`] come with `key` at `when`. A time can't be taken back; the
     /// caller sees for itself whether it still means anything.
     pub fn alarm(&mut self, when: Instant, key: u64) {
         self.alarms.set(when, Alarm::Foreign(key));
@@ -193,7 +193,7 @@ impl Scheduler {
 
     /// Gives back memory of tables that were longer once.
     pub fn shrink(&mut self) {
-        cut(&mut self.slots, &mut self.free);
+        truncate_free(&mut self.slots, &mut self.free);
         self.queue.shrink();
         self.alarms.shrink();
     }
@@ -228,7 +228,7 @@ impl Scheduler {
     /// # Errors
     ///
     /// If polling fails, which no guest can bring about.
-    pub fn turn(&mut self, idle: Option<Duration>, happened: &mut Vec<Happened>) -> io::Result<()> {
+    pub fn turn(&mut self, idle: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         self.wait(idle)?;
         let mut slots = self.mailbox.take();
         for event in &self.events {
@@ -236,7 +236,7 @@ impl Scheduler {
             if token < FOREIGN {
                 slots.push(token);
             } else if token != WAKE.0 {
-                happened.push(Happened::Io {
+                events.push(Event::Io {
                     token: event.token(),
                     readable: event.is_readable() || event.is_error(),
                     writable: event.is_writable() || event.is_error(),
@@ -246,43 +246,44 @@ impl Scheduler {
             }
         }
         slots.into_iter().for_each(|slot| self.wake(slot));
-        self.ring(happened);
+        self.handle_alarms(events);
         let mut clock = Instant::now();
         let woken = self.queue.woken();
         for _ in 0..woken {
             let Some(id) = self.queue.next_woken() else { break };
-            clock = self.run(id, happened, clock, WOKEN_TIME).unwrap_or(clock);
+            clock = self.run(id, events, clock, WOKEN_TIME).unwrap_or(clock);
         }
-        let others = woken > 0 || !happened.is_empty() || idle == Some(Duration::ZERO);
-        self.compute(happened, clock, others);
+        let others = woken > 0 || !events.is_empty() || idle == Some(Duration::ZERO);
+        self.compute(events, clock, others);
         Ok(())
     }
 
     /// Runs guests that only compute; `others` if there is something else to be done.
-    fn compute(&mut self, happened: &mut Vec<Happened>, mut clock: Instant, others: bool) {
+    fn compute(&mut self, events: &mut Vec<Event>, mut clock: Instant, others: bool) {
         let Some(Grant { until, slice }) = self.debt.grant(clock, others) else { return };
         let mut first = true;
         for _ in 0..self.queue.computing() {
             let Some(id) = self.queue.next_computing(first) else { break };
-            if let Some(after) = self.run(id, happened, clock, slice) {
-                (clock, first) = (after, false);
+            if let Some(after) = self.run(id, events, clock, slice) {
+                clock = after;
+                first = false;
             }
             if clock >= until {
                 break;
             }
         }
-        self.debt.took(until, clock);
+        self.debt.settle(until, clock);
     }
 
     fn wait(&mut self, idle: Option<Duration>) -> io::Result<()> {
-        let mut timeout = wasi::sooner(self.alarms.next().map(wasi::left), idle);
+        let mut timeout = wasi::min_timeout(self.alarms.next().map(wasi::time_until), idle);
         // From here on a waker rings; what came before is in the mailbox already.
-        let mail = self.mailbox.sleep();
+        let mail = self.mailbox.begin_wait();
         if mail || self.queue.len() > 0 {
             timeout = Some(Duration::ZERO);
         }
         let result = self.poll.poll(&mut self.events, timeout);
-        self.mailbox.awake();
+        self.mailbox.end_wait();
         match result {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.events.clear();
@@ -293,38 +294,38 @@ impl Scheduler {
     }
 
     /// Handles the alarms that are due.
-    fn ring(&mut self, happened: &mut Vec<Happened>) {
+    fn handle_alarms(&mut self, events: &mut Vec<Event>) {
         let slots = &self.slots;
-        self.alarms.tidy(|alarm| match alarm {
+        self.alarms.remove_stale(|alarm| match alarm {
             Alarm::Foreign(_) => true,
-            Alarm::Park { slot, park } => is_in(slots, slot, park),
-            Alarm::End { slot, generation } => is_of(slots, slot, generation),
+            Alarm::Park { slot, park } => is_in_park(slots, slot, park),
+            Alarm::Deadline { slot, generation } => is_guest(slots, slot, generation),
         });
         if self.alarms.next().is_none() {
             return;
         }
         let now = Instant::now();
-        while let Some(alarm) = self.alarms.due(now) {
+        while let Some(alarm) = self.alarms.pop_due(now) {
             match alarm {
-                Alarm::Foreign(key) => happened.push(Happened::Time(key)),
+                Alarm::Foreign(key) => events.push(Event::Time(key)),
                 Alarm::Park { slot, park } => {
-                    if is_in(&self.slots, slot, park) {
+                    if is_in_park(&self.slots, slot, park) {
                         self.wake(slot);
                     }
                 }
-                Alarm::End { slot, generation } => {
-                    if is_of(&self.slots, slot, generation) {
-                        self.end(slot, End::TimedOut, happened);
+                Alarm::Deadline { slot, generation } => {
+                    if is_guest(&self.slots, slot, generation) {
+                        self.end(slot, End::TimedOut, events);
                     }
                 }
             }
         }
     }
 
-    fn end(&mut self, slot: usize, end: End, happened: &mut Vec<Happened>) {
+    fn end(&mut self, slot: usize, end: End, events: &mut Vec<Event>) {
         let generation = self.slots[slot].generation;
         if let Some(guest) = self.take(slot) {
-            happened.push(Happened::Ended(GuestId { slot, generation }, end, guest));
+            events.push(Event::Ended(GuestId { slot, generation }, end, guest));
         }
     }
 
@@ -333,7 +334,7 @@ impl Scheduler {
     fn run(
         &mut self,
         id: GuestId,
-        happened: &mut Vec<Happened>,
+        events: &mut Vec<Event>,
         now: Instant,
         time: Duration,
     ) -> Option<Instant> {
@@ -344,20 +345,20 @@ impl Scheduler {
         running.park = 0;
         running.watched.disarm(self.poll.registry());
         let slice = running.guest.slice(&mut running.record.pace, now, time);
-        let mut after = slice.after;
+        let mut after = slice.end_time;
         if slice.step != Step::Parked {
-            running.record.ran(after.saturating_duration_since(now), slice.used_up);
+            running.record.record_slice(after.saturating_duration_since(now), slice.used_up);
         }
         match slice.step {
-            Step::Exited(code) => self.end(slot, End::Exited(code), happened),
-            Step::Trapped(trap) => self.end(slot, End::Trapped(trap), happened),
-            Step::Yielded => self.go_on(slot),
+            Step::Exited(code) => self.end(slot, End::Exited(code), events),
+            Step::Trapped(trap) => self.end(slot, End::Trapped(trap), events),
+            Step::Yielded => self.requeue(slot),
             Step::Parked => {
-                self.park(slot, happened);
+                self.park(slot, events);
                 // Telling the system of many descriptors takes longer than the guest may have.
                 after = Instant::now();
                 if let Some(running) = &mut self.slots[slot].running {
-                    running.record.ran(after.saturating_duration_since(now), false);
+                    running.record.record_slice(after.saturating_duration_since(now), false);
                 }
             }
         }
@@ -365,15 +366,15 @@ impl Scheduler {
     }
 
     /// Has a guest run on, as it was not done.
-    fn go_on(&mut self, slot: usize) {
+    fn requeue(&mut self, slot: usize) {
         let Slot { running: Some(running), generation, .. } = &mut self.slots[slot] else { return };
         running.queued = true;
         self.runnable += 1;
-        self.queue.go_on(GuestId { slot, generation: *generation }, &running.record);
+        self.queue.requeue(GuestId { slot, generation: *generation }, &running.record);
     }
 
     /// Arms what a guest waits for.
-    fn park(&mut self, slot: usize, happened: &mut Vec<Happened>) {
+    fn park(&mut self, slot: usize, events: &mut Vec<Event>) {
         let park = self.next_serial();
         let Slot { running: Some(running), waker, .. } = &mut self.slots[slot] else { return };
         running.park = park;
@@ -381,13 +382,13 @@ impl Scheduler {
         match running.watched.arm(cx, waker, self.poll.registry(), Token(slot)) {
             Ok(true) => {
                 // A sleep for longer than the clock can count is for ever.
-                let when = wasi::remaining(cx).and_then(|left| Instant::now().checked_add(left));
+                let when = wasi::wait_timeout(cx).and_then(|left| Instant::now().checked_add(left));
                 if let Some(when) = when {
                     self.alarms.set(when, Alarm::Park { slot, park });
                 }
             }
-            Ok(false) => self.go_on(slot),
-            Err(error) => self.end(slot, End::Failed(error), happened),
+            Ok(false) => self.requeue(slot),
+            Err(error) => self.end(slot, End::Failed(error), events),
         }
     }
 }

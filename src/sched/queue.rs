@@ -33,7 +33,7 @@ impl Record {
     }
 
     /// A slice is over, which took this long; `used_up` if the guest would have gone on.
-    pub fn ran(&mut self, took: Duration, used_up: bool) {
+    pub fn record_slice(&mut self, took: Duration, used_up: bool) {
         self.busy = used_up || took >= SLICE_TIME / 2;
         self.spent = if self.busy { self.spent.saturating_add(took) } else { Duration::ZERO };
     }
@@ -67,17 +67,17 @@ impl Queue {
     }
 
     /// A guest that is new.
-    pub fn begin(&mut self, id: GuestId) {
+    pub fn push_new(&mut self, id: GuestId) {
         self.woken.push_back(id);
     }
 
     /// A guest that was parked. One that computes for the most part has no precedence for that.
     pub fn wake(&mut self, id: GuestId, record: &Record) {
-        if record.busy { self.go_on(id, record) } else { self.woken.push_back(id) }
+        if record.busy { self.requeue(id, record) } else { self.woken.push_back(id) }
     }
 
     /// A guest that is computing.
-    pub fn go_on(&mut self, id: GuestId, record: &Record) {
+    pub fn requeue(&mut self, id: GuestId, record: &Record) {
         if record.is_young() { self.young.push_back(id) } else { self.old.push_back(id) }
     }
 
@@ -117,7 +117,7 @@ mod tests {
     /// A guest that has computed for this long.
     fn computing(time: Duration) -> Record {
         let mut record = Record::new();
-        record.ran(time, true);
+        record.record_slice(time, true);
         record
     }
 
@@ -126,8 +126,8 @@ mod tests {
         let mut queue = Queue::default();
         let (mut slow, mut quick) = (Record::new(), Record::new());
         // In calls that take long, or with many instructions: it comes to the same.
-        slow.ran(SLICE_TIME, false);
-        quick.ran(SLICE_TIME / 10, false);
+        slow.record_slice(SLICE_TIME, false);
+        quick.record_slice(SLICE_TIME / 10, false);
         queue.wake(id(1), &computing(SLICE_TIME));
         queue.wake(id(2), &slow);
         queue.wake(id(3), &quick);
@@ -140,15 +140,15 @@ mod tests {
         let mut queue = Queue::default();
         let almost = YOUNG_TIME - Duration::from_nanos(1);
         for (slot, used) in [(1, YOUNG_TIME), (2, YOUNG_TIME), (3, Duration::ZERO), (4, almost)] {
-            queue.go_on(id(slot), &computing(used));
+            queue.requeue(id(slot), &computing(used));
         }
         let turn: Vec<_> = (0..5).map(|nth| queue.next_computing(nth == 0)).collect();
         assert_eq!(turn, [1, 3, 4, 2, 0].map(|slot| (slot > 0).then(|| id(slot))));
-        queue.go_on(id(5), &computing(Duration::ZERO));
+        queue.requeue(id(5), &computing(Duration::ZERO));
         assert_eq!(queue.next_computing(true), Some(id(5)), "if there is no old one");
         assert_eq!(queue.len(), 0);
         let mut record = computing(YOUNG_TIME);
-        record.ran(SLICE_TIME / 10, false);
+        record.record_slice(SLICE_TIME / 10, false);
         assert!(record.is_young(), "who waits now and then begins anew");
     }
 }

@@ -13,13 +13,13 @@ pub(super) struct Slot {
 }
 
 /// Whether a slot's guest still is in that park.
-pub(super) fn is_in(slots: &[Slot], slot: usize, park: u64) -> bool {
+pub(super) fn is_in_park(slots: &[Slot], slot: usize, park: u64) -> bool {
     let running = slots.get(slot).and_then(|slot| slot.running.as_ref());
     running.is_some_and(|running| running.park == park)
 }
 
 /// Whether it still is that guest's.
-pub(super) fn is_of(slots: &[Slot], slot: usize, generation: u64) -> bool {
+pub(super) fn is_guest(slots: &[Slot], slot: usize, generation: u64) -> bool {
     slots.get(slot).is_some_and(|slot| slot.generation == generation && slot.running.is_some())
 }
 

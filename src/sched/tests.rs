@@ -10,7 +10,7 @@ fn spinning() -> Program {
 
 #[test]
 fn ended_guests_leave_those_in_their_place_no_more_than_others_have() {
-    let (program, mut happened) = (spinning(), Vec::new());
+    let (program, mut events) = (spinning(), Vec::new());
     let mut scheduler = Scheduler::new().unwrap();
     let spawn = |scheduler: &mut Scheduler| {
         scheduler.spawn(Guest::new(&program, WasiCtx::builder().build()), None)
@@ -19,11 +19,11 @@ fn ended_guests_leave_those_in_their_place_no_more_than_others_have() {
     let lasting: Vec<_> = (0..32).map(|_| spawn(&mut scheduler)).collect();
     for _ in 0..64 {
         let one = spawn(&mut scheduler);
-        scheduler.turn(Some(Duration::ZERO), &mut happened).unwrap();
+        scheduler.turn(Some(Duration::ZERO), &mut events).unwrap();
         scheduler.cancel(one).unwrap();
     }
     let last = spawn(&mut scheduler);
-    scheduler.turn(Some(Duration::ZERO), &mut happened).unwrap();
+    scheduler.turn(Some(Duration::ZERO), &mut events).unwrap();
     assert_eq!((scheduler.len(), scheduler.parked()), (33, 0));
     let entries = scheduler.queue.len();
     assert!(entries <= 33 + 64, "{entries}");

@@ -79,7 +79,7 @@ impl Guests {
         let generation = self.shared.generation.load(Acquire);
         if generation != self.generation {
             let program = self.shared.program.lock().unwrap_or_else(PoisonError::into_inner);
-            self.pool.renew(&program);
+            self.pool.replace_program(&program);
             self.generation = generation;
             self.ahead.clear();
         }

@@ -192,7 +192,7 @@ impl Host for Jobs {
             add(&counters.ahead_taken, 1);
         }
         let until = session.conn.job_until(&job, now);
-        let step = if whole { Step::Parked } else { guest.advance(FIRST_FUEL) };
+        let step = if whole { Step::Parked } else { guest.step_untimed(FIRST_FUEL) };
         if !whole {
             // The thread's own clock would cost a line more than it tells.
             guest.count_cpu(now.elapsed());

@@ -11,7 +11,7 @@ use super::client::link::{Dirty, Link};
 use super::config::DRAIN_MAX;
 use super::conn::Conn;
 use super::conn::protocol::Service;
-use super::conn::session::{Event, Host, Kept, Session, TurnTime, advance};
+use super::conn::session::{Host, Kept, Readiness, Session, TurnTime, advance};
 use super::conn::table::{LISTENER, Table};
 use super::door::tcp::{is_final, is_the_clients};
 use super::door::{ACCEPTS_PER_TURN, Accepted, Arrival, Door, PAUSE, Source};
@@ -21,7 +21,7 @@ use super::observe::outcome::Outcome;
 use super::shared::{Shared, WorkerHandle};
 use super::tidy::{FEW, TIDY_EVERY};
 use crate::pool::Pool;
-use crate::sched::{Happened, Scheduler};
+use crate::sched::{Event, Scheduler};
 
 /// Alarms that are not a connection's.
 const ACCEPT_AGAIN: u64 = u64::MAX;
@@ -83,9 +83,9 @@ impl Worker {
         if self.jobs.shared.config.metrics.is_some() {
             self.jobs.sched.alarm(self.jobs.now + TURN_EVERY, TURN);
         }
-        let mut happened = Vec::new();
+        let mut events = Vec::new();
         let result = loop {
-            if let Err(error) = self.turn(&mut happened) {
+            if let Err(error) = self.turn(&mut events) {
                 break Err(error);
             }
             if self.over || self.draining && self.sessions.len() == 0 {
@@ -102,18 +102,18 @@ impl Worker {
         result
     }
 
-    fn turn(&mut self, happened: &mut Vec<Happened>) -> io::Result<()> {
+    fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         let busy = !self.jobs.ready.is_empty() || self.door.pending();
         let at_once = busy || self.wants_ahead() || self.jobs.tidy.has_large();
-        self.jobs.sched.turn(at_once.then_some(Duration::ZERO), happened)?;
+        self.jobs.sched.turn(at_once.then_some(Duration::ZERO), events)?;
         self.jobs.now = Instant::now();
         self.jobs.shared.turned(&self.jobs.handle, self.jobs.now);
-        let quiet = happened.is_empty() && !busy;
+        let quiet = events.is_empty() && !busy;
         self.jobs.guests.renew();
         if self.stopping() && !self.draining {
             self.drain();
         }
-        happened.drain(..).for_each(|event| self.on_event(event));
+        events.drain(..).for_each(|event| self.on_event(event));
         self.accept()?;
         self.take_mail();
         self.run_ready();
@@ -148,31 +148,31 @@ impl Worker {
         counters.guests_ahead.store(ahead as u64, Relaxed);
     }
 
-    fn on_event(&mut self, event: Happened) {
+    fn on_event(&mut self, event: Event) {
         match event {
-            Happened::Io { token: Token(token), .. } if token >= LISTENER => {
+            Event::Io { token: Token(token), .. } if token >= LISTENER => {
                 self.door.on_event(token);
             }
-            Happened::Io { token: Token(key), readable, writable, read_closed, hangup } => {
-                let event = Event { readable, writable, read_closed, hangup };
-                self.visit(key, |worker, session| session.on_event(event, worker.jobs.now));
+            Event::Io { token: Token(key), readable, writable, read_closed, hangup } => {
+                let readiness = Readiness { readable, writable, read_closed, hangup };
+                self.visit(key, |worker, session| session.on_event(readiness, worker.jobs.now));
             }
-            Happened::Ended(id, end, guest) => {
+            Event::Ended(id, end, guest) => {
                 let Some(key) = self.jobs.owners.remove(&id) else { return };
                 self.visit(key, |worker, session| {
                     session.guest = None;
                     worker.jobs.guest_ended(session, end, *guest);
                 });
             }
-            Happened::Time(ACCEPT_AGAIN) => self.door.resume(),
-            Happened::Time(DRAINED) => self.over = true,
-            Happened::Time(TURN) => {
+            Event::Time(ACCEPT_AGAIN) => self.door.resume(),
+            Event::Time(DRAINED) => self.over = true,
+            Event::Time(TURN) => {
                 self.jobs.update_memory_gauge();
                 self.jobs.sched.alarm(self.jobs.now + TURN_EVERY, TURN);
             }
-            Happened::Time(TIDY) => self.tidy_up(),
-            Happened::Time(EXPIRY) => self.jobs.expire_ahead(),
-            Happened::Time(slot) => {
+            Event::Time(TIDY) => self.tidy_up(),
+            Event::Time(EXPIRY) => self.jobs.expire_ahead(),
+            Event::Time(slot) => {
                 if let Some(mut session) = self.sessions.on_alarm(slot, self.jobs.now) {
                     session.on_deadline(self.jobs.now);
                     self.attend(session, None);
@@ -384,7 +384,7 @@ impl Worker {
             self.sessions.shrink();
             self.dirty_keys.shrink_to(FEW);
             self.dirty.shrink();
-            Pool::give_back();
+            Pool::release_memory();
         }
         if check.again {
             jobs.sched.alarm(jobs.now + TIDY_EVERY, TIDY);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::filter::group;
 use super::json;
 use super::record::{Record, errno_name};
-use crate::wasi::Outcome;
+use crate::wasi::CallOutcome;
 
 /// The name of a guest's track.
 pub(super) fn track(track: u64, name: &str) -> String {
@@ -23,7 +23,7 @@ pub(super) fn events(record: &Record<'_>) -> Vec<String> {
     let name = record.row.name;
     let mut args = record.args.clone();
     args.extend(record.results.iter().cloned());
-    if let Some(Outcome::Done(Some(errno))) = record.outcome {
+    if let Some(CallOutcome::Done(Some(errno))) = record.outcome {
         args.push(("errno", super::record::Value::Word(errno_name(errno).into())));
     }
     let own = event(name, group(name), record.track, record.at, record.until);

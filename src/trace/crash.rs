@@ -10,7 +10,7 @@ use super::escape::Line;
 use super::record::{Value, errno_name};
 use super::units::{Bytes, Nanos};
 use crate::guest::Guest;
-use crate::wasi::{Args, Kind, Outcome, Row, Seen, Trace};
+use crate::wasi::{Args, CallOutcome, Kind, Row, Trace, TracedCall};
 
 /// Calls that are kept.
 pub const CALLS: usize = 32;
@@ -33,7 +33,7 @@ struct Call {
     /// The first path among them: memory may have changed since.
     path: Option<Box<str>>,
     /// `None`: it had not ended.
-    outcome: Option<Outcome>,
+    outcome: Option<CallOutcome>,
 }
 
 impl Default for Last {
@@ -44,7 +44,7 @@ impl Default for Last {
 }
 
 impl Trace for Last {
-    fn begin(&mut self, call: &Seen<'_>) {
+    fn begin(&mut self, call: &TracedCall<'_>) {
         if std::mem::take(&mut self.parked) {
             return;
         }
@@ -64,7 +64,7 @@ impl Trace for Last {
         self.calls.push_back(Call { at, row: call.row, args, path, outcome: None });
     }
 
-    fn call(&mut self, _call: &Seen<'_>, outcome: Outcome) {
+    fn call(&mut self, _call: &TracedCall<'_>, outcome: CallOutcome) {
         self.parked = !outcome.is_end();
         if let Some(last) = self.calls.back_mut() {
             last.outcome = Some(outcome);
@@ -95,10 +95,12 @@ impl fmt::Display for Call {
             }
         }
         match self.outcome {
-            Some(Outcome::Done(None)) => f.write_str(") = 0"),
-            Some(Outcome::Done(Some(errno))) => write!(f, ") = {} ({errno})", errno_name(errno)),
-            Some(Outcome::Exit(_)) => f.write_str(") = ?"),
-            Some(Outcome::Parked | Outcome::Yielded) => f.write_str(") <parked>"),
+            Some(CallOutcome::Done(None)) => f.write_str(") = 0"),
+            Some(CallOutcome::Done(Some(errno))) => {
+                write!(f, ") = {} ({errno})", errno_name(errno))
+            }
+            Some(CallOutcome::Exit(_)) => f.write_str(") = ?"),
+            Some(CallOutcome::Parked | CallOutcome::Yielded) => f.write_str(") <parked>"),
             None => f.write_str(") <not ended>"),
         }
     }

@@ -4,7 +4,7 @@ use crate::wasi::abi::{
     About, EVENT_SIZE, Eventtype, FDSTAT_SIZE, FILESTAT_SIZE, Fdflags, Fstflags, IOVEC_SIZE,
     Lookupflags, Oflags, Riflags, Rights, SUBSCRIPTION_SIZE, Sdflags, Subscription,
 };
-use crate::wasi::{Kind, Outcome, Param, Seen};
+use crate::wasi::{CallOutcome, Kind, Param, TracedCall};
 
 use super::record::{Arg, Value};
 use super::units::Nanos;
@@ -31,7 +31,7 @@ const FILETYPES: [&str; 8] = [
 
 /// What is given to a call. Pointers to results are left out; what they point to is among
 /// the [`results`]. A length goes without saying where the thing itself is shown.
-pub(super) fn args(call: &Seen<'_>, bytes_max: usize) -> Vec<Arg> {
+pub(super) fn args(call: &TracedCall<'_>, bytes_max: usize) -> Vec<Arg> {
     let params = call.row.params;
     let mut args = Vec::with_capacity(params.len());
     for (index, param) in params.iter().enumerate() {
@@ -51,7 +51,7 @@ fn low(raw: u64) -> u32 {
     u32::try_from(raw & 0xffff_ffff).unwrap_or_default()
 }
 
-fn arg(call: &Seen<'_>, param: &Param, index: usize, bytes_max: usize) -> Option<Value> {
+fn arg(call: &TracedCall<'_>, param: &Param, index: usize, bytes_max: usize) -> Option<Value> {
     let raw = call.args[index];
     let next = || low(call.args[index + 1]);
     Some(match param.kind {
@@ -134,11 +134,11 @@ fn named(names: &[&'static str], raw: u64) -> Value {
     name.map_or(Value::Number(raw), |name| Value::Word((*name).into()))
 }
 
-fn fd(call: &Seen<'_>, fd: u32) -> Value {
+fn fd(call: &TracedCall<'_>, fd: u32) -> Value {
     Value::Fd { fd, path: call.descriptor(fd).map(|descriptor| (*descriptor.path).into()) }
 }
 
-fn text(call: &Seen<'_>, at: u32, len: u32) -> Value {
+fn text(call: &TracedCall<'_>, at: u32, len: u32) -> Value {
     match call.mem.bytes(at, len.min(PATH_SHOWN_MAX)) {
         Ok(bytes) => Value::Text(String::from_utf8_lossy(bytes).into_owned()),
         Err(_) => bad_pointer(at),
@@ -149,16 +149,16 @@ fn bad_pointer(at: u32) -> Value {
     Value::Word(format!("bad pointer {at:#x}").into())
 }
 
-fn u32_at(call: &Seen<'_>, at: u32) -> Option<u32> {
+fn u32_at(call: &TracedCall<'_>, at: u32) -> Option<u32> {
     call.mem.array(at).ok().map(|bytes| u32::from_le_bytes(*bytes))
 }
 
-fn u64_at(call: &Seen<'_>, at: u32) -> Option<u64> {
+fn u64_at(call: &TracedCall<'_>, at: u32) -> Option<u64> {
     call.mem.array(at).ok().map(|bytes| u64::from_le_bytes(*bytes))
 }
 
 /// The vectors of a call: where, and how long.
-fn vectors(call: &Seen<'_>, iovs: u32, len: u32) -> Option<Vec<(u32, u32)>> {
+fn vectors(call: &TracedCall<'_>, iovs: u32, len: u32) -> Option<Vec<(u32, u32)>> {
     let step = u32::try_from(IOVEC_SIZE).ok()?;
     (0..len.min(1024))
         .map(|index| {
@@ -169,7 +169,7 @@ fn vectors(call: &Seen<'_>, iovs: u32, len: u32) -> Option<Vec<(u32, u32)>> {
 }
 
 /// Vectors that nothing was read into yet.
-fn lengths(call: &Seen<'_>, iovs: u32, len: u32) -> Value {
+fn lengths(call: &TracedCall<'_>, iovs: u32, len: u32) -> Value {
     match vectors(call, iovs, len) {
         None => bad_pointer(iovs),
         Some(vectors) => {
@@ -180,7 +180,7 @@ fn lengths(call: &Seen<'_>, iovs: u32, len: u32) -> Value {
 }
 
 /// What lies in vectors, up to `total` bytes.
-fn gathered(call: &Seen<'_>, iovs: u32, len: u32, total: u64, bytes_max: usize) -> Value {
+fn gathered(call: &TracedCall<'_>, iovs: u32, len: u32, total: u64, bytes_max: usize) -> Value {
     let Some(vectors) = vectors(call, iovs, len) else { return bad_pointer(iovs) };
     let mut left = total;
     let (mut shown, mut there) = (Vec::new(), 0);
@@ -195,8 +195,13 @@ fn gathered(call: &Seen<'_>, iovs: u32, len: u32, total: u64, bytes_max: usize) 
 }
 
 /// Puts in what was read, where before only the room for it was known.
-pub(super) fn moved(call: &Seen<'_>, outcome: Outcome, args: &mut [Arg], bytes_max: usize) {
-    if outcome != Outcome::Done(None) {
+pub(super) fn moved(
+    call: &TracedCall<'_>,
+    outcome: CallOutcome,
+    args: &mut [Arg],
+    bytes_max: usize,
+) {
+    if outcome != CallOutcome::Done(None) {
         return;
     }
     for (index, param) in call.row.params.iter().enumerate() {
@@ -214,7 +219,7 @@ pub(super) fn moved(call: &Seen<'_>, outcome: Outcome, args: &mut [Arg], bytes_m
 }
 
 /// What a call that succeeded has answered.
-pub(super) fn results(call: &Seen<'_>, bytes_max: usize) -> Vec<Arg> {
+pub(super) fn results(call: &TracedCall<'_>, bytes_max: usize) -> Vec<Arg> {
     let outs = call.row.params.iter().enumerate().filter(|(_, param)| param.kind == Kind::Out);
     let result = |(index, param): (usize, &'static Param)| {
         let value = result(call, param.name, low(call.args[index]), bytes_max)?;
@@ -223,7 +228,7 @@ pub(super) fn results(call: &Seen<'_>, bytes_max: usize) -> Vec<Arg> {
     outs.filter_map(result).collect()
 }
 
-fn result(call: &Seen<'_>, name: &str, at: u32, bytes_max: usize) -> Option<Value> {
+fn result(call: &TracedCall<'_>, name: &str, at: u32, bytes_max: usize) -> Option<Value> {
     let size = |name: &str| call.arg_u32(name).unwrap_or_default();
     Some(match (call.row.name, name) {
         // As many as the sizes said, which were told at the call before.
@@ -246,7 +251,7 @@ fn result(call: &Seen<'_>, name: &str, at: u32, bytes_max: usize) -> Option<Valu
     })
 }
 
-fn bytes(call: &Seen<'_>, at: u32, len: u32, bytes_max: usize) -> Value {
+fn bytes(call: &TracedCall<'_>, at: u32, len: u32, bytes_max: usize) -> Value {
     let Ok(bytes) = call.mem.bytes(at, len) else { return bad_pointer(at) };
     let shown = bytes[..bytes.len().min(bytes_max)].to_vec();
     Value::Bytes { shown, total: u64::from(len) }
@@ -279,7 +284,7 @@ fn filestat(record: &[u8; FILESTAT_SIZE]) -> Value {
 }
 
 /// The names in a directory's buffer; the last may be cut off.
-fn entries(call: &Seen<'_>, at: u32, used: u32) -> Value {
+fn entries(call: &TracedCall<'_>, at: u32, used: u32) -> Value {
     let mut names = Vec::new();
     let Ok(mut rest) = call.mem.bytes(at, used) else { return bad_pointer(at) };
     while let Some((head, behind)) = rest.split_at_checked(24) {
@@ -291,7 +296,7 @@ fn entries(call: &Seen<'_>, at: u32, used: u32) -> Value {
     Value::List(names)
 }
 
-fn subscriptions(call: &Seen<'_>, at: u32) -> Value {
+fn subscriptions(call: &TracedCall<'_>, at: u32) -> Value {
     let size = u32::try_from(SUBSCRIPTION_SIZE).unwrap_or(u32::MAX);
     let count = call.arg_u32("nsubscriptions").unwrap_or_default().min(LIST_MAX);
     let one = |index: u32| {
@@ -316,7 +321,7 @@ fn subscriptions(call: &Seen<'_>, at: u32) -> Value {
     list.map_or_else(|| bad_pointer(at), Value::List)
 }
 
-fn events(call: &Seen<'_>, at: u32, count: u32) -> Value {
+fn events(call: &TracedCall<'_>, at: u32, count: u32) -> Value {
     let size = u32::try_from(EVENT_SIZE).unwrap_or(u32::MAX);
     let one = |index: u32| {
         let record: &[u8; EVENT_SIZE] = call.mem.array(at.checked_add(index * size)?).ok()?;

@@ -9,7 +9,7 @@ use super::record::errno_name;
 use super::said::says_missing;
 use crate::errno::Errno;
 use crate::wasi::abi::{Oflags, Rights};
-use crate::wasi::{Descriptor, Kind, Outcome, Seen, Trace};
+use crate::wasi::{CallOutcome, Descriptor, Kind, Trace, TracedCall};
 
 /// Causes that are told, so that no guest can fill a log.
 const CAUSES_MAX: usize = 64;
@@ -88,7 +88,7 @@ impl Hints {
         ))
     }
 
-    fn not_found(&mut self, call: &Seen<'_>) {
+    fn not_found(&mut self, call: &TracedCall<'_>) {
         let rights = Rights::truncate(call.arg("fs_rights_base").unwrap_or_default());
         let creates = call.arg("oflags").unwrap_or_default() & u64::from(Oflags::CREAT.bits()) != 0;
         if call.row.name != "path_open" || creates || rights.has(Rights::FD_WRITE) {
@@ -104,8 +104,8 @@ impl Hints {
 }
 
 impl Trace for Hints {
-    fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
-        let Outcome::Done(Some(errno)) = outcome else { return };
+    fn call(&mut self, call: &TracedCall<'_>, outcome: CallOutcome) {
+        let CallOutcome::Done(Some(errno)) = outcome else { return };
         match errno {
             Errno::Noent => self.not_found(call),
             Errno::Rofs => self.read_only(call),
@@ -118,7 +118,7 @@ impl Trace for Hints {
 }
 
 impl Hints {
-    fn read_only(&mut self, call: &Seen<'_>) {
+    fn read_only(&mut self, call: &TracedCall<'_>) {
         let path = path_of(call).unwrap_or_default();
         let (name, errno) = (call.row.name, errno_name(Errno::Rofs));
         let mount = covering(&self.mounts, &path).cloned();
@@ -137,7 +137,7 @@ impl Hints {
     }
 
     /// A disk that is full tells of itself; a quota is the operator's.
-    fn full(&mut self, call: &Seen<'_>) {
+    fn full(&mut self, call: &TracedCall<'_>) {
         let path = path_of(call).unwrap_or_default();
         let Some(mount) = covering(&self.mounts, &path).cloned() else { return };
         let Mounted { option, larger_by: Some(by), .. } = mount else { return };
@@ -150,7 +150,7 @@ impl Hints {
 
     /// A call with a path was refused where the path led. One without has no such way: a
     /// descriptor lacks the right, as that of a directory does for reading.
-    fn escape(&mut self, call: &Seen<'_>) {
+    fn escape(&mut self, call: &TracedCall<'_>) {
         let dir = call.arg_u32("fd").and_then(|fd| call.descriptor(fd));
         if !call.row.params.iter().any(|param| param.kind == Kind::Path) {
             return self.unreadable(call);
@@ -176,14 +176,14 @@ impl Hints {
 
 impl Hints {
     /// A directory that is read like a file.
-    fn unreadable(&mut self, call: &Seen<'_>) {
+    fn unreadable(&mut self, call: &TracedCall<'_>) {
         let behind = call.arg_u32("fd").and_then(|fd| call.descriptor(fd));
         if let Some(behind) = behind.filter(|_| matches!(call.row.name, "fd_read" | "fd_pread")) {
             self.directory(call, behind);
         }
     }
 
-    fn directory(&mut self, call: &Seen<'_>, behind: &Descriptor) {
+    fn directory(&mut self, call: &TracedCall<'_>, behind: &Descriptor) {
         if behind.place.is_some() {
             let (name, path) = (call.row.name, &behind.path);
             let line = format!("{name} '{path}': it is a directory: name a file in it");
@@ -193,7 +193,7 @@ impl Hints {
 }
 
 /// The path a call is about: its argument, or what is behind its descriptor.
-fn path_of(call: &Seen<'_>) -> Option<String> {
+fn path_of(call: &TracedCall<'_>) -> Option<String> {
     let param = call.row.params.iter().rposition(|param| param.kind == Kind::Path);
     let Some(param) = param else {
         return call.descriptor(call.arg_u32("fd")?).map(|d| d.path.to_string());

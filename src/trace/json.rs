@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::escape::JsonWriter;
 use super::record::{Arg, Record, Value, errno_name};
-use crate::wasi::Outcome;
+use crate::wasi::CallOutcome;
 
 /// One object, without a newline behind it.
 pub(super) fn object(record: &Record<'_>) -> String {
@@ -15,17 +15,17 @@ pub(super) fn object(record: &Record<'_>) -> String {
     let _ = write!(out, ",\"call\":\"{}\",\"args\":", record.row.name);
     map(&mut out, &record.args);
     match record.outcome {
-        Some(Outcome::Done(None)) => {
+        Some(CallOutcome::Done(None)) => {
             out.push_str(",\"result\":");
             map(&mut out, &record.results);
         }
-        Some(Outcome::Done(Some(errno))) => {
+        Some(CallOutcome::Done(Some(errno))) => {
             let _ = write!(out, ",\"errno\":\"{}\"", errno_name(errno));
         }
-        Some(Outcome::Exit(code)) => {
+        Some(CallOutcome::Exit(code)) => {
             let _ = write!(out, ",\"exit\":{code}");
         }
-        Some(Outcome::Parked | Outcome::Yielded) | None => out.push_str(",\"ended\":true"),
+        Some(CallOutcome::Parked | CallOutcome::Yielded) | None => out.push_str(",\"ended\":true"),
     }
     let _ = write!(out, ",\"took_us\":{}", record.took().as_micros());
     if !record.parks.is_empty() {

@@ -6,7 +6,7 @@ use super::network::{NetworkName, network_name};
 use crate::errno::Errno;
 use crate::vfs::Filetype;
 use crate::wasi::abi::{Oflags, Rights};
-use crate::wasi::{Descriptor, Outcome, Seen, Trace};
+use crate::wasi::{CallOutcome, Descriptor, Trace, TracedCall};
 
 /// Different things that are noted; what is beyond is not, and [`Used::complete`] says so.
 const USED_MAX: usize = 100_000;
@@ -62,7 +62,7 @@ impl Learn {
         &self.used
     }
 
-    fn path(&mut self, call: &Seen<'_>, fd: &str, path: &str, access: Access) {
+    fn path(&mut self, call: &TracedCall<'_>, fd: &str, path: &str, access: Access) {
         if let Some(path) = call.path(fd, path) {
             self.note(path, access);
         }
@@ -84,7 +84,7 @@ impl Learn {
     }
 
     /// A network name that was opened, or would have been if somebody had answered.
-    fn network(&mut self, call: &Seen<'_>, errno: Option<Errno>) -> bool {
+    fn network(&mut self, call: &TracedCall<'_>, errno: Option<Errno>) -> bool {
         let name = call.path("fd", "path").and_then(|path| network_name(&path));
         let (set, name) = match name {
             Some(NetworkName::Dial(name)) => (&mut self.used.dials, name),
@@ -101,7 +101,7 @@ impl Learn {
         true
     }
 
-    fn opened(&mut self, call: &Seen<'_>) {
+    fn opened(&mut self, call: &TracedCall<'_>) {
         let rights = Rights::truncate(call.arg("fs_rights_base").unwrap_or_default());
         let writing = [Rights::FD_WRITE, Rights::FD_ALLOCATE, Rights::FD_FILESTAT_SET_SIZE];
         let oflags = call.arg("oflags").unwrap_or_default();
@@ -111,7 +111,7 @@ impl Learn {
         self.path(call, "fd", "path", Access { write: write && !directory, directory });
     }
 
-    fn succeeded(&mut self, call: &Seen<'_>) {
+    fn succeeded(&mut self, call: &TracedCall<'_>) {
         let read = Access::default();
         let write = Access { write: true, directory: false };
         match call.row.name {
@@ -150,7 +150,7 @@ impl Learn {
 
 /// Whether an open got as far as a peer, or as far as finding that there is none: it was
 /// allowed. Anything else says nothing of that, a malformed name or a descriptor too many.
-fn reached(call: &Seen<'_>, errno: Option<Errno>) -> bool {
+fn reached(call: &TracedCall<'_>, errno: Option<Errno>) -> bool {
     use Errno::{
         Addrinuse, Addrnotavail, Connaborted, Connrefused, Connreset, Hostunreach, Netdown,
         Netunreach, Timedout,
@@ -168,14 +168,14 @@ fn reached(call: &Seen<'_>, errno: Option<Errno>) -> bool {
 }
 
 /// What a `path_open` that succeeded has opened.
-fn opened<'a>(call: &Seen<'a>) -> Option<&'a Descriptor> {
+fn opened<'a>(call: &TracedCall<'a>) -> Option<&'a Descriptor> {
     let number = call.arg_u32("opened_fd").and_then(|at| call.mem.array(at).ok())?;
     call.descriptor(u32::from_le_bytes(*number))
 }
 
 impl Trace for Learn {
-    fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
-        let Outcome::Done(errno) = outcome else { return };
+    fn call(&mut self, call: &TracedCall<'_>, outcome: CallOutcome) {
+        let CallOutcome::Done(errno) = outcome else { return };
         if call.row.name == "path_open" && self.network(call, errno) {
             return;
         }

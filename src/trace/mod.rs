@@ -34,7 +34,7 @@ pub use learn::{Access, Learn, Used};
 pub use sink::{Format, Options, Sink};
 pub use stats::Stats;
 
-use crate::wasi::{Outcome, Seen, Trace};
+use crate::wasi::{CallOutcome, Trace, TracedCall};
 use record::{Arg, Record};
 
 /// Writes a line for each call of one guest.
@@ -82,7 +82,7 @@ impl Tracer {
         Tracer { sink: sink.clone(), track, name: name.into(), open: None }
     }
 
-    fn record(&self, open: Open, outcome: Option<Outcome>, until: Duration) -> Record<'_> {
+    fn record(&self, open: Open, outcome: Option<CallOutcome>, until: Duration) -> Record<'_> {
         Record {
             track: self.track,
             who: &self.name,
@@ -98,7 +98,7 @@ impl Tracer {
 }
 
 impl Trace for Tracer {
-    fn begin(&mut self, call: &Seen<'_>) {
+    fn begin(&mut self, call: &TracedCall<'_>) {
         let now = self.sink.now();
         if let Some(open) = &mut self.open {
             let parked_at = open.parked_at.take().unwrap_or(now);
@@ -119,14 +119,14 @@ impl Trace for Tracer {
         });
     }
 
-    fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
+    fn call(&mut self, call: &TracedCall<'_>, outcome: CallOutcome) {
         let Some(mut open) = self.open.take() else { return };
         let now = self.sink.now();
         let filter = &self.sink.options.filter;
         let wanted = open.args.is_some() && filter.wants(call.row.name, open.network);
         if !outcome.is_end() {
             open.parked_at = Some(now);
-            let parked = wanted && outcome == Outcome::Parked;
+            let parked = wanted && outcome == CallOutcome::Parked;
             if parked && !filter.errors_only() && !std::mem::replace(&mut open.told, true) {
                 let args = open.args.as_deref().unwrap_or_default();
                 self.sink.parked(&self.name, open.at, open.row, args);
@@ -134,14 +134,14 @@ impl Trace for Tracer {
             self.open = Some(open);
             return;
         }
-        if !wanted || filter.errors_only() && !matches!(outcome, Outcome::Done(Some(_))) {
+        if !wanted || filter.errors_only() && !matches!(outcome, CallOutcome::Done(Some(_))) {
             return;
         }
         if let Some(args) = &mut open.args {
             decode::moved(call, outcome, args, self.sink.options.bytes);
         }
         let results = match outcome {
-            Outcome::Done(None) => decode::results(call, self.sink.options.bytes),
+            CallOutcome::Done(None) => decode::results(call, self.sink.options.bytes),
             _ => Vec::new(),
         };
         let mut record = self.record(open, Some(outcome), now);

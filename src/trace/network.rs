@@ -1,10 +1,10 @@
 //! Which calls are about the network, and with whom.
 
 use crate::vfs::Filetype;
-use crate::wasi::Seen;
+use crate::wasi::TracedCall;
 
 /// Whether a call is about the network: on a socket, or opening a name that dials.
-pub(super) fn is_network(call: &Seen<'_>) -> bool {
+pub(super) fn is_network(call: &TracedCall<'_>) -> bool {
     let fd = call.arg_u32("fd").and_then(|fd| call.descriptor(fd));
     let socket =
         |filetype: Filetype| matches!(filetype, Filetype::SocketDgram | Filetype::SocketStream);

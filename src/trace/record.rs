@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::wasi::{Outcome, Row};
+use crate::wasi::{CallOutcome, Row};
 
 /// A value of an argument or result.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +44,7 @@ pub(super) struct Record<'a> {
     pub args: Vec<Arg>,
     pub results: Vec<Arg>,
     /// `None`: the guest was ended in it.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<CallOutcome>,
 }
 
 impl Record<'_> {

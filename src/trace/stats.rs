@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Since;
 use super::units::{Bytes, Nanos};
-use crate::wasi::{Outcome, Seen, Trace};
+use crate::wasi::{CallOutcome, Trace, TracedCall};
 
 /// Descriptors that are told apart; what is beyond is added up together.
 const DESCRIPTORS_MAX: usize = 1000;
@@ -31,7 +31,7 @@ struct Calls {
 }
 
 impl Stats {
-    fn moved(&mut self, call: &Seen<'_>) {
+    fn moved(&mut self, call: &TracedCall<'_>) {
         let (count, read) = match call.row.name {
             "fd_read" | "fd_pread" => ("nread", true),
             "sock_recv" => ("ro_datalen", true),
@@ -53,14 +53,14 @@ impl Stats {
 }
 
 impl Trace for Stats {
-    fn begin(&mut self, _call: &Seen<'_>) {
+    fn begin(&mut self, _call: &TracedCall<'_>) {
         if let Some(parked) = self.parked.take() {
             self.current.parked += parked.elapsed();
         }
         self.began = Some(Since::now());
     }
 
-    fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
+    fn call(&mut self, call: &TracedCall<'_>, outcome: CallOutcome) {
         self.current.time += self.began.take().map_or(Duration::ZERO, Since::elapsed);
         if !outcome.is_end() {
             self.parked = Some(Since::now());
@@ -72,7 +72,7 @@ impl Trace for Stats {
         sum.time += done.time;
         sum.parked += done.parked;
         match outcome {
-            Outcome::Done(Some(_)) => sum.errors += 1,
+            CallOutcome::Done(Some(_)) => sum.errors += 1,
             _ => self.moved(call),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::escape::Line;
 use super::record::{Arg, Record, Value, errno_name};
 use super::units::Nanos;
-use crate::wasi::{Outcome, Row};
+use crate::wasi::{CallOutcome, Row};
 
 /// Terminal colours: dim times, red errors.
 const DIM: &str = "\x1b[2m";
@@ -45,12 +45,14 @@ pub(super) fn line(record: &Record<'_>, style: Style) -> String {
     call(&mut line, record.row, &record.args);
     line.push_str(" = ");
     match record.outcome {
-        Some(Outcome::Done(None)) if record.results.is_empty() => line.push('0'),
-        Some(Outcome::Done(None)) => list(&mut line, &record.results, " "),
-        Some(Outcome::Done(Some(errno))) => {
+        Some(CallOutcome::Done(None)) if record.results.is_empty() => line.push('0'),
+        Some(CallOutcome::Done(None)) => list(&mut line, &record.results, " "),
+        Some(CallOutcome::Done(Some(errno))) => {
             style.paint(&mut line, RED, &format!("{} ({errno})", errno_name(errno)));
         }
-        Some(Outcome::Exit(_) | Outcome::Parked | Outcome::Yielded) | None => line.push('?'),
+        Some(CallOutcome::Exit(_) | CallOutcome::Parked | CallOutcome::Yielded) | None => {
+            line.push('?')
+        }
     }
     if !record.parks.is_empty() {
         let _ = write!(line, " <parked {}>", nanos(record.parked()));

@@ -1,6 +1,6 @@
 //! A call under way: what a row's function is given, and what it answers.
 
-use super::frame::On;
+use super::frame::WaitTarget;
 use super::limits::BYTES_PER_FUEL;
 use super::{Mem, WasiCtx, abi};
 use crate::errno::Errno;
@@ -36,7 +36,7 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     /// The one place where blocking and NONBLOCK part: an Again from descriptor `fd`
     /// parks the guest, or is its answer if the descriptor says so.
-    pub fn or_park<T>(
+    pub fn park_unless_nonblock<T>(
         &mut self,
         fd: u32,
         want: Interest,
@@ -44,7 +44,7 @@ impl Call<'_> {
     ) -> Result<T, Stop> {
         match answer {
             Err(Errno::Again) if !self.cx.fds.any(fd)?.flags.has(abi::Fdflags::NONBLOCK) => {
-                self.cx.frame.wait(On::Fd(fd), want);
+                self.cx.frame.wait(WaitTarget::Fd(fd), want);
                 Err(Stop::Park)
             }
             other => Ok(other?),
@@ -53,10 +53,10 @@ impl Call<'_> {
 
     /// An EAGAIN of a verb that has no NONBLOCK form (stat, sync, readdir): the file has asked
     /// somebody, and the guest waits whatever its descriptor says.
-    pub fn or_wait<T>(&mut self, fd: u32, answer: Result<T, Errno>) -> Result<T, Stop> {
+    pub fn park_on_again<T>(&mut self, fd: u32, answer: Result<T, Errno>) -> Result<T, Stop> {
         match answer {
             Err(Errno::Again) => {
-                self.cx.frame.wait(On::Fd(fd), Interest::READ);
+                self.cx.frame.wait(WaitTarget::Fd(fd), Interest::READ);
                 Err(Stop::Park)
             }
             other => Ok(other?),
@@ -65,9 +65,9 @@ impl Call<'_> {
 
     /// Notes work done for the guest, for which it is charged fuel: a call can take as long as
     /// thousands of instructions, and a slice of fuel must not be hours of calls.
-    pub fn worked(&mut self, fuel: u64) {
+    pub fn charge_fuel(&mut self, fuel: u64) {
         let moved = fuel.saturating_mul(BYTES_PER_FUEL);
-        self.cx.moved = self.cx.moved.saturating_add(moved);
+        self.cx.uncharged = self.cx.uncharged.saturating_add(moved);
     }
 
     /// When this call was first made, in the guest's monotonic ns.

@@ -8,7 +8,7 @@ use wasmi::Memory;
 use super::abi::{Fdflags, Rights};
 use super::fd::{Descriptor, Fds};
 use super::frame::Frame;
-use super::limits::{Limits, MemoryBudget};
+use super::limits::{MemoryBudget, MemoryLimiter};
 use super::trace::Trace;
 use crate::clock::{Clock, SystemClock};
 use crate::random::{Random, default_random};
@@ -31,15 +31,15 @@ pub struct WasiCtx {
     pub(crate) trace: Option<Box<dyn Trace>>,
     /// Told only of calls that fail, so that those that don't cost nothing more.
     pub(crate) on_error: Option<Box<dyn Trace>>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: MemoryLimiter,
     pub(crate) memory: Option<Memory>,
     /// The memory once more, if nobody watches the calls: all that one has to know.
-    pub(crate) unwatched: Option<Memory>,
+    pub(crate) unwatched_memory: Option<Memory>,
     pub(crate) frame: Frame,
     pub(crate) mode: Mode,
     /// Bytes moved by calls since they were last charged for, and work that takes as long as
     /// moving so many.
-    pub(crate) moved: u64,
+    pub(crate) uncharged: u64,
     /// Fuel it has used beyond what its store had.
     pub(crate) fuel_owed: u64,
     /// For whom it takes of what many guests share.
@@ -114,7 +114,7 @@ pub struct Builder {
     random: Box<dyn Random>,
     trace: Option<Box<dyn Trace>>,
     on_error: Option<Box<dyn Trace>>,
-    limits: Limits,
+    limits: MemoryLimiter,
     fds_max: usize,
     mode: Mode,
     exit_on_broken_pipe: bool,
@@ -133,7 +133,7 @@ impl WasiCtx {
             random: default_random(),
             trace: None,
             on_error: None,
-            limits: Limits::default(),
+            limits: MemoryLimiter::default(),
             fds_max: FDS_DEFAULT,
             mode: Mode::InPlace,
             exit_on_broken_pipe: false,
@@ -179,12 +179,12 @@ impl WasiCtx {
             random: default_random(),
             trace: None,
             on_error: None,
-            limits: Limits::default(),
+            limits: MemoryLimiter::default(),
             memory: None,
-            unwatched: None,
+            unwatched_memory: None,
             frame: Frame::default(),
             mode: Mode::Suspend,
-            moved: 0,
+            uncharged: 0,
             fuel_owed: 0,
             party: Party::NOBODY,
         }
@@ -198,7 +198,7 @@ impl WasiCtx {
     /// The limiter of memory, for a store of your own: `store.limiter(|app|
     /// app.wasi.limiter())` makes [`Builder::memory_max`] hold there. A
     /// [`crate::Guest`]'s store has it already.
-    pub fn limiter(&mut self) -> &mut Limits {
+    pub fn limiter(&mut self) -> &mut MemoryLimiter {
         &mut self.limits
     }
 }
@@ -379,10 +379,10 @@ impl Builder {
             on_error: self.on_error,
             limits: self.limits,
             memory: None,
-            unwatched: None,
+            unwatched_memory: None,
             frame: Frame::default(),
             mode: self.mode,
-            moved: 0,
+            uncharged: 0,
             fuel_owed: 0,
             party: Party::new(),
         }

@@ -1,52 +1,52 @@
-//! The way in: every call of every guest comes through here.
+//! The one way into a call, for guests with a trace and without.
 
 use wasmi::{AsContextMut, Caller, Extern, Memory};
 
-use super::frame::{Args, On};
-use super::{Call, Mem, Mode, Row, Stop, Suspended, Sys, TABLE, WasiCtx, limits, trace, wait};
+use super::frame::{Args, WaitTarget};
+use super::{
+    Call, CallOutcome, Mem, Mode, Row, Stop, Suspended, Sys, TABLE, TracedCall, WasiCtx, limits,
+    wait,
+};
 use crate::errno::Errno;
 use crate::vfs::{Interest, charge};
 
-/// Bytes moved by calls, or as much work, before their guest is charged fuel for them; so that
-/// a guest can't get a slice's worth of copying for a handful of calls.
+/// Work of calls, in bytes moved, from which on the guest is charged fuel for it. Without that
+/// a guest could have a slice's worth of copying done for the fuel of a few calls.
 const CHARGED_FROM: u64 = 64 << 10;
 
 /// Makes a call of a guest.
 ///
-/// A guest that nobody watches pays nothing for that somebody could: the one check on the way
-/// is whether its memory is known, and [`first`] never makes that of a watched guest known
-/// here.
+/// Every call is [`invoke`]d and [`conclude`]d. A call that has a trace goes through
+/// [`enter_slow`], which reports it around those two. The fast path pays one check for that:
+/// whether `unwatched_memory` is set, which `enter_slow` sets only if there is no trace.
 pub(super) fn enter<T>(
     mut caller: Caller<'_, T>,
     get: impl Fn(&mut T) -> &mut WasiCtx + Copy,
     row: usize,
-    given: &[u64],
+    args: &[u64],
 ) -> Result<i32, wasmi::Error> {
     let cx = get(caller.data_mut());
-    let Some(memory) = cx.unwatched else { return first(caller, get, row, given) };
+    let Some(memory) = cx.unwatched_memory else { return enter_slow(caller, get, row, args) };
     let (bytes, data) = memory.data_and_store_mut(&mut caller);
     let mut call = Call { mem: Mem(bytes), cx: get(data) };
     call.cx.frame.begin();
-    charge::begin();
-    call.cx.moved += TABLE[row].work;
-    match (TABLE[row].run)(&mut call, given) {
-        Ok(()) if call.cx.moved < CHARGED_FROM && !charge::any() => Ok(0),
+    match invoke(&TABLE[row], args, &mut call) {
+        Ok(()) if call.cx.uncharged < CHARGED_FROM && !charge::any() => Ok(0),
         answer => {
-            call.worked(charge::take());
-            let answer = told(&TABLE[row], given, &mut call, answer);
-            after(caller, get, memory, row, given, answer)
+            let answer = conclude(&TABLE[row], args, &mut call, answer);
+            finish(caller, get, memory, row, args, answer)
         }
     }
 }
 
-/// Makes the first call of a guest, and all calls of one that is watched.
+/// Makes the first call of a guest, and all calls of a guest that has a trace.
 #[cold]
 #[inline(never)]
-fn first<T>(
+fn enter_slow<T>(
     mut caller: Caller<'_, T>,
     get: impl Fn(&mut T) -> &mut WasiCtx + Copy,
     row: usize,
-    given: &[u64],
+    args: &[u64],
 ) -> Result<i32, wasmi::Error> {
     let memory = match get(caller.data_mut()).memory {
         Some(memory) => memory,
@@ -55,17 +55,17 @@ fn first<T>(
     let (bytes, data) = memory.data_and_store_mut(&mut caller);
     let cx = get(data);
     if cx.trace.is_none() {
-        cx.unwatched = Some(memory);
+        cx.unwatched_memory = Some(memory);
     }
     cx.frame.begin();
-    let answer = run(row, given, bytes, cx);
-    after(caller, get, memory, row, given, answer)
+    let answer = run(row, args, bytes, cx);
+    finish(caller, get, memory, row, args, answer)
 }
 
-/// What is left to do for a call that did not simply succeed, or moved much.
+/// Charges the fuel that is due, and parks, waits or exits if the call did not end.
 #[cold]
 #[inline(never)]
-fn after<T>(
+fn finish<T>(
     mut caller: Caller<'_, T>,
     get: impl Fn(&mut T) -> &mut WasiCtx + Copy,
     memory: Memory,
@@ -74,9 +74,9 @@ fn after<T>(
     answer: Result<i32, Stop>,
 ) -> Result<i32, wasmi::Error> {
     let cx = get(caller.data_mut());
-    if cx.moved >= CHARGED_FROM {
-        let moved = std::mem::take(&mut cx.moved);
-        let owed = limits::charge(&mut caller, moved);
+    if cx.uncharged >= CHARGED_FROM {
+        let uncharged = std::mem::take(&mut cx.uncharged);
+        let owed = limits::charge(&mut caller, uncharged);
         let cx = get(caller.data_mut());
         cx.fuel_owed = cx.fuel_owed.saturating_add(owed);
     }
@@ -90,7 +90,8 @@ fn after<T>(
     match (stop, cx.mode) {
         (Stop::Exit(code), _) => Err(wasmi::Error::i32_exit(code.cast_signed())),
         (stop, Mode::Suspend) => {
-            (cx.frame.row, cx.frame.args) = (row, args);
+            cx.frame.row = row;
+            cx.frame.args = args;
             cx.frame.yields = matches!(stop, Stop::Yield);
             Err(wasmi::Error::host(Suspended))
         }
@@ -101,45 +102,75 @@ fn after<T>(
     }
 }
 
-/// Runs a row once; the errno it answers. Whoever watches is told.
+/// Runs a row once, and reports it to the guest's trace. Returns the errno for the guest.
 pub(super) fn run(
     row: usize,
     args: &[u64],
     bytes: &mut [u8],
     cx: &mut WasiCtx,
 ) -> Result<i32, Stop> {
-    let (row, mut call) = (&TABLE[row], Call { mem: Mem(bytes), cx });
-    charge::begin();
-    call.cx.moved += row.work;
-    let answer = if call.cx.trace.is_some() {
-        trace::run(row, args, &mut call)
-    } else {
-        make(row, args, &mut call)
-    };
-    call.worked(charge::take());
+    let row = &TABLE[row];
+    let mut call = Call { mem: Mem(bytes), cx };
+    if let WasiCtx { trace: Some(trace), fds, .. } = &mut *call.cx {
+        trace.begin(&TracedCall::new(row, args, &call.mem, fds));
+    }
+    let answer = invoke(row, args, &mut call);
+    let answer = conclude(row, args, &mut call, answer);
+    if let WasiCtx { trace: Some(trace), fds, .. } = &mut *call.cx {
+        trace.call(&TracedCall::new(row, args, &call.mem, fds), outcome(&answer));
+    }
     answer
 }
 
-/// Makes a call; the errno it answers.
-pub(super) fn make(row: &'static Row, args: &[u64], call: &mut Call<'_>) -> Result<i32, Stop> {
-    let answer = (row.run)(call, args);
-    told(row, args, call, answer)
+/// Runs a row's function, and notes the work that every call of the row is charged for.
+#[inline(always)]
+fn invoke(row: &'static Row, args: &[u64], call: &mut Call<'_>) -> Sys {
+    charge::begin();
+    call.cx.uncharged += row.work;
+    (row.run)(call, args)
 }
 
-/// Tells of a call that failed whoever wants to know of nothing else; the errno it answers.
-fn told(row: &'static Row, args: &[u64], call: &mut Call<'_>, answer: Sys) -> Result<i32, Stop> {
+/// Notes what the call cost the host, and turns its answer into an errno for the guest. A
+/// failure is reported to [`WasiCtx::on_error`](super::Builder::on_error).
+fn conclude(
+    row: &'static Row,
+    args: &[u64],
+    call: &mut Call<'_>,
+    answer: Sys,
+) -> Result<i32, Stop> {
+    call.charge_fuel(charge::take());
     match answer {
         Ok(()) => Ok(0),
-        // A node has asked somebody: whatever the descriptors' flags say, the call waits.
+        // A node waits for the answer to a question: the call waits, whatever the flags of its
+        // descriptors.
         Err(Stop::Errno(Errno::Again)) if call.cx.frame.memo.is_waiting() => {
-            call.cx.frame.wait(On::Memo, Interest::READ);
+            call.cx.frame.wait(WaitTarget::Memo, Interest::READ);
             Err(Stop::Park)
         }
         Err(Stop::Errno(errno)) => {
-            trace::failed(row, args, call, errno);
+            report_failure(row, args, call, errno);
             Ok(errno.code())
         }
         Err(stop) => Err(stop),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn report_failure(row: &'static Row, args: &[u64], call: &mut Call<'_>, errno: Errno) {
+    if let WasiCtx { on_error: Some(trace), fds, .. } = &mut *call.cx {
+        let outcome = CallOutcome::Done(Some(errno));
+        trace.call(&TracedCall::new(row, args, &call.mem, fds), outcome);
+    }
+}
+
+/// What a trace is told of an answer.
+fn outcome(answer: &Result<i32, Stop>) -> CallOutcome {
+    match answer {
+        Ok(code) => CallOutcome::Done(Errno::from_code(*code).filter(|_| *code != 0)),
+        Err(Stop::Exit(code)) => CallOutcome::Exit(*code),
+        Err(Stop::Yield) => CallOutcome::Yielded,
+        Err(Stop::Park | Stop::Errno(_)) => CallOutcome::Parked,
     }
 }
 

@@ -275,12 +275,14 @@ impl Fds {
     /// `fd_renumber`: `to` now stands for what `from` stood for, and `from` is free.
     /// Both must be open; onto itself nothing happens.
     pub fn renumber(&mut self, from: u32, to: u32) -> Result<(), Errno> {
-        let (key, replaced) = (self.key(from)?, self.key(to)?);
+        let key = self.key(from)?;
+        let replaced = self.key(to)?;
         if from == to {
             return Ok(());
         }
         let index = |fd| usize::try_from(fd).map_err(|_| Errno::Badf);
-        let (from, to) = (index(from)?, index(to)?);
+        let from = index(from)?;
+        let to = index(to)?;
         self.numbers[to] = Some(key);
         self.numbers[from] = None;
         self.lowest = self.lowest.min(from);

@@ -23,7 +23,7 @@ pub(super) fn fd_read(c: &mut Call<'_>, fd: u32, iovs: u32, iovs_len: u32, nread
         answer
     };
     drop(bufs);
-    let count = c.or_park(fd, Interest::READ, answer)?;
+    let count = c.park_unless_nonblock(fd, Interest::READ, answer)?;
     c.moved(nread, count)
 }
 
@@ -44,19 +44,19 @@ pub(super) fn fd_pread(
     let mut bufs = c.mem.scatter(iovs, iovs_len)?;
     let answer = descriptor.file.read(&mut bufs, offset_in_range(offset)?);
     drop(bufs);
-    let count = c.or_park(fd, Interest::READ, answer)?;
+    let count = c.park_unless_nonblock(fd, Interest::READ, answer)?;
     c.moved(nread, count)
 }
 
 impl Call<'_> {
     /// So many vectors are to be read or written.
     pub(super) fn vectors(&mut self, len: u32) {
-        self.worked(u64::from(len.min(IOVECS_MAX)) * IOVEC_FUEL);
+        self.charge_fuel(u64::from(len.min(IOVECS_MAX)) * IOVEC_FUEL);
     }
 
     /// Reports to the guest how many bytes were moved.
     pub(super) fn moved(&mut self, result: u32, count: usize) -> Sys {
-        self.cx.moved += count as u64;
+        self.cx.uncharged += count as u64;
         let count = u32::try_from(count).map_err(|_| Errno::Overflow)?;
         Ok(self.mem.put_u32(result, count)?)
     }
@@ -87,7 +87,7 @@ pub(super) fn fd_seek(c: &mut Call<'_>, fd: u32, offset: i64, whence: u32, newof
         1 => descriptor.offset,
         2 => {
             let stat = descriptor.file.stat();
-            c.or_wait(fd, stat)?.size
+            c.park_on_again(fd, stat)?.size
         }
         _ => return Err(Errno::Inval.into()),
     };
@@ -112,12 +112,12 @@ pub(super) fn fd_renumber(c: &mut Call<'_>, fd: u32, to: u32) -> Sys {
 
 pub(super) fn fd_sync(c: &mut Call<'_>, fd: u32) -> Sys {
     let answer = c.cx.fds.get(fd, Need::Any, Rights::FD_SYNC)?.file.sync(false);
-    c.or_wait(fd, answer)
+    c.park_on_again(fd, answer)
 }
 
 pub(super) fn fd_datasync(c: &mut Call<'_>, fd: u32) -> Sys {
     let answer = c.cx.fds.get(fd, Need::Any, Rights::FD_DATASYNC)?.file.sync(true);
-    c.or_wait(fd, answer)
+    c.park_on_again(fd, answer)
 }
 
 /// Advice is only that: it is checked, and nothing has to come of it.
@@ -142,7 +142,7 @@ pub(super) fn fd_allocate(c: &mut Call<'_>, fd: u32, offset: u64, len: u64) -> S
     // posix_fallocate(3): beyond the largest offset is EFBIG.
     range_in_range(offset, len).map_err(|_| Errno::Fbig)?;
     let answer = descriptor.file.allocate(offset, len);
-    c.or_wait(fd, answer)
+    c.park_on_again(fd, answer)
 }
 
 pub(super) fn fd_fdstat_get(c: &mut Call<'_>, fd: u32, stat: u32) -> Sys {
@@ -160,25 +160,27 @@ pub(super) fn fd_fdstat_set_flags(c: &mut Call<'_>, fd: u32, flags: u32) -> Sys 
 pub(super) fn fd_fdstat_set_rights(c: &mut Call<'_>, fd: u32, base: u64, inheriting: u64) -> Sys {
     let descriptor = c.cx.fds.any(fd)?;
     let parse = |bits: u64| Rights::parse(bits).map_err(|_| Errno::Notcapable);
-    let (base, inheriting) = (parse(base)?, parse(inheriting)?);
+    let base = parse(base)?;
+    let inheriting = parse(inheriting)?;
     if !descriptor.base.has(base) || !descriptor.inheriting.has(inheriting) {
         return Err(Errno::Notcapable.into());
     }
-    (descriptor.base, descriptor.inheriting) = (base, inheriting);
+    descriptor.base = base;
+    descriptor.inheriting = inheriting;
     Ok(())
 }
 
 pub(super) fn fd_filestat_get(c: &mut Call<'_>, fd: u32, buf: u32) -> Sys {
     let descriptor = c.cx.fds.get(fd, Need::Any, Rights::FD_FILESTAT_GET)?;
     let stat = descriptor.stat();
-    let stat = c.or_wait(fd, stat)?;
+    let stat = c.park_on_again(fd, stat)?;
     Ok(c.mem.put(buf, abi::filestat(&stat))?)
 }
 
 pub(super) fn fd_filestat_set_size(c: &mut Call<'_>, fd: u32, size: u64) -> Sys {
     let descriptor = c.cx.fds.get(fd, Need::Any, Rights::FD_FILESTAT_SET_SIZE)?;
     let answer = descriptor.file.set_len(offset_in_range(size)?);
-    c.or_wait(fd, answer)
+    c.park_on_again(fd, answer)
 }
 
 pub(super) fn fd_filestat_set_times(
@@ -190,7 +192,7 @@ pub(super) fn fd_filestat_set_times(
 ) -> Sys {
     let descriptor = c.cx.fds.get(fd, Need::Any, Rights::FD_FILESTAT_SET_TIMES)?;
     let answer = descriptor.file.set_times(times(atim, mtim, fst_flags)?);
-    c.or_wait(fd, answer)
+    c.park_on_again(fd, answer)
 }
 
 /// The times to set; both a time and "now" for one of them is EINVAL.

@@ -39,7 +39,7 @@ pub struct Frame {
     /// What nodes have asked others for it, and what they answered.
     pub(crate) memo: Memo,
     /// What it waits for.
-    pub(crate) waits: SmallVec<[(On, Interest); 2]>,
+    pub(crate) waits: SmallVec<[(WaitTarget, Interest); 2]>,
     /// It does not wait, it only lets others run.
     pub(crate) yields: bool,
     /// How much of a long call is done already.
@@ -50,7 +50,7 @@ pub struct Frame {
 
 /// What a call waits on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum On {
+pub enum WaitTarget {
     /// A descriptor of the guest.
     Fd(u32),
     /// The frame's pending open.
@@ -62,11 +62,11 @@ pub enum On {
 /// An open under way, and what its descriptor will be.
 pub struct PendingOpen {
     pub(crate) pending: Box<dyn Pending>,
-    pub(crate) shape: Shape,
+    pub(crate) shape: NewDescriptor,
 }
 
 /// What a descriptor will be once its file is open.
-pub struct Shape {
+pub struct NewDescriptor {
     pub(crate) filetype: Filetype,
     /// Where it is, if it is a directory.
     pub(crate) place: Option<Place>,
@@ -98,17 +98,17 @@ impl Frame {
     }
 
     /// Before the call is run again.
-    pub(crate) fn again(&mut self) {
+    pub(crate) fn prepare_rerun(&mut self) {
         self.waits.clear();
         self.deadline = None;
         self.memo.rewind();
     }
 
     /// Waits for a descriptor; several waits for one become one.
-    pub(crate) fn wait(&mut self, on: On, want: Interest) {
-        match self.waits.iter_mut().find(|(there, _)| *there == on) {
+    pub(crate) fn wait(&mut self, target: WaitTarget, want: Interest) {
+        match self.waits.iter_mut().find(|(there, _)| *there == target) {
             Some((_, interest)) => *interest = interest.or(want),
-            None => self.waits.push((on, want)),
+            None => self.waits.push((target, want)),
         }
     }
 
@@ -129,15 +129,15 @@ impl Frame {
                 Wait::Fd(fd) => watch(fd, *want),
             };
             match on {
-                On::Fd(fd) => match fds.any(*fd) {
+                WaitTarget::Fd(fd) => match fds.any(*fd) {
                     Ok(open) => arm(open.file.wait(*want, waker)),
                     Err(_) => now = true,
                 },
-                On::Pending => match &mut self.pending {
+                WaitTarget::Pending => match &mut self.pending {
                     Some(open) => arm(open.pending.wait(waker)),
                     None => now = true,
                 },
-                On::Memo => self.memo.wait(waker, arm),
+                WaitTarget::Memo => self.memo.wait(waker, arm),
             }
             if now {
                 return false;

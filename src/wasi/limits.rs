@@ -92,7 +92,7 @@ impl Drop for Share {
 
 /// Why a guest did not get more memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum MemoryRefusal {
     /// For its own limit.
     Own,
     /// For the budget of all.
@@ -101,7 +101,7 @@ pub(crate) enum Refused {
 
 /// Counts and bounds memories and tables, all together.
 #[derive(Debug)]
-pub struct Limits {
+pub struct MemoryLimiter {
     /// Bytes at the most.
     pub memory_max: usize,
     /// Bytes now.
@@ -109,7 +109,7 @@ pub struct Limits {
     /// The most there were.
     pub(crate) peak: usize,
     /// The guest asked for more than it may have.
-    pub(crate) refused: Option<Refused>,
+    pub(crate) refused: Option<MemoryRefusal>,
     share: Option<Share>,
     /// Bytes its stacks can come to.
     pub(crate) stack: usize,
@@ -117,9 +117,9 @@ pub struct Limits {
     added: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits {
+impl Default for MemoryLimiter {
+    fn default() -> MemoryLimiter {
+        MemoryLimiter {
             memory_max: usize::MAX,
             used: 0,
             peak: 0,
@@ -131,13 +131,14 @@ impl Default for Limits {
     }
 }
 
-impl Limits {
+impl MemoryLimiter {
     /// Counts what an instance has that was made before, if it may have that much. Little of it
     /// is resident, but all can be touched without being asked for.
-    pub(crate) fn assume(&mut self, used: usize) -> bool {
+    pub(crate) fn count_existing(&mut self, used: usize) -> bool {
         let fits = used <= self.memory_max && self.count(used);
         if fits {
-            (self.used, self.peak) = (used, used);
+            self.used = used;
+            self.peak = used;
         }
         fits
     }
@@ -157,7 +158,7 @@ impl Limits {
     /// Why it was refused memory, in words.
     pub(crate) fn refusal(&self) -> String {
         match &self.share {
-            Some(share) if self.refused == Some(Refused::Shared) => {
+            Some(share) if self.refused == Some(MemoryRefusal::Shared) => {
                 format!("all guests together needed more than {} bytes of memory", share.budget.max)
             }
             _ => format!("it needed more than {} bytes of memory", self.memory_max),
@@ -168,11 +169,11 @@ impl Limits {
         self.added = desired.saturating_sub(current);
         let used = self.used.saturating_add(self.added);
         if used > self.memory_max {
-            self.refused = Some(Refused::Own);
+            self.refused = Some(MemoryRefusal::Own);
             return false;
         }
         if !self.count(used) {
-            self.refused = Some(Refused::Shared);
+            self.refused = Some(MemoryRefusal::Shared);
             return false;
         }
         self.used = used;
@@ -181,13 +182,13 @@ impl Limits {
     }
 
     /// Counts a growth that was allowed and then failed no longer.
-    fn take_back(&mut self) {
+    fn undo_growth(&mut self) {
         self.used = self.used.saturating_sub(std::mem::take(&mut self.added));
         self.count(self.used);
     }
 }
 
-impl ResourceLimiter for Limits {
+impl ResourceLimiter for MemoryLimiter {
     fn memory_growing(
         &mut self,
         current: usize,
@@ -210,12 +211,12 @@ impl ResourceLimiter for Limits {
     }
 
     fn memory_grow_failed(&mut self, _error: &MemoryError) -> Result<(), LimiterError> {
-        self.take_back();
+        self.undo_growth();
         Ok(())
     }
 
     fn table_grow_failed(&mut self, _error: &TableError) -> Result<(), LimiterError> {
-        self.take_back();
+        self.undo_growth();
         Ok(())
     }
 

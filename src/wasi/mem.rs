@@ -163,7 +163,8 @@ fn before_overlap(wanted: &[(usize, usize)]) -> usize {
     if disjoint(wanted.len()) {
         return wanted.len();
     }
-    let (mut clean, mut not) = (0, wanted.len());
+    let mut clean = 0;
+    let mut not = wanted.len();
     while clean + 1 < not {
         let middle = usize::midpoint(clean, not);
         if disjoint(middle) { clean = middle } else { not = middle }
@@ -176,13 +177,15 @@ fn split<'m>(memory: &'m mut [u8], wanted: &[(usize, usize)]) -> Bufs<IoSliceMut
     let mut by_address: Bufs<usize> = (0..wanted.len()).collect();
     by_address.sort_unstable_by_key(|&i| wanted[i].0);
     let mut slices: Bufs<Option<IoSliceMut<'m>>> = wanted.iter().map(|_| None).collect();
-    let (mut rest, mut consumed) = (memory, 0);
+    let mut rest = memory;
+    let mut consumed = 0;
     for i in by_address {
         let (at, len) = wanted[i];
         let (_, from_here) = std::mem::take(&mut rest).split_at_mut(at - consumed);
         let (slice, behind) = from_here.split_at_mut(len);
         slices[i] = Some(IoSliceMut::new(slice));
-        (rest, consumed) = (behind, at + len);
+        rest = behind;
+        consumed = at + len;
     }
     slices.into_iter().flatten().collect()
 }

@@ -34,8 +34,8 @@ pub use ctx::{BadString, Builder, FDS_DEFAULT, Mode, Strings, WasiCtx};
 pub use fd::Descriptor;
 pub use frame::{ARGS_MAX, Args};
 #[cfg(all(unix, feature = "serve"))]
-pub(crate) use limits::Refused;
-pub use limits::{Limits, MemoryBudget};
+pub(crate) use limits::MemoryRefusal;
+pub use limits::{MemoryBudget, MemoryLimiter};
 pub use mem::Mem;
 pub use poll::SUBSCRIPTIONS_MAX;
 pub use resume::{Retried, is_parked, retry};
@@ -43,10 +43,10 @@ pub(crate) use resume::{Suspended, run_again};
 pub use syscall::{Kind, Param, Row};
 pub use table::{TABLE, add_to_linker};
 pub(crate) use trace::join;
-pub use trace::{Outcome, Seen, Tee, Trace};
+pub use trace::{CallOutcome, Tee, Trace, TracedCall};
 pub(crate) use wait::Waiter;
 #[cfg(all(unix, feature = "net"))]
-pub(crate) use wait::{left, remaining, sooner};
+pub(crate) use wait::{min_timeout, time_until, wait_timeout};
 
 /// The import module all functions are in.
 pub const MODULE: &str = "wasi_snapshot_preview1";

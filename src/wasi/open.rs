@@ -2,7 +2,7 @@
 
 use super::abi::{Fdflags, Oflags, Rights};
 use super::fd::{Descriptor, rights_of};
-use super::frame::{On, PendingOpen, Shape};
+use super::frame::{NewDescriptor, PendingOpen, WaitTarget};
 use super::path::lookup_follow;
 use super::trace::join;
 use super::{Call, Stop, Sys};
@@ -24,7 +24,7 @@ const WRITING: [Rights; 3] = [Rights::FD_WRITE, Rights::FD_ALLOCATE, Rights::FD_
 const DIRECTION: Rights = Rights::FD_READ.union(Rights::FD_WRITE);
 
 /// What was asked for.
-struct Wish {
+struct OpenRequest {
     oflags: Oflags,
     fdflags: Fdflags,
     follow: Follow,
@@ -41,7 +41,7 @@ enum Found {
     /// Another number for a descriptor there is.
     Alias(u32),
     /// What is open, or will be.
-    Opened(Opened, Shape),
+    Opened(Opened, NewDescriptor),
     /// The name came or went meanwhile.
     Raced,
 }
@@ -63,7 +63,7 @@ pub(super) fn path_open(
     if let Some(mut open) = c.cx.frame.pending.take() {
         return match open.pending.proceed() {
             Ok(file) => number(c, file, open.shape, opened_fd),
-            Err(Errno::Again) => pend(c, open),
+            Err(Errno::Again) => park_open(c, open),
             Err(error) => Err(error.into()),
         };
     }
@@ -72,7 +72,7 @@ pub(super) fn path_open(
     // those specified": what the directory can't hand on is left out.
     let inherited = c.cx.fds.any(fd)?.inheriting;
     let asked = Rights::truncate(fs_rights_base);
-    let wish = Wish {
+    let request = OpenRequest {
         oflags: Oflags::parse(oflags)?,
         fdflags: Fdflags::parse(fdflags)?,
         follow: lookup_follow(dirflags)?,
@@ -80,14 +80,14 @@ pub(super) fn path_open(
         access: Access { read: asked.has(Rights::FD_READ), write: writes(asked) },
         inherited,
     };
-    c.has_rights(fd, wish.needs()?)?;
+    c.has_rights(fd, request.needs()?)?;
     c.mem.check(opened_fd, 4)?;
     c.cx.fds.room()?;
     let dir = c.cx.fds.dir(fd, Rights::PATH_OPEN)?;
     let text = c.mem.text(path, path_len)?;
     let mut found = Found::Raced;
     for _ in 0..RACES_MAX {
-        found = wish.open(dir, text, &c.cx.frame.memo)?;
+        found = request.open(dir, text, &c.cx.frame.memo)?;
         if !matches!(found, Found::Raced) {
             break;
         }
@@ -102,7 +102,7 @@ pub(super) fn path_open(
             shape.path = join(&c.cx.fds.any(fd)?.path, text).into();
             match opened {
                 Opened::File(file) => number(c, file, shape, opened_fd),
-                Opened::Pending(pending) => pend(c, PendingOpen { pending, shape }),
+                Opened::Pending(pending) => park_open(c, PendingOpen { pending, shape }),
             }
         }
     }
@@ -110,19 +110,19 @@ pub(super) fn path_open(
 
 /// Waits until an open is done. NONBLOCK avoids only the wait for a client: a dial given up
 /// at once would never be made.
-fn pend(c: &mut Call<'_>, open: PendingOpen) -> Sys {
+fn park_open(c: &mut Call<'_>, open: PendingOpen) -> Sys {
     if open.shape.flags.has(Fdflags::NONBLOCK) && open.pending.restarts() {
         return Err(Errno::Again.into());
     }
     c.start();
     c.cx.frame.pending = Some(open);
     // A connect ends in a write event, an accept in a read event.
-    c.cx.frame.wait(On::Pending, Interest { read: true, write: true });
+    c.cx.frame.wait(WaitTarget::Pending, Interest { read: true, write: true });
     Err(Stop::Park)
 }
 
 /// Gives an open file its number.
-fn number(c: &mut Call<'_>, file: Box<dyn File>, shape: Shape, opened_fd: u32) -> Sys {
+fn number(c: &mut Call<'_>, file: Box<dyn File>, shape: NewDescriptor, opened_fd: u32) -> Sys {
     let (base, inheriting) = rights_of(shape.filetype, file.is_terminal());
     let access = file.access().and(shape.access);
     let number = c.cx.fds.insert(Descriptor {
@@ -147,7 +147,7 @@ fn writes(rights: Rights) -> bool {
     WRITING.iter().any(|right| rights.has(*right))
 }
 
-impl Wish {
+impl OpenRequest {
     fn creates(&self) -> bool {
         self.oflags.has(Oflags::CREAT)
     }
@@ -194,7 +194,8 @@ impl Wish {
             }
             Walked::Entry(entry) => entry,
         };
-        let (name, slash) = (entry.name(), entry.slash);
+        let name = entry.name();
+        let slash = entry.slash;
         if let Some((place, stat)) = &entry.found {
             return match self.open_existing(place.clone(), stat, slash) {
                 // A file that was there a moment ago. (A device or a network name may well
@@ -265,7 +266,12 @@ impl Wish {
     }
 
     /// What its descriptor will be; the path is filled in by the caller.
-    fn shape(&self, filetype: Filetype, place: Option<Place>, identity: (u64, u64)) -> Shape {
+    fn shape(
+        &self,
+        filetype: Filetype,
+        place: Option<Place>,
+        identity: (u64, u64),
+    ) -> NewDescriptor {
         // A connection goes both ways, whatever was asked: a program that creates a file
         // to write to it reads the answer from the same descriptor.
         let (refused, access) = match filetype {
@@ -273,7 +279,7 @@ impl Wish {
             Filetype::Directory => (DIRECTION, Access::NONE),
             _ => (DIRECTION & !self.base, self.access),
         };
-        Shape {
+        NewDescriptor {
             filetype,
             place,
             flags: self.fdflags,

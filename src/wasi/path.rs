@@ -106,7 +106,8 @@ pub(super) fn path_filestat_set_times(
     fst_flags: u32,
 ) -> Sys {
     c.has_rights(fd, Rights::PATH_FILESTAT_SET_TIMES)?;
-    let (follow, times) = (lookup_follow(flags)?, times(atim, mtim, fst_flags)?);
+    let follow = lookup_follow(flags)?;
+    let times = times(atim, mtim, fst_flags)?;
     let walked = c.walk(fd, Rights::PATH_FILESTAT_SET_TIMES, follow, (path, path_len))?;
     let (place, _) = walked.existing()?;
     Ok(place.node.set_times(times)?)

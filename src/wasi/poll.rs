@@ -2,7 +2,7 @@
 
 use super::abi::{self, About, EVENT_SIZE, Eventtype, Rights, SUBSCRIPTION_SIZE, Subscription};
 use super::fd::Need;
-use super::frame::On;
+use super::frame::WaitTarget;
 use super::proc::ClockId;
 use super::{Call, Stop, Sys};
 use crate::errno::Errno;
@@ -14,18 +14,18 @@ pub const SUBSCRIPTIONS_MAX: u32 = 1 << 14;
 /// Fuel for looking at one: a clock is read, or the system is asked about a descriptor.
 const SUBSCRIPTION_FUEL: u64 = 200;
 
-/// What has become of a subscription.
-enum Fate {
-    /// It has happened, or is in error.
+/// What a check of a subscription found.
+enum Status {
+    /// Its event has occurred, or it is in error.
     Event { kind: Eventtype, error: Option<Errno>, ready: Ready },
-    /// Not before this time of the guest's monotonic clock, ns.
+    /// Nothing before this time of the guest's monotonic clock, in ns.
     At(u64),
-    /// When the descriptor is ready.
+    /// Nothing until the descriptor is ready.
     Waiting { fd: u32, want: Interest },
 }
 
-/// Each subscription is looked at; if nothing has happened, the guest is parked until the
-/// earliest time or the first descriptor, and all are looked at again.
+/// Checks each subscription. If none has an event, the guest is parked until the earliest
+/// deadline or the first ready descriptor, and the call is run again.
 pub(super) fn poll_oneoff(c: &mut Call<'_>, subs: u32, out: u32, count: u32, nevents: u32) -> Sys {
     if count == 0 || count > SUBSCRIPTIONS_MAX {
         return Err(Errno::Inval.into());
@@ -35,14 +35,14 @@ pub(super) fn poll_oneoff(c: &mut Call<'_>, subs: u32, out: u32, count: u32, nev
     c.mem.check(nevents, 4)?;
     // All are read before anything is written, so that a bad one leaves no events behind.
     (0..count).try_for_each(|index| subscription(c, subs, index).map(drop))?;
-    c.worked(u64::from(count) * SUBSCRIPTION_FUEL);
+    c.charge_fuel(u64::from(count) * SUBSCRIPTION_FUEL);
     let start = c.start();
     let mut events = 0;
     let mut earliest = u64::MAX;
     for index in 0..count {
         let subscription = subscription(c, subs, index)?;
-        match look(c, subscription.about, start) {
-            Fate::Event { kind, error, ready } => {
+        match check(c, subscription.about, start) {
+            Status::Event { kind, error, ready } => {
                 let event =
                     abi::event(subscription.userdata, error, kind, ready.nbytes, ready.hangup);
                 // Written behind those that were read already only if the two overlap,
@@ -50,16 +50,16 @@ pub(super) fn poll_oneoff(c: &mut Call<'_>, subs: u32, out: u32, count: u32, nev
                 c.mem.put(out + events * EVENT_SIZE as u32, event)?;
                 events += 1;
             }
-            Fate::At(time) => earliest = earliest.min(time),
-            Fate::Waiting { fd, want } => {
+            Status::At(time) => earliest = earliest.min(time),
+            Status::Waiting { fd, want } => {
                 // It is looked for among those there are.
-                c.worked(charge::WATCH + c.cx.frame.waits.len() as u64);
-                c.cx.frame.wait(On::Fd(fd), want);
+                c.charge_fuel(charge::WATCH + c.cx.frame.waits.len() as u64);
+                c.cx.frame.wait(WaitTarget::Fd(fd), want);
             }
         }
     }
     if events > 0 {
-        c.cx.frame.again();
+        c.cx.frame.prepare_rerun();
         return Ok(c.mem.put_u32(nevents, events)?);
     }
     c.cx.frame.deadline = (earliest < u64::MAX).then_some(earliest);
@@ -70,7 +70,7 @@ fn subscription(c: &Call<'_>, subs: u32, index: u32) -> Result<Subscription, Err
     Subscription::decode(c.mem.array(subs + index * SUBSCRIPTION_SIZE as u32)?)
 }
 
-fn look(c: &mut Call<'_>, about: About, start: u64) -> Fate {
+fn check(c: &mut Call<'_>, about: About, start: u64) -> Status {
     match about {
         About::Clock { id, timeout, absolute } => clock(c, id, timeout, absolute, start),
         About::Fd { kind, fd } => {
@@ -79,9 +79,9 @@ fn look(c: &mut Call<'_>, about: About, start: u64) -> Fate {
                 _ => Interest::READ,
             };
             match readiness(c, fd, want) {
-                Err(Errno::Again) => Fate::Waiting { fd, want },
-                Ok(ready) => Fate::Event { kind, error: None, ready },
-                Err(error) => Fate::Event { kind, error: Some(error), ready: Ready::default() },
+                Err(Errno::Again) => Status::Waiting { fd, want },
+                Ok(ready) => Status::Event { kind, error: None, ready },
+                Err(error) => Status::Event { kind, error: Some(error), ready: Ready::default() },
             }
         }
     }
@@ -101,8 +101,8 @@ fn readiness(c: &mut Call<'_>, fd: u32, want: Interest) -> Result<Ready, Errno> 
     Ok(Ready { nbytes, hangup: false })
 }
 
-fn clock(c: &mut Call<'_>, id: u32, timeout: u64, absolute: bool, start: u64) -> Fate {
-    let event = |error| Fate::Event { kind: Eventtype::Clock, error, ready: Ready::default() };
+fn clock(c: &mut Call<'_>, id: u32, timeout: u64, absolute: bool, start: u64) -> Status {
+    let event = |error| Status::Event { kind: Eventtype::Clock, error, ready: Ready::default() };
     let id = match ClockId::parse(id) {
         Ok(id) => id,
         Err(error) => return event(Some(error)),
@@ -115,5 +115,5 @@ fn clock(c: &mut Call<'_>, id: u32, timeout: u64, absolute: bool, start: u64) ->
             now.saturating_add(timeout.saturating_sub(c.cx.clock.realtime()))
         }
     };
-    if due <= now { event(None) } else { Fate::At(due) }
+    if due <= now { event(None) } else { Status::At(due) }
 }

@@ -23,7 +23,8 @@ impl Strings {
         let bytes = u32::try_from(self.bytes.len()).map_err(|_| Errno::Overflow)?;
         mem.check(pointers, self.count.checked_mul(4).ok_or(Errno::Overflow)?)?;
         mem.bytes_mut(buf, bytes)?.copy_from_slice(&self.bytes);
-        let (mut pointer, mut string) = (pointers, buf);
+        let mut pointer = pointers;
+        let mut string = buf;
         for text in self.bytes.split_inclusive(|byte| *byte == 0) {
             mem.put_u32(pointer, string)?;
             pointer = pointer.wrapping_add(4);
@@ -90,7 +91,7 @@ pub(super) fn random_get(c: &mut Call<'_>, buf: u32, buf_len: u32) -> Sys {
     let len = usize::try_from(chunk).map_err(|_| Errno::Fault)?;
     c.cx.random.fill(&mut bytes[from..from + len]).map_err(|_| Errno::Io)?;
     c.cx.frame.progress = done + chunk;
-    c.worked(u64::from(chunk) * RANDOM_FUEL);
+    c.charge_fuel(u64::from(chunk) * RANDOM_FUEL);
     if done + chunk < buf_len { Err(Stop::Yield) } else { Ok(()) }
 }
 

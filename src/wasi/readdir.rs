@@ -39,7 +39,7 @@ pub(super) fn fd_readdir(
         // another follows unless it asks again.
         whole
     });
-    c.or_wait(fd, answer)?;
+    c.park_on_again(fd, answer)?;
     if too_long {
         return Err(Errno::Overflow.into());
     }

@@ -86,7 +86,7 @@ impl WasiCtx {
         if !self.frame.arm(&mut self.fds, waker, watch) {
             return Armed::Now;
         }
-        Armed::Until(wait::remaining(self))
+        Armed::Until(wait::wait_timeout(self))
     }
 
     /// Blocks the thread until the parked call may be worth a [`retry`].
@@ -109,8 +109,9 @@ pub(crate) fn run_again<T>(
     let Some(memory) = memory else { return Err(Stop::Park) };
     let (bytes, data) = memory.data_and_store_mut(&mut store);
     let cx = get(data);
-    cx.frame.again();
-    let (row, args) = (cx.frame.row, cx.frame.args);
+    cx.frame.prepare_rerun();
+    let row = cx.frame.row;
+    let args = cx.frame.args;
     let answer = run(row, &args, bytes, cx);
     if answer.is_ok() {
         cx.frame = frame::Frame::default();

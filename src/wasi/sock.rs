@@ -16,7 +16,7 @@ pub(super) fn sock_accept(c: &mut Call<'_>, fd: u32, flags: u32, result_fd: u32)
     let listener = c.cx.fds.any(fd)?;
     let path = format!("<accepted on {}>", listener.path);
     let answer = listener.file.accept();
-    let stream = c.or_park(fd, Interest::READ, answer)?;
+    let stream = c.park_unless_nonblock(fd, Interest::READ, answer)?;
     let mut descriptor = Descriptor::stream(stream, path);
     descriptor.flags = flags;
     let number = c.cx.fds.insert(descriptor)?;
@@ -45,7 +45,7 @@ pub(super) fn sock_recv(
         let mut bufs = c.mem.scatter(ri_data, ri_data_len)?;
         let answer = descriptor.file.peek(&mut bufs);
         drop(bufs);
-        let count = c.or_park(fd, Interest::READ, answer)?;
+        let count = c.park_unless_nonblock(fd, Interest::READ, answer)?;
         c.moved(ro_datalen, count)?;
     } else if flags.has(Riflags::RECV_WAITALL) && descriptor.filetype == Filetype::SocketStream {
         c.mem.check(ro_datalen, 4)?;
@@ -90,10 +90,12 @@ fn receive_all(c: &mut Call<'_>, fd: u32, ri_data: u32, ri_data_len: u32) -> Res
                 let done = u32::try_from(done + count).map_err(|_| Errno::Overflow)?;
                 c.cx.frame.progress = done;
             }
-            Err(Errno::Again) => match c.or_park::<usize>(fd, Interest::READ, answer) {
-                Err(Stop::Errno(_)) if done > 0 => return Ok(done),
-                other => return other,
-            },
+            Err(Errno::Again) => {
+                match c.park_unless_nonblock::<usize>(fd, Interest::READ, answer) {
+                    Err(Stop::Errno(_)) if done > 0 => return Ok(done),
+                    other => return other,
+                }
+            }
             Err(_) if done > 0 => return Ok(done),
             Err(error) => return Err(error.into()),
         }

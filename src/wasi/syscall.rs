@@ -63,7 +63,8 @@ const PATH_FUEL: u64 = 2000;
 
 /// The work of a call with these parameters, see [`Call::worked`].
 pub(super) const fn work(params: &[Kind]) -> u64 {
-    let (mut work, mut at) = (CALL_FUEL * BYTES_PER_FUEL, 0);
+    let mut work = CALL_FUEL * BYTES_PER_FUEL;
+    let mut at = 0;
     while at < params.len() {
         if matches!(params[at], Kind::Path) {
             work += PATH_FUEL * BYTES_PER_FUEL;

@@ -2,14 +2,13 @@
 
 use std::any::Any;
 
-use super::enter::make;
 use super::fd::{Descriptor, Fds};
-use super::{Call, Mem, Row, Stop, WasiCtx};
+use super::{Mem, Row};
 use crate::errno::Errno;
 
 /// How a call ended, for a [`Trace`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CallOutcome {
     /// With success or an errno (`None` is success).
     Done(Option<Errno>),
     /// It has to wait; the same call comes again.
@@ -20,15 +19,15 @@ pub enum Outcome {
     Exit(u32),
 }
 
-impl Outcome {
+impl CallOutcome {
     /// Whether that was its end.
     pub fn is_end(self) -> bool {
-        !matches!(self, Outcome::Parked | Outcome::Yielded)
+        !matches!(self, CallOutcome::Parked | CallOutcome::Yielded)
     }
 }
 
 /// A call as a [`Trace`] sees it: what it is, and what it is about.
-pub struct Seen<'a> {
+pub struct TracedCall<'a> {
     /// Which it is.
     pub row: &'static Row,
     /// Its raw arguments, in the order of the row's parameters.
@@ -38,7 +37,16 @@ pub struct Seen<'a> {
     fds: &'a Fds,
 }
 
-impl<'a> Seen<'a> {
+impl<'a> TracedCall<'a> {
+    pub(super) fn new(
+        row: &'static Row,
+        args: &'a [u64],
+        mem: &'a Mem<'a>,
+        fds: &'a Fds,
+    ) -> TracedCall<'a> {
+        TracedCall { row, args, mem, fds }
+    }
+
     /// What is behind a descriptor number now.
     pub fn descriptor(&self, fd: u32) -> Option<&'a Descriptor> {
         self.fds.at(fd)
@@ -88,13 +96,13 @@ pub(crate) fn join(dir: &str, path: &str) -> String {
 ///
 /// ```
 /// use std::sync::mpsc::{Sender, channel};
-/// use tinyhost::wasi::{Outcome, Seen, Trace};
+/// use tinyhost::wasi::{CallOutcome, TracedCall, Trace};
 /// use tinyhost::{Guest, Program, WasiCtx};
 ///
 /// struct Names(Sender<&'static str>);
 ///
 /// impl Trace for Names {
-///     fn call(&mut self, call: &Seen<'_>, _: Outcome) {
+///     fn call(&mut self, call: &TracedCall<'_>, _: CallOutcome) {
 ///         let _ = self.0.send(call.row.name);
 ///     }
 /// }
@@ -109,12 +117,12 @@ pub(crate) fn join(dir: &str, path: &str) -> String {
 /// ```
 pub trait Trace: Any + Send {
     /// A call is about to be made, or, if it was parked, to be made again.
-    fn begin(&mut self, call: &Seen<'_>) {
+    fn begin(&mut self, call: &TracedCall<'_>) {
         let _ = call;
     }
 
     /// It has been made, with this outcome; if it was parked or gave way, it comes again.
-    fn call(&mut self, call: &Seen<'_>, outcome: Outcome);
+    fn call(&mut self, call: &TracedCall<'_>, outcome: CallOutcome);
 }
 
 /// Several that see the same calls, each before the next.
@@ -122,11 +130,11 @@ pub trait Trace: Any + Send {
 pub struct Tee(pub Vec<Box<dyn Trace>>);
 
 impl Trace for Tee {
-    fn begin(&mut self, call: &Seen<'_>) {
+    fn begin(&mut self, call: &TracedCall<'_>) {
         self.0.iter_mut().for_each(|each| each.begin(call));
     }
 
-    fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
+    fn call(&mut self, call: &TracedCall<'_>, outcome: CallOutcome) {
         self.0.iter_mut().for_each(|each| each.call(call, outcome));
     }
 }
@@ -137,36 +145,6 @@ pub(crate) fn find<T: Trace>(trace: &dyn Trace) -> Option<&T> {
     match any.downcast_ref::<Tee>() {
         Some(tee) => tee.0.iter().find_map(|each| find(&**each)),
         None => any.downcast_ref(),
-    }
-}
-
-/// Makes a call that is seen.
-#[cold]
-#[inline(never)]
-pub(super) fn run(row: &'static Row, args: &[u64], call: &mut Call<'_>) -> Result<i32, Stop> {
-    if let WasiCtx { trace: Some(trace), fds, .. } = &mut *call.cx {
-        trace.begin(&Seen { row, args, mem: &call.mem, fds });
-    }
-    let answer = make(row, args, call);
-    let outcome = match &answer {
-        Ok(code) => Outcome::Done(Errno::from_code(*code).filter(|_| *code != 0)),
-        Err(Stop::Exit(code)) => Outcome::Exit(*code),
-        Err(Stop::Yield) => Outcome::Yielded,
-        Err(_) => Outcome::Parked,
-    };
-    if let WasiCtx { trace: Some(trace), fds, .. } = &mut *call.cx {
-        trace.call(&Seen { row, args, mem: &call.mem, fds }, outcome);
-    }
-    answer
-}
-
-/// Tells of a call that failed whoever wants to know of nothing else.
-#[cold]
-#[inline(never)]
-pub(super) fn failed(row: &'static Row, args: &[u64], call: &mut Call<'_>, errno: Errno) {
-    if let WasiCtx { on_error: Some(trace), fds, .. } = &mut *call.cx {
-        let seen = Seen { row, args, mem: &call.mem, fds };
-        trace.call(&seen, Outcome::Done(Some(errno)));
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) fn in_place<T>(
         }
         let (bytes, data) = memory.data_and_store_mut(&mut *store);
         let cx = get(data);
-        cx.frame.again();
+        cx.frame.prepare_rerun();
         match run(row, args, bytes, cx) {
             Ok(errno) => return Ok(errno),
             Err(next) => stop = next,
@@ -82,7 +82,7 @@ impl Waiter {
     pub(crate) fn wait(&mut self, cx: &mut WasiCtx, until: Option<Instant>) -> std::io::Result<()> {
         let mut watched = super::watch::Watched::default();
         let armed = watched.arm(cx, &self.waker, self.poll.registry(), mio::Token(0))?;
-        let left = sooner(remaining(cx), until.map(left));
+        let left = min_timeout(wait_timeout(cx), until.map(time_until));
         let result = if armed { self.poll.poll(&mut self.events, left) } else { Ok(()) };
         watched.disarm(self.poll.registry());
         match result {
@@ -114,9 +114,9 @@ impl Waiter {
     pub(crate) fn wait(&mut self, cx: &mut WasiCtx, until: Option<Instant>) -> std::io::Result<()> {
         let mut watched = false;
         let armed = cx.frame.arm(&mut cx.fds, &self.waker, &mut |_, _| watched = true);
-        let left = sooner(remaining(cx), until.map(left));
+        let left = min_timeout(wait_timeout(cx), until.map(time_until));
         if armed {
-            pause(sooner(left, watched.then_some(ASK_AGAIN)));
+            pause(min_timeout(left, watched.then_some(ASK_AGAIN)));
         }
         Ok(())
     }
@@ -147,12 +147,12 @@ impl Waiter {
 }
 
 /// How long it is until then.
-pub(crate) fn left(until: Instant) -> Duration {
+pub(crate) fn time_until(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now())
 }
 
 /// The shorter of two waits, neither of which need be bounded.
-pub(crate) fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+pub(crate) fn min_timeout(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
@@ -160,6 +160,6 @@ pub(crate) fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<D
 }
 
 /// How long what a context's frame waits for may take.
-pub(crate) fn remaining(cx: &mut WasiCtx) -> Option<Duration> {
+pub(crate) fn wait_timeout(cx: &mut WasiCtx) -> Option<Duration> {
     cx.frame.remaining(&*cx.clock)
 }

@@ -13,7 +13,7 @@ use std::io::IoSlice;
 use super::abi::{Fdflags, Rights};
 use super::fd::{Descriptor, Need};
 use super::file::offset_in_range;
-use super::frame::On;
+use super::frame::WaitTarget;
 use super::mem::IO_BYTES_MAX;
 use super::{Call, Stop, Sys};
 use crate::errno::Errno;
@@ -69,13 +69,13 @@ fn write(c: &mut Call<'_>, what: Write, nwritten: u32) -> Sys {
     drop(bufs);
     let taken = match answer {
         Ok(taken) if taken as u64 == u64::from(whole) => {
-            c.cx.moved += taken as u64;
+            c.cx.uncharged += taken as u64;
             whole
         }
-        answer => go_on(c, what, whole, answer)?,
+        answer => write_rest(c, what, whole, answer)?,
     };
     if syncs {
-        c.cx.fds.any(what.fd)?.carry_through()?;
+        c.cx.fds.any(what.fd)?.sync_if_flagged()?;
     }
     Ok(c.mem.put_u32(nwritten, taken)?)
 }
@@ -84,7 +84,7 @@ fn write(c: &mut Call<'_>, what: Write, nwritten: u32) -> Sys {
 /// run of the call.
 #[cold]
 #[inline(never)]
-fn go_on(
+fn write_rest(
     c: &mut Call<'_>,
     what: Write,
     whole: u32,
@@ -101,7 +101,7 @@ fn go_on(
                 let left = whole.saturating_sub(done);
                 let part = u32::try_from(taken).unwrap_or(u32::MAX).min(left);
                 done += part;
-                c.cx.moved += u64::from(part);
+                c.cx.uncharged += u64::from(part);
                 // A file that takes nothing and doesn't say Again would be asked for ever.
                 if part == 0 || done == whole || descriptor.filetype == Filetype::SocketDgram {
                     return Ok(done);
@@ -109,7 +109,7 @@ fn go_on(
             }
             Err(Errno::Again) if !nonblock => {
                 c.cx.frame.progress = done;
-                c.cx.frame.wait(On::Fd(what.fd), Interest::WRITE);
+                c.cx.frame.wait(WaitTarget::Fd(what.fd), Interest::WRITE);
                 return Err(Stop::Park);
             }
             // As SIGPIPE does, whatever was written before.
@@ -161,7 +161,7 @@ impl Descriptor {
 
     /// DSYNC and SYNC are the descriptor's, so they work on every backend. Where there is no
     /// disk they mean nothing, as on Unix: what a pipe took it has.
-    fn carry_through(&mut self) -> Result<(), Errno> {
+    fn sync_if_flagged(&mut self) -> Result<(), Errno> {
         if matches!(self.filetype, Filetype::RegularFile | Filetype::BlockDevice) {
             self.file.sync(!self.flags.has(Fdflags::SYNC))
         } else {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tinyhost::vfs::File;
-use tinyhost::wasi::{Outcome, Seen, Trace};
+use tinyhost::wasi::{CallOutcome, Trace, TracedCall};
 use tinyhost::{End, Errno, Guest, Program, Step, WasiCtx};
 
 use crate::calls::imports;
@@ -144,9 +144,9 @@ impl Answers {
 }
 
 impl Trace for Answers {
-    fn call(&mut self, call: &Seen<'_>, outcome: Outcome) {
+    fn call(&mut self, call: &TracedCall<'_>, outcome: CallOutcome) {
         let at = call.arg_u32("nwritten").or_else(|| call.arg_u32("so_datalen"));
-        let (Some(at), Outcome::Done(errno)) = (at, outcome) else { return };
+        let (Some(at), CallOutcome::Done(errno)) = (at, outcome) else { return };
         let count = call.mem.array(at).map(|count| u32::from_le_bytes(*count)).unwrap();
         busy::lock(&self.0).push(errno.map_or(Ok(count), Err));
     }

@@ -233,7 +233,7 @@ impl Session {
     }
 
     /// The wire can be read or written. To be [advanced](advance) then.
-    pub fn on_event(&mut self, event: Event, now: Instant) {
+    pub fn on_event(&mut self, event: Readiness, now: Instant) {
         // With our own direction shut, the client's orderly end looks like a hangup, and there
         // may be something to be read before it.
         if event.hangup && !self.conn.is_shut() {
@@ -271,7 +271,7 @@ impl Session {
 
 /// What an event of the poll says.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Event {
+pub(crate) struct Readiness {
     pub readable: bool,
     pub writable: bool,
     /// The client sends no more: reading comes to an end without another event.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::session::Session;
-use crate::sched::{FOREIGN, cut};
+use crate::sched::{FOREIGN, truncate_free};
 
 /// A key is a token of the poll. From the top: a bit that keeps it from the guests' tokens,
 /// a bit for listeners, the number of the connection, so that an event for one that is closed
@@ -87,7 +87,7 @@ impl Table {
 
     /// Gives back memory that a longer table needed.
     pub fn shrink(&mut self) {
-        cut(&mut self.slots, &mut self.free);
+        truncate_free(&mut self.slots, &mut self.free);
     }
 
     /// All keys in use.

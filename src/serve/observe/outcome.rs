@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::step::{Cause, End};
-use crate::wasi::Refused;
+use crate::wasi::MemoryRefusal;
 
 macro_rules! outcomes {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
@@ -94,10 +94,10 @@ refusals! {
 }
 
 /// What became of a job by the end of its guest, which was refused memory perhaps; and why.
-pub(crate) fn of_end(end: End, refused: Option<Refused>) -> (Outcome, Cow<'static, str>) {
+pub(crate) fn of_end(end: End, refused: Option<MemoryRefusal>) -> (Outcome, Cow<'static, str>) {
     let more = match refused {
-        Some(Refused::Shared) => " (allow more with --memory-total SIZE)",
-        Some(Refused::Own) => " (allow more with --memory SIZE)",
+        Some(MemoryRefusal::Shared) => " (allow more with --memory-total SIZE)",
+        Some(MemoryRefusal::Own) => " (allow more with --memory SIZE)",
         None => "",
     };
     match end {

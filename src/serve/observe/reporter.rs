@@ -10,7 +10,7 @@ use super::log::{ENDED_PER_SECOND, STDERR_PER_SECOND, TARGET};
 use super::metrics::{Counters, Outcome, Refusal, add};
 use crate::serve::admission::party;
 use crate::serve::shared::WorkerHandle;
-use crate::wasi::Refused;
+use crate::wasi::MemoryRefusal;
 
 /// Records a second that a client was closed for the sake of another.
 const CROWDED_PER_SECOND: u32 = 1;
@@ -193,10 +193,10 @@ impl Reporter {
 
     /// A guest was refused memory or descriptors while it ran.
     #[cold]
-    pub fn guest_refused(&self, client: SocketAddr, memory: Option<Refused>, fds: bool) {
+    pub fn guest_refused(&self, client: SocketAddr, memory: Option<MemoryRefusal>, fds: bool) {
         let memory = memory.map(|refused| match refused {
-            Refused::Own => Refusal::Memory,
-            Refused::Shared => Refusal::MemoryTotal,
+            MemoryRefusal::Own => Refusal::Memory,
+            MemoryRefusal::Shared => Refusal::MemoryTotal,
         });
         for refusal in memory.into_iter().chain(fds.then_some(Refusal::Fds)) {
             self.counters().refused(refusal);

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Rng;
 use crate::serve::client::wire::Wire;
-use crate::serve::conn::session::{Event, Watched};
+use crate::serve::conn::session::{Readiness, Watched};
 
 /// What is between a client and the server.
 #[derive(Clone)]
@@ -31,7 +31,7 @@ pub struct State {
     /// Bytes came that the server was not told of before it closed.
     pub unseen: bool,
     watched: Option<Watched>,
-    event: Event,
+    event: Readiness,
 }
 
 impl Cable {
@@ -49,7 +49,7 @@ impl Cable {
             lost: 0,
             unseen: false,
             watched: None,
-            event: Event::default(),
+            event: Readiness::default(),
         })))
     }
 
@@ -74,7 +74,7 @@ impl Cable {
     }
 
     /// What the poll would report.
-    pub fn event(&self) -> Option<Event> {
+    pub fn event(&self) -> Option<Readiness> {
         let mut state = self.state();
         let watched = state.watched?;
         let mut event = std::mem::take(&mut state.event);
@@ -107,7 +107,7 @@ impl Cable {
         state.reset = true;
         state.to_server.clear();
         state.to_client.clear();
-        state.event = Event { readable: true, writable: true, read_closed: true, hangup: true };
+        state.event = Readiness { readable: true, writable: true, read_closed: true, hangup: true };
     }
 
     pub fn take(&self, count: usize) -> Vec<u8> {
