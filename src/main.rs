@@ -6,11 +6,12 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 
-use cli::args::words::{Asked, understand};
 use cli::args::{Args, Command};
+use cli::failure::{Failure, Outcome, plain};
 use cli::help::complete;
 use cli::output::{say, write_all};
-use cli::{Failure, Outcome, plain, style};
+use cli::style;
+use cli::words::{Asked, understand};
 use tinyhost::trace::escape::Line;
 
 /// What makes guests that arrive together cheap.
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
             let lines: Vec<String> = text.split('\n').map(|line| Line(line).to_string()).collect();
             say(&format!("{name} {}\n", lines.join("\n")));
             if let Some(signal) = signal {
-                cli::signals::end_by(signal);
+                cli::run::signals::end_by(signal);
             }
             status
         }
@@ -65,9 +66,9 @@ fn command() -> Outcome<u8> {
         Failure::usage(format!("{text} (tinyhost {} --help tells what there is)", words[0]))
     })?;
     match args.command {
-        Command::Run(args) => cli::run(args),
+        Command::Run(args) => cli::run::run(args),
         #[cfg(feature = "serve")]
-        Command::Serve(args) => cli::serve(args),
+        Command::Serve(args) => cli::serve::serve(args),
         Command::Completions(args) => answer(&complete::completions(&args.shell)?),
         Command::Man(_) => answer(&complete::man()),
     }

@@ -14,8 +14,9 @@ use tinyhost::trace::{Format, Options, Sink, crash};
 use tinyhost::vfs::reach::Reach;
 
 use super::args::units;
+use super::failure::{Failure, Outcome, plain};
 use super::output::{Output, replace, synced, unguessable, unwritten, write_all};
-use super::{Failure, Outcome, plain, style};
+use super::style;
 
 /// Bytes of a buffer that are shown at the most.
 const TRACE_BYTES_MAX: u64 = 1 << 20;

@@ -14,7 +14,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno as Os;
 use tinyhost::vfs::reach::{Place, Planted, Reach};
 
-use super::{Failure, Outcome, plain};
+use super::failure::{Failure, Outcome, plain};
 
 /// Writes to standard error. That it can't be written to is no reason to do anything else.
 pub fn say(text: &str) {

@@ -4,8 +4,9 @@
 //! The first word of an option's description, up to the bar, is its group in the help. A
 //! value in brackets is optional, and has to be written with `=`.
 
+pub mod suggest;
+pub mod table;
 pub mod units;
-pub mod words;
 
 use argh::{ArgsInfo, FromArgs};
 

@@ -9,7 +9,7 @@ use tinyhost::vfs::namespace::Builder;
 use tinyhost::vfs::{Namespace, Node};
 
 use crate::cli::args::units;
-use crate::cli::{Failure, Outcome};
+use crate::cli::failure::{Failure, Outcome};
 
 /// One mount, as it was meant.
 #[derive(Debug, Clone, PartialEq, Eq)]

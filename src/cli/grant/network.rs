@@ -14,8 +14,8 @@ use tinyhost::wasi::Builder;
 
 use super::policy::Allowed;
 use crate::cli::args::units;
+use crate::cli::failure::{Failure, Outcome, plain};
 use crate::cli::output::say;
-use crate::cli::{Failure, Outcome, plain};
 
 /// What may be dialled, and where is listened. Nothing is opened yet.
 pub struct Network {

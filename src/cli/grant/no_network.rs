@@ -11,7 +11,7 @@ use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::Builder;
 
 use super::policy::Allowed;
-use crate::cli::{Failure, Outcome};
+use crate::cli::failure::{Failure, Outcome};
 
 /// There is none.
 pub struct Network;

@@ -10,7 +10,7 @@ use tinyhost::vfs::{Namespace, Node, ReadOnly, mem, tar};
 
 use super::mounts::{Kind, Mount, insert};
 use super::network::Network;
-use crate::cli::{Failure, Outcome, advice, plain};
+use crate::cli::failure::{Failure, Outcome, advice, plain};
 
 /// Bytes of the largest archive that is read.
 const TAR_BYTES_MAX: u64 = 1 << 30;

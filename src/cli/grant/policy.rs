@@ -3,9 +3,10 @@
 //! One directive a line, named as its option: `dir ./data::/data::ro`, `net example.org:443`.
 //! Empty lines and those that begin with `#` mean nothing.
 
+use super::environment::environment;
 use super::mounts;
 use super::network;
-use crate::cli::{Failure, Outcome, check, environment, plain};
+use crate::cli::failure::{Failure, Outcome, check, plain};
 
 /// Options that say what a guest may have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

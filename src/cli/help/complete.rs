@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
-use super::table::{self, Command, Flag, Takes};
-use crate::cli::{Failure, Outcome, help};
+use super::groups;
+use crate::cli::args::table::{self, Command, Flag, Takes};
+use crate::cli::failure::{Failure, Outcome};
 
 /// Completions for a shell.
 ///
@@ -172,7 +173,7 @@ pub fn man() -> String {
     for command in &commands {
         let _ = writeln!(out, ".SH {}\n{}", command.name.to_uppercase(), quote(command.about));
         let flags: Vec<&Flag> = command.flags.iter().collect();
-        for group in help::groups(&flags) {
+        for group in groups(&flags) {
             let _ = writeln!(out, ".SS {group}");
             for flag in flags.iter().filter(|flag| flag.group == group) {
                 let _ = writeln!(out, ".TP\n.B {}\n{}", quote(&flag.usage()), quote(flag.about));

@@ -1,13 +1,11 @@
 //! Texts that say what can be typed.
 
 pub mod complete;
-pub mod suggest;
-pub mod table;
 
 use std::fmt::Write;
 
+use super::args::table::{self, Command, Flag};
 use super::style;
-use table::{Command, Flag};
 
 /// Column at which descriptions begin.
 const COLUMN: usize = 26;

@@ -8,12 +8,13 @@ use tinyhost::trace::{Hints, Learn, Mounted, Stats, outside};
 use tinyhost::{Cause, End, Guest};
 
 use super::{Plan, signals};
+use crate::cli::args::table;
+use crate::cli::failure::{Failure, Outcome, plain, status};
 use crate::cli::grant::learn;
 use crate::cli::grant::mounts::Mount;
-use crate::cli::help::table;
 use crate::cli::observe::Crashes;
 use crate::cli::output::{Output, say};
-use crate::cli::{Failure, Outcome, plain, status, style};
+use crate::cli::style;
 
 /// A guest that has come to its end.
 pub struct Ended<'a> {

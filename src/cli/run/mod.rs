@@ -14,13 +14,16 @@ use tinyhost::wasi::{Builder, Tee, Trace};
 use tinyhost::{Config, End, Guest, Program, WasiCtx};
 
 use super::args::{Run, units};
+use super::failure::{Failure, Outcome};
+use super::grant::environment::environment;
 use super::grant::mounts::{self, Mount};
 use super::grant::network::Network;
 use super::grant::open;
 use super::grant::policy::Allowed;
+use super::load::{load, stacks};
+use super::logger;
 use super::observe::{self, Crashes};
 use super::output::Output;
-use super::{Failure, Outcome, environment, load, logger};
 use ended::Ended;
 use signals::Caught;
 
@@ -138,7 +141,7 @@ fn limits(args: &Run) -> Outcome<Limits> {
     // Room for Go programs and for interpreters compiled to wasm.
     let mut config = Config { stack_max: 32 << 20, frames_max: 200_000, reuse: false };
     if let Some(stack) = size(&args.stack, "--stack")? {
-        (config.stack_max, config.frames_max) = crate::cli::stacks(stack);
+        (config.stack_max, config.frames_max) = stacks(stack);
     }
     let time = |text: &str| units::some("--timeout", text, units::time("--timeout", text)?, NONE);
     let fuel = |text: &str| units::some("--fuel", text, units::count("--fuel", text)?, NONE);

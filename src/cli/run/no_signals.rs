@@ -2,7 +2,7 @@
 
 use tinyhost::Interrupt;
 
-use crate::cli::Outcome;
+use crate::cli::failure::Outcome;
 
 /// Nothing is waited for.
 #[derive(Default)]

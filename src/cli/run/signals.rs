@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tinyhost::Interrupt;
 
-use crate::cli::{Failure, Outcome, plain};
+use crate::cli::failure::{Failure, Outcome, plain};
 
 /// Signals that end a guest in order, once they are caught.
 #[derive(Default)]

@@ -6,7 +6,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno as Os;
 
-use crate::cli::{Failure, Outcome};
+use crate::cli::failure::{Failure, Outcome};
 
 /// The first descriptor handed over.
 const FIRST: RawFd = 3;

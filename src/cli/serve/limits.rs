@@ -5,7 +5,7 @@ use std::time::Duration;
 use tinyhost::serve::{Limits, Unit};
 
 use crate::cli::args::{Serve, units};
-use crate::cli::{Failure, Outcome};
+use crate::cli::failure::{Failure, Outcome};
 
 /// The limits that were asked for, and the usual ones beside them.
 ///

@@ -19,13 +19,14 @@ use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::{Tee, Trace};
 use tinyhost::{Config as Compile, Program};
 
-use super::args::{Serve, units};
+use super::args::{Serve, table, units};
+use super::failure::{Failure, Outcome, plain};
+use super::grant::environment::environment;
 use super::grant::network::Network;
 use super::grant::policy::Allowed;
 use super::grant::{mounts, open};
-use super::help::table;
+use super::load::{load, stacks};
 use super::observe::{self, Crashes};
-use super::{Failure, Outcome, environment, load, plain};
 
 /// The port the demo was given at; where `/dev/localhost:1997` leads.
 const PORT: u16 = 1997;
@@ -160,7 +161,7 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<(Config, Reach)
     let mut compile = Compile::default();
     if let Some(stack) = &args.stack {
         let bytes = units::size("--stack", stack)?;
-        (compile.stack_max, compile.frames_max) = crate::cli::stacks(bytes);
+        (compile.stack_max, compile.frames_max) = stacks(bytes);
     }
     let mut command = args.program.into_iter();
     let (program, name, path) = match command.next() {

@@ -3,9 +3,10 @@
 
 use tinyhost::trace::Filter;
 
-use crate::cli::help::table::{self, Command, Flag, Takes};
-use crate::cli::help::{self, suggest};
-use crate::cli::{Failure, Outcome};
+use super::args::suggest;
+use super::args::table::{self, Command, Flag, Takes};
+use super::failure::{Failure, Outcome};
+use super::help;
 
 /// What was asked.
 pub enum Asked {

@@ -1,8 +1,8 @@
-//! The commands and options there are, from their definitions in [`args`](crate::cli::args).
+//! The commands and options there are, from their definitions in [`args`](super).
 
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, Optionality, SubCommandInfo};
 
-use crate::cli::args::Args;
+use super::Args;
 
 /// A command.
 pub struct Command {

@@ -1,0 +1,71 @@
+//! A program, read and compiled.
+
+use std::path::Path;
+
+use tinyhost::trace::escape::Line;
+use tinyhost::{Config, Program};
+
+use super::failure::{Failure, Outcome, check, plain};
+
+/// Bytes of the largest module that is read.
+const MODULE_BYTES_MAX: u64 = 512 << 20;
+
+/// Reads and compiles a program; `-` is standard input.
+///
+/// # Errors
+///
+/// If it can't be read, or is not a program that can run here.
+pub fn load(path: &str, config: &Config) -> Outcome<Program> {
+    let fail = |text: String| Failure::not_started(format!("{path}: {text}"));
+    let bytes = read_module(path)
+        .map_err(|error| fail(format!("can't be read: {}: {}", plain(&error), check(&error))))?;
+    let wasm = assembled(bytes).map_err(fail)?;
+    // Names of what it imports are in it, and its author's.
+    Program::with(config, wasm).map_err(|error| fail(Line(&error.to_string()).to_string()))
+}
+
+/// Bytes of values and number of frames for a `--stack`.
+pub fn stacks(bytes: usize) -> (usize, usize) {
+    // About the smallest frame there is.
+    (bytes, (bytes / 64).max(1000))
+}
+
+fn read_module(path: &str) -> std::io::Result<Vec<u8>> {
+    use std::io::{Error, ErrorKind, Read};
+    let (source, len): (Box<dyn Read>, u64) = if path == "-" {
+        (Box::new(std::io::stdin().lock()), 0)
+    } else {
+        let file = std::fs::File::open(Path::new(path))?;
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(Error::new(ErrorKind::IsADirectory, "it is a directory"));
+        }
+        (Box::new(file), metadata.len())
+    };
+    // One more than there is, so that the end is seen without another piece of room.
+    let len = len.min(MODULE_BYTES_MAX) + 1;
+    let mut wasm = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+    source.take(MODULE_BYTES_MAX + 1).read_to_end(&mut wasm)?;
+    if wasm.len() as u64 > MODULE_BYTES_MAX {
+        return Err(Error::new(ErrorKind::FileTooLarge, "it is larger than 512 MiB"));
+    }
+    Ok(wasm)
+}
+
+/// A module in text, which begins with a parenthesis or a comment, as a binary.
+fn assembled(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
+    let start = bytes.trim_ascii_start();
+    if !(start.starts_with(b"(") || start.starts_with(b";;")) {
+        return Ok(bytes);
+    }
+    #[cfg(feature = "wat")]
+    {
+        wat::parse_bytes(&bytes)
+            .map(std::borrow::Cow::into_owned)
+            .map_err(|error| error.to_string())
+    }
+    #[cfg(not(feature = "wat"))]
+    Err("it is a module in text: convert it with wat2wasm (or wasm-tools parse), or build \
+         tinyhost with --features wat"
+        .to_owned())
+}
