@@ -116,3 +116,137 @@ fn a_wrong_import_is_found() {
     assert!(one("src/attic.rs", "use crate::errno::Errno;\n").contains("not in the table"));
     assert_eq!(one("src/vfs/dev.rs", "// crate::wasi is only mentioned\n"), "");
 }
+
+/// The rooms of the program (`src/cli`), from the ground up, with what each may import.
+const CLI_ROOMS: &[(&str, &[&str])] = &[
+    // Why a command ends before its guest does.
+    ("failure", &[]),
+    ("style", &[]),
+    ("output", &["failure"]),
+    ("logger", &["output"]),
+    // What can be typed: definitions, their table, units.
+    ("args", &["failure"]),
+    ("help", &["failure", "style", "args"]),
+    // What was typed.
+    ("words", &["failure", "args", "help"]),
+    // What a guest is given, and what is seen of it.
+    ("load", &["failure"]),
+    ("grant", &["failure", "output", "args"]),
+    ("observe", &["failure", "style", "output", "args"]),
+    ("run", &["failure", "style", "output", "logger", "args", "load", "grant", "observe"]),
+    ("serve", &["failure", "logger", "args", "load", "grant", "observe"]),
+];
+
+/// The module of a file, as a path below the crate: `src/cli/run/ended.rs` is `cli::run::ended`.
+fn module(path: &str) -> Vec<&str> {
+    let inside = path.trim_start_matches("src/").trim_end_matches(".rs");
+    inside.split('/').filter(|part| *part != "mod").collect()
+}
+
+/// The rooms of the program that a file names, by `crate::cli::X` or as many `super::` as lead
+/// there, in a path or in the braces of a list.
+fn cli_imports(source: &Source) -> Vec<(usize, String)> {
+    let module = module(&source.path);
+    let code: Vec<(usize, &str)> = source.code().collect();
+    let mut found = Vec::new();
+    for (index, (line, text)) in code.iter().enumerate() {
+        for start in ["crate::", "super::"] {
+            for (at, _) in text.match_indices(start) {
+                // A second `super::` is found with the first.
+                if text[..at].ends_with("::") || text[..at].ends_with("(in ") {
+                    continue;
+                }
+                let mut here: Vec<&str> =
+                    if start == "crate::" { Vec::new() } else { module.clone() };
+                let mut rest = text[at..].trim_start_matches("crate::").to_owned();
+                while let Some(after) = rest.strip_prefix("super::") {
+                    here.pop();
+                    rest = after.to_owned();
+                }
+                if rest.trim_start_matches("cli::").starts_with('{') {
+                    rest.extend(code[index + 1..].iter().map(|(_, text)| *text));
+                }
+                found.extend(named(&here, &rest).into_iter().map(|room| (*line, room)));
+            }
+        }
+    }
+    found
+}
+
+/// The rooms that `rest` names, seen from the module `here`.
+fn named(here: &[&str], rest: &str) -> Vec<String> {
+    let name = |text: &str| -> String {
+        text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    };
+    match here {
+        [] if rest.starts_with("cli::") => named(&["cli"], &rest["cli::".len()..]),
+        ["cli", room, ..] => vec![(*room).to_owned()],
+        ["cli"] => {
+            let Some(list) = rest.strip_prefix('{') else { return vec![name(rest)] };
+            let (mut depth, mut names, mut part) = (0, Vec::new(), String::new());
+            for c in list.chars() {
+                match c {
+                    '}' if depth == 0 => break,
+                    ',' if depth == 0 => names.push(std::mem::take(&mut part)),
+                    c => {
+                        depth += i32::from(c == '{') - i32::from(c == '}');
+                        part.push(c);
+                    }
+                }
+            }
+            names.push(part);
+            names.iter().map(|part| name(part.trim())).filter(|name| !name.is_empty()).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What is wrong with what the rooms of the program import.
+fn wrong_in_cli(files: &[Source]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for source in files.iter().filter(|source| !source.is_test()) {
+        let ["cli", room, ..] = module(&source.path)[..] else { continue };
+        let Some((_, allowed)) = CLI_ROOMS.iter().find(|(name, _)| *name == room) else {
+            wrong.push(format!("{}: the room '{room}' is not in the table", source.path));
+            continue;
+        };
+        for (line, name) in cli_imports(source) {
+            if name != room && !allowed.contains(&&*name) {
+                let why = format!("'{room}' may not import '{name}'");
+                wrong.push(format!("{}:{line}: {why}", source.path));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn rooms_of_the_program_import_downwards_only() {
+    for (index, (room, allowed)) in CLI_ROOMS.iter().enumerate() {
+        for name in *allowed {
+            let below = CLI_ROOMS[..index].iter().any(|(there, _)| there == name);
+            assert!(below, "the table itself: '{name}' is not below '{room}'");
+        }
+    }
+    none(wrong_in_cli(&sources("src/cli")));
+}
+
+#[test]
+fn a_wrong_import_in_the_program_is_found() {
+    let one = |path: &str, text: &str| {
+        wrong_in_cli(&[Source { path: path.into(), text: text.into() }]).concat()
+    };
+    let grant = "src/cli/grant/mounts.rs";
+    assert_eq!(one(grant, "use super::policy;\nuse crate::cli::args::units;\n"), "");
+    assert_eq!(one(grant, "use crate::cli::{args::{Run, Serve}, failure::Failure};\n"), "");
+    assert!(one(grant, "use crate::cli::run::Plan;\n").contains("may not import 'run'"));
+    assert!(one(grant, "use super::super::help;\n").contains("may not import 'help'"));
+    assert!(
+        one(grant, "use crate::cli::{\n    args::{Run, Serve},\n    words,\n};\n")
+            .contains("'words'")
+    );
+    assert!(one("src/cli/words.rs", "use super::{args, run};\n").contains("'run'"));
+    assert!(one("src/cli/args/mod.rs", "use super::help;\n").contains("may not import 'help'"));
+    assert!(one("src/cli/args/mod.rs", "use crate::cli::Failure;\n").contains("'Failure'"));
+    assert!(one("src/cli/attic.rs", "").contains("not in the table"));
+}
