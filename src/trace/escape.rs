@@ -77,6 +77,17 @@ impl<W: Write + ?Sized> Write for JsonWriter<'_, W> {
     }
 }
 
+/// Writes a JSON string, with its quotes.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_json_string(out: &mut impl Write, text: impl fmt::Display) -> fmt::Result {
+    out.write_char('"')?;
+    write!(JsonWriter(out), "{text}")?;
+    out.write_char('"')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ use super::escape::Line;
 use super::record::errno_name;
 use super::said::says_missing;
 use crate::errno::Errno;
+use crate::vfs::path::{below, goes_up, join, parent, parts, trimmed};
 use crate::wasi::abi::{Oflags, Rights};
 use crate::wasi::{CallOutcome, Descriptor, Kind, Trace, TracedCall};
 
@@ -73,13 +74,13 @@ impl Hints {
     pub fn missing(&self, said: &str) -> Option<String> {
         let path = self.missing.iter().rev().find(|path| says_missing(said, path))?;
         let mount = covering(&self.mounts, path)?;
-        let below = normal(path).strip_prefix(normal(&mount.guest))?.trim_start_matches('/');
+        let below = below(path, &mount.guest)?;
         let Some(host) = &mount.host else {
             return Some(format!("the guest found no '{path}' in {}", mount.option));
         };
-        let host = if below.is_empty() { host.clone() } else { host.join(below) };
+        let host = if below.is_empty() { host.clone() } else { host.join(&below) };
         // A path that goes up leads elsewhere on the host, where links are.
-        if host.symlink_metadata().is_ok() || below.split('/').any(|part| part == "..") {
+        if host.symlink_metadata().is_ok() || goes_up(&below) {
             return None;
         }
         Some(format!(
@@ -203,41 +204,14 @@ fn path_of(call: &TracedCall<'_>) -> Option<String> {
     call.path(fd, name)
 }
 
-/// As libc compares them: `/data`, `data` and `./data` are one place.
-pub(super) fn normal(path: &str) -> &str {
-    let mut path = path;
-    loop {
-        let shorter = path.strip_prefix('/').or_else(|| path.strip_prefix("./"));
-        match shorter {
-            Some(shorter) => path = shorter,
-            None => return if path == "." { "" } else { path.trim_end_matches('/') },
-        }
-    }
-}
-
 fn is_dev(path: &str) -> bool {
-    let path = normal(path);
-    path == "dev" || path.starts_with("dev/")
+    parts(path).next() == Some("dev")
 }
 
 /// The mount a path lies in: the longest one.
 fn covering<'m>(mounts: &'m [Mounted], path: &str) -> Option<&'m Mounted> {
-    let path = normal(path);
-    let covers = |mount: &&Mounted| {
-        let rest = path.strip_prefix(normal(&mount.guest));
-        rest.is_some_and(|rest| {
-            rest.is_empty() || rest.starts_with('/') || normal(&mount.guest).is_empty()
-        })
-    };
-    mounts.iter().filter(covers).max_by_key(|mount| normal(&mount.guest).len())
-}
-
-fn parent(path: &str) -> &str {
-    match path.trim_end_matches('/').rsplit_once('/') {
-        Some(("", _)) => "/",
-        Some((parent, _)) => parent,
-        None => ".",
-    }
+    let covers = |mount: &&Mounted| below(path, &mount.guest).is_some();
+    mounts.iter().filter(covers).max_by_key(|mount| parts(&mount.guest).count())
 }
 
 /// What to say of a guest that failed, of a file that it was told of with `args` and that is
@@ -256,13 +230,13 @@ fn look(mounts: &[Mounted], arg: &str) -> Option<String> {
     let names: Vec<&str> = mounts.iter().map(|mount| mount.guest.as_str()).collect();
     let names = names.join(", ");
     let inside =
-        |mount: &&Mounted| mount.host.as_ref().is_some_and(|host| host.join(normal(arg)).exists());
+        |mount: &&Mounted| mount.host.as_ref().is_some_and(|host| host.join(trimmed(arg)).exists());
     // What goes up is not below any directory that could be given.
-    if arg.split('/').any(|part| part == "..") {
+    if goes_up(arg) {
         return None;
     }
     if let Some(mount) = mounts.iter().find(inside) {
-        let name = crate::wasi::join(&mount.guest, normal(arg));
+        let name = join(&mount.guest, trimmed(arg));
         return Some(format!("'{arg}' is called '{name}' where the guest is (it has {names})"));
     }
     let (path, dir) = (Path::new(arg), parent(arg));

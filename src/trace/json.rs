@@ -1,8 +1,8 @@
-//! A call as a JSON object, and what JSON is made of.
+//! A call as a JSON object, and the values in it.
 
 use std::fmt::Write;
 
-use super::escape::JsonWriter;
+use super::escape::write_json_string;
 use super::record::{Arg, Record, Value, errno_name};
 use crate::wasi::CallOutcome;
 
@@ -75,10 +75,7 @@ fn value(out: &mut String, value_: &Value) {
     }
 }
 
-/// A string, quoted.
 pub(super) fn text(out: &mut String, text: &str) {
-    out.push('"');
     // Writing to a String can't fail.
-    let _ = JsonWriter(out).write_str(text);
-    out.push('"');
+    let _ = write_json_string(out, text);
 }

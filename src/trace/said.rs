@@ -1,6 +1,6 @@
 //! What a guest has said on its standard error, of a file it could not do without.
 
-use super::hints::normal;
+use crate::vfs::path::trimmed;
 
 /// How languages say that a file is not there: strerror(3), Rust, Python, Go, Node, and tools.
 const NOT_THERE: [&str; 17] = [
@@ -26,7 +26,7 @@ const NOT_THERE: [&str; 17] = [
 /// Whether a line says that `path` is not there. To name it is not enough: an argument is repeated
 /// in many a message, and the source of a program in each of its errors.
 pub(super) fn says_missing(said: &str, path: &str) -> bool {
-    let path = normal(path);
+    let path = trimmed(path);
     !path.is_empty()
         && said.lines().any(|line| {
             let lower = line.to_lowercase();

@@ -33,6 +33,8 @@ pub mod namespace;
 #[cfg(all(unix, feature = "net"))]
 pub mod net;
 mod opened;
+#[doc(hidden)]
+pub mod path;
 pub mod pipe;
 mod place;
 #[cfg(all(any(unix, target_os = "wasi"), any(feature = "net", feature = "host-fs")))]

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use super::covers::survey;
 pub use super::listing::open_directory;
+use super::path::parts;
 use super::place::{Mount, MountId, Place};
 use super::{Name, Node, Result};
 
@@ -121,11 +122,8 @@ impl Builder {
     ///
     /// If the path can't be one, or something is mounted there already.
     pub fn mount(mut self, path: &str, node: Arc<dyn Node>) -> Result<Builder, MountError> {
-        let names: Option<Vec<Box<str>>> = path
-            .split('/')
-            .filter(|part| !part.is_empty() && *part != ".")
-            .map(|part| Name::new(part).map(|name| name.as_str().into()))
-            .collect();
+        let names: Option<Vec<Box<str>>> =
+            parts(path).map(|part| Name::new(part).map(|name| name.as_str().into())).collect();
         let Some(names) = names.filter(|_| !path.contains('\0')) else {
             return Err(MountError::BadPath(path.into()));
         };

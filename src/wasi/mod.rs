@@ -42,7 +42,6 @@ pub use resume::{Retried, is_parked, retry};
 pub(crate) use resume::{Suspended, run_again};
 pub use syscall::{Kind, Param, Row};
 pub use table::{TABLE, add_to_linker};
-pub(crate) use trace::join;
 pub use trace::{CallOutcome, Tee, Trace, TracedCall};
 pub(crate) use wait::Waiter;
 #[cfg(all(unix, feature = "net"))]

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use tinyhost::trace::escape::{Line, is_hidden};
 use tinyhost::trace::{Access, Used};
+use tinyhost::vfs::path::{below, goes_up, join, parts};
 
 use super::mounts::{self, Mount};
 use super::policy::Allowed;
@@ -112,38 +113,22 @@ pub fn least(given: &Allowed, mounts: &[Mount], used: &Used) -> Allowed {
     }
     least.net_listen = used.accepts.iter().cloned().collect();
     least.listen = given.listen.iter().filter(|at| used.sockets.contains(*at)).cloned().collect();
-    let dev = used.paths.keys().any(|path| normal(path).split('/').next() == Some("dev"));
+    let dev = used.paths.keys().any(|path| parts(path).next() == Some("dev"));
     least.no_dev = given.no_dev || !dev && used.dials.is_empty() && used.accepts.is_empty();
     least
 }
 
-fn normal(path: &str) -> String {
-    let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
-    parts.collect::<Vec<_>>().join("/")
-}
-
-/// Below `dir`, both normal: the rest of the path.
-fn below<'p>(path: &'p str, dir: &str) -> Option<&'p str> {
-    match path.strip_prefix(dir)? {
-        rest if dir.is_empty() || rest.is_empty() => Some(rest),
-        rest => rest.strip_prefix('/'),
-    }
-}
-
 /// What was used in a mount and not in one that lies in it, relative to it.
 fn inside(mounts: &[Mount], mount: &Mount, used: &Used) -> Vec<(String, Access)> {
-    let own = normal(mount.guest());
+    let depth = |mount: &Mount| parts(mount.guest()).count();
     let covered_deeper = |path: &str| {
-        mounts.iter().any(|other| {
-            let other = normal(other.guest());
-            other.len() > own.len() && below(path, &other).is_some()
-        })
+        let deeper = mounts.iter().filter(|other| depth(other) > depth(mount));
+        deeper.into_iter().any(|other| below(path, other.guest()).is_some())
     };
     let of = |(path, access): (&String, &Access)| {
-        let path = normal(path);
-        let dev = own.is_empty() && below(&path, "dev").is_some();
-        let rest = below(&path, &own)?;
-        (!dev && !covered_deeper(&path)).then(|| (rest.to_owned(), *access))
+        let dev = depth(mount) == 0 && parts(path).next() == Some("dev");
+        let rest = below(path, mount.guest())?;
+        (!dev && !covered_deeper(path)).then_some((rest, *access))
     };
     used.paths.iter().filter_map(of).collect()
 }
@@ -155,7 +140,7 @@ fn inside(mounts: &[Mount], mount: &Mount, used: &Used) -> Vec<(String, Access)>
 fn directories(mount: &Mount, host: &Path, used: &[(String, Access)]) -> Vec<Option<String>> {
     let (written, read): (Vec<_>, Vec<_>) = used.iter().partition(|(_, access)| access.write);
     // A path that goes up again, or leaves by a link, is found only from where it was.
-    let intricate = used.iter().any(|(path, _)| path.split('/').any(|part| part == ".."));
+    let intricate = used.iter().any(|(path, _)| goes_up(path));
     let whole = |dir: Option<String>, paths: &[&(String, Access)]| {
         dir.map(|dir| if intricate || leaves(host, &dir, paths) { String::new() } else { dir })
     };
@@ -181,18 +166,10 @@ fn directories(mount: &Mount, host: &Path, used: &[(String, Access)]) -> Vec<Opt
     readable.into_iter().chain(writable.map(|dir| option(&dir, ro))).collect()
 }
 
-fn join(base: &str, rest: &str) -> String {
-    match (base, rest) {
-        (base, "") => base.to_owned(),
-        (".", rest) => rest.to_owned(),
-        (base, rest) => format!("{}/{rest}", base.trim_end_matches('/')),
-    }
-}
-
 /// The deepest directory all of them are in, or are.
 fn common(paths: &[&(String, Access)]) -> Option<String> {
     let dir = |(path, access): &(String, Access)| -> Vec<String> {
-        let mut parts: Vec<_> = path.split('/').filter(|p| !p.is_empty()).map(Into::into).collect();
+        let mut parts: Vec<_> = parts(path).map(Into::into).collect();
         // What was made or removed is a matter of the directory it is in.
         if !access.directory || access.write {
             parts.pop();
@@ -319,8 +296,8 @@ mod tests {
             assert!(listen.is_empty() && net == ["none"] && no_dev, "{text}");
             for dir in &dir {
                 let dir = mounts::dir(dir).unwrap();
-                let below_it = below(&normal(&path), &normal(dir.guest())).is_some();
-                let up = path.split('/').any(|part| part == "..");
+                let below_it = below(&path, dir.guest()).is_some();
+                let up = goes_up(&path);
                 assert!(below_it || up && dir.guest() == "/g", "{path:?} gave {dir:?}");
                 assert!(written || dir.is_read_only(), "{path:?} gave {dir:?}");
                 let host = dir.host().unwrap().to_str().unwrap();

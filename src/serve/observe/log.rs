@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use log::kv::{Error, Key, Value, VisitSource, VisitValue};
 
-use crate::trace::escape::JsonWriter;
+use crate::trace::escape::{JsonWriter, write_json_string};
 
 /// Target of all records of the server.
 pub const TARGET: &str = "tinyhost::serve";
@@ -49,9 +49,8 @@ pub fn print(out: &mut impl Write, record: &log::Record<'_>, format: Format) -> 
         }
         Format::Json => {
             let _ = write!(line.text, "{{\"time\":\"{}\",\"level\":\"", Rfc3339(now));
-            let _ = write!(line.text, "{}\",\"message\":\"", level.to_ascii_lowercase());
-            let _ = JsonWriter(&mut line.text).write_fmt(*record.args());
-            line.text.push('"');
+            let _ = write!(line.text, "{}\",\"message\":", level.to_ascii_lowercase());
+            let _ = write_json_string(&mut line.text, record.args());
         }
     }
     // The visitor fails only if it says so itself.
@@ -108,9 +107,7 @@ impl Line {
             self.text.push_str(value);
             return;
         }
-        self.text.push('"');
-        let _ = JsonWriter(&mut self.text).write_str(value);
-        self.text.push('"');
+        let _ = write_json_string(&mut self.text, value);
     }
 }
 

@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 pub use accept::Listener;
 pub use listen::listen;
 pub use lookup::SystemResolver;
+pub(crate) use names::NetworkName;
 pub use policy::Policy;
 pub use policy::addr::{Class, Host, HostName};
 pub use policy::rule::{ListenRule, Rule, RuleError};

@@ -38,6 +38,33 @@ struct Accept(Net, SocketAddr);
 /// `ADDR:PORT,addr`: reading it tells what the accept name is bound to.
 struct BoundAddress(Net, SocketAddr);
 
+/// What the name of a connection stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NetworkName {
+    /// A host and a port to dial.
+    Dial(Host, u16),
+    /// An address to accept connections on.
+    Accept(SocketAddr),
+}
+
+impl NetworkName {
+    /// Reads a name below `/dev`: what opening it does, whether or not that is allowed.
+    pub(crate) fn parse(name: &str) -> Option<NetworkName> {
+        match name.split_once('/') {
+            Some(("tcp" | "udp", rest)) => {
+                let (host, digits) = rest.split_once('/')?;
+                Some(NetworkName::Dial(Host::parse_alone(host)?, port_of_peer(digits)?))
+            }
+            Some(("accept", rest)) => address(rest).ok().map(NetworkName::Accept),
+            Some(_) => None,
+            None => {
+                let (host, digits) = name.rsplit_once(':')?;
+                Some(NetworkName::Dial(Host::parse(host)?, port_of_peer(digits)?))
+            }
+        }
+    }
+}
+
 /// What `name` is in `/dev`.
 pub(crate) fn in_dev(net: &Net, name: &str) -> Result<Arc<dyn Node>> {
     let directory = |place| Ok(Arc::new(Directory { net: net.clone(), place }) as Arc<dyn Node>);
@@ -54,8 +81,13 @@ pub(crate) fn in_dev(net: &Net, name: &str) -> Result<Arc<dyn Node>> {
 }
 
 fn target(net: &Net, kind: Filetype, host: Host, digits: &str) -> Result<Arc<dyn Node>> {
-    let port = port(digits).filter(|port| *port != 0).ok_or(Errno::Inval)?;
+    let port = port_of_peer(digits).ok_or(Errno::Inval)?;
     Ok(Arc::new(Dial(net.clone(), Target { kind, host, port })))
+}
+
+/// Port 0 is nobody's.
+fn port_of_peer(digits: &str) -> Option<u16> {
+    port(digits).filter(|port| *port != 0)
 }
 
 /// `127.0.0.1:8080`, `[::1]:0`, `localhost:0`.
@@ -148,5 +180,31 @@ impl Node for BoundAddress {
 
     fn open(&self, how: Open) -> Result<Opened> {
         if how.write { Err(Errno::Acces) } else { accept::bound_address(&self.0, self.1) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_reads_as_what_opening_it_does() {
+        let dial = |host, port| Some(NetworkName::Dial(Host::parse(host).unwrap(), port));
+        assert_eq!(NetworkName::parse("a.b:80"), dial("a.b", 80));
+        assert_eq!(NetworkName::parse("tcp/::1/80"), dial("[::1]", 80));
+        assert_eq!(NetworkName::parse("udp/a/53"), dial("a", 53));
+        let accept = |text: &str| Some(NetworkName::Accept(text.parse().unwrap()));
+        assert_eq!(NetworkName::parse("accept/127.0.0.1:0"), accept("127.0.0.1:0"));
+        assert_eq!(NetworkName::parse("accept/localhost:80"), accept("127.0.0.1:80"));
+        for no in ["null", "tcp/a", "tcp/a/1/x", "a:b", "fd/3", "a:0", "a:080", "accept/a.b:1"] {
+            assert_eq!(NetworkName::parse(no), None, "{no}");
+        }
+        // What would be another rule, or two.
+        for no in
+            ["*:80", "*.a.org:80", "a:80-90", "a:*", "10.0.0.0/8:1", "a\nnet *:80", "a b:1", "a:+1"]
+        {
+            assert_eq!(NetworkName::parse(no), None, "{no}");
+            assert_eq!(NetworkName::parse(&format!("accept/{no}")), None, "{no}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::entry::{Entries, Entry, What};
 use super::error::{TarError, TarErrorKind as Kind};
 use super::{Body, Inode, NODES_MAX, ROOT};
 use crate::vfs::Name;
+use crate::vfs::path::parts;
 
 /// A tree while it is built: names are looked up and replaced, then all are sorted.
 struct Building {
@@ -32,12 +33,11 @@ fn dir(parent: usize) -> Body {
 
 /// The names in a path; none for the root itself.
 fn names(path: &str) -> Result<Vec<Name<'_>>, Kind> {
-    let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
     let name = |part| match part {
         ".." => Err(Kind::DotDot),
         part => Name::new(part).ok_or(Kind::Name),
     };
-    parts.map(name).collect()
+    parts(path).map(name).collect()
 }
 
 impl Building {
