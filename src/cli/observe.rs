@@ -13,21 +13,13 @@ use tinyhost::Guest;
 use tinyhost::trace::{Format, Options, Sink, crash};
 use tinyhost::vfs::reach::Reach;
 
-use super::args::units;
+use super::args::{Traced, units};
 use super::failure::{Failure, Outcome, plain};
 use super::output::{Output, replace, synced, unguessable, unwritten, write_all};
 use super::style;
 
 /// Bytes of a buffer that are shown at the most.
 const TRACE_BYTES_MAX: u64 = 1 << 20;
-
-/// The options of a trace, as typed.
-pub struct Typed<'t> {
-    pub filter: Option<&'t str>,
-    pub format: Option<&'t str>,
-    pub file: Option<&'t str>,
-    pub bytes: Option<&'t str>,
-}
 
 /// A trace that is wanted, not opened yet.
 pub struct Wanted {
@@ -40,10 +32,10 @@ pub struct Wanted {
 /// # Errors
 ///
 /// If a word of it means nothing.
-pub fn wanted(typed: &Typed<'_>, several: bool) -> Outcome<Option<Wanted>> {
-    let others = [typed.format, typed.file, typed.bytes];
+pub fn wanted(typed: Traced, several: bool) -> Outcome<Option<Wanted>> {
+    let others = [&typed.format, &typed.file, &typed.bytes];
     let Some(filter) = typed.filter else {
-        return match others.iter().any(Option::is_some) {
+        return match others.iter().any(|option| option.is_some()) {
             true => Err(Failure::usage(
                 "--trace-format, --trace-file and --trace-bytes say how \
                                         --trace[=FILTER] is written: add --trace",
@@ -52,7 +44,7 @@ pub fn wanted(typed: &Typed<'_>, several: bool) -> Outcome<Option<Wanted>> {
         };
     };
     let filter = filter.parse().map_err(|error| Failure::usage(format!("--trace: {error}")))?;
-    let format = match typed.format {
+    let format = match typed.format.as_deref() {
         None | Some("text") => Format::Text,
         Some("json") => Format::Json,
         Some("chrome") => Format::Chrome,
@@ -61,11 +53,12 @@ pub fn wanted(typed: &Typed<'_>, several: bool) -> Outcome<Option<Wanted>> {
             return Err(Failure::usage(format!("--trace-format '{other}': {known}")));
         }
     };
-    let bytes = typed.bytes.map_or(Ok(32), |text| units::count("--trace-bytes", text))?;
+    let bytes =
+        typed.bytes.as_deref().map_or(Ok(32), |text| units::count("--trace-bytes", text))?;
     let bytes = usize::try_from(bytes.min(TRACE_BYTES_MAX)).unwrap_or(usize::MAX);
     let colours = typed.file.is_none() && style::stderr().colours;
     let options = Options { filter, format, bytes, who: several, colours };
-    Ok(Some(Wanted { options, file: typed.file.map(String::from) }))
+    Ok(Some(Wanted { options, file: typed.file }))
 }
 
 /// A trace that is being written.

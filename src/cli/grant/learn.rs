@@ -9,9 +9,23 @@ use tinyhost::trace::{Access, Used};
 use tinyhost::vfs::path::{below, goes_up, join, parts};
 
 use super::mounts::{self, Mount};
-use super::policy::Allowed;
+use super::policy::Grant;
 
-impl Allowed {
+/// A policy that was learned, as the texts of its directives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Learned {
+    dir: Vec<String>,
+    mount: Vec<String>,
+    no_dev: bool,
+    env: Vec<String>,
+    net: Vec<String>,
+    net_listen: Vec<String>,
+    listen: Vec<String>,
+    /// Something that was used has no directive.
+    left_out: bool,
+}
+
+impl Learned {
     /// The directives, sorted: options without their dashes.
     fn directives(&self) -> Vec<String> {
         let lists = [
@@ -38,9 +52,8 @@ impl Allowed {
         let all = self.directives();
         let same = |line: &String| {
             let (name, value) = line.split_once(' ').unwrap_or((line, ""));
-            let mut read = Allowed::default();
-            let parsed = read.directive(name, value.trim()).is_ok();
-            parsed && !line.chars().any(is_hidden) && read.directives() == [line.clone()]
+            let parsed = Grant::default().directive(name, value).is_ok();
+            parsed && value.trim() == value && !line.chars().any(is_hidden)
         };
         let lines: Vec<String> = all.iter().filter(|line| same(line)).cloned().collect();
         let left_out = self.left_out || lines.len() < all.len();
@@ -79,8 +92,9 @@ fn option(line: &str) -> String {
 }
 
 /// The least that would have done, of what was given.
-pub fn least(given: &Allowed, mounts: &[Mount], used: &Used) -> Allowed {
-    let mut least = Allowed::default();
+pub fn least(given: &Grant, used: &Used) -> Learned {
+    let mut least = Learned::default();
+    let mounts = &given.mounts;
     for mount in mounts {
         let inside = inside(mounts, mount, used);
         if inside.is_empty() {
@@ -101,7 +115,7 @@ pub fn least(given: &Allowed, mounts: &[Mount], used: &Used) -> Allowed {
         }
     }
     if used.environment {
-        least.env.clone_from(&given.env);
+        least.env = given.env.iter().map(|variable| variable.typed.clone()).collect();
     }
     least.net = used.dials.iter().cloned().collect();
     // Without the rule that `run` begins with, so that it means the same in `serve`.
@@ -109,10 +123,12 @@ pub fn least(given: &Allowed, mounts: &[Mount], used: &Used) -> Allowed {
     // A name that led to a private address needs the rule for that address as well.
     let address = |rule: &&String| rule.starts_with(|c: char| c.is_ascii_digit() || c == '[');
     if !used.dials.is_empty() {
-        least.net.extend(given.net.iter().filter(address).cloned());
+        let typed = given.rules.net.iter().map(|(text, _)| text);
+        least.net.extend(typed.filter(address).cloned());
     }
     least.net_listen = used.accepts.iter().cloned().collect();
-    least.listen = given.listen.iter().filter(|at| used.sockets.contains(*at)).cloned().collect();
+    let listen = given.rules.listen.iter().map(ToString::to_string);
+    least.listen = listen.filter(|at| used.sockets.contains(at)).collect();
     let dev = used.paths.keys().any(|path| parts(path).next() == Some("dev"));
     least.no_dev = given.no_dev || !dev && used.dials.is_empty() && used.accepts.is_empty();
     least
@@ -198,14 +214,18 @@ fn leaves(host: &Path, dir: &str, paths: &[&(String, Access)]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::Given;
+
+    fn given(dirs: &[String]) -> Grant {
+        Grant::new(Given { dir: dirs.to_vec(), ..Given::default() }).unwrap()
+    }
 
     fn learned(dirs: &[&str], paths: &[(&str, bool, bool)]) -> Vec<String> {
         let dirs: Vec<String> = dirs.iter().map(ToString::to_string).collect();
         let access = |write, directory| Access { write, directory };
         let paths = paths.iter().map(|(path, w, d)| ((*path).to_owned(), access(*w, *d)));
         let used = Used { paths: paths.collect(), ..Used::default() };
-        let mounts = mounts::parse(&dirs, &[]).unwrap();
-        least(&Allowed::default(), &mounts, &used).dir
+        least(&given(&dirs), &used).dir
     }
 
     #[test]
@@ -226,21 +246,30 @@ mod tests {
     #[test]
     fn a_text_is_read_as_it_was_written() {
         let text = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let allowed = Allowed {
+        let learned = Learned {
             dir: text(&["b::/b", "a::/a::ro"]),
             env: text(&["A=x y"]),
             net: text(&["none"]),
             no_dev: true,
-            ..Allowed::default()
+            ..Learned::default()
         };
-        let written = allowed.text("x.wasm", &Used::default());
+        let written = learned.text("x.wasm", &Used::default());
         assert!(written.contains("--env 'A=x y' --net none --no-dev\n"), "{written}");
-        let mut read = Allowed::default();
-        for line in written.lines().filter(|line| !line.starts_with('#')) {
-            let (name, value) = line.split_once(' ').unwrap_or((line, ""));
-            read.directive(name, value).unwrap();
+        let read = read(&written);
+        let dirs: Vec<_> = read.mounts.iter().map(Mount::typed).collect();
+        assert_eq!(dirs, ["--dir 'a::/a::ro'", "--dir 'b::/b'"]);
+        assert_eq!(read.environment(), [("A".to_owned(), "x y".to_owned())]);
+        assert!(read.no_dev && read.rules.net.is_empty());
+    }
+
+    /// The lines of a policy, read again.
+    fn read(text: &str) -> Grant {
+        let mut read = Grant::default();
+        for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+            let (directive, value) = line.split_once(' ').unwrap_or((line, ""));
+            read.directive(directive, value.trim()).unwrap_or_else(|e| panic!("{e}: {text}"));
         }
-        assert_eq!(read.directives(), allowed.directives());
+        read
     }
 
     /// Names made of what has a meaning somewhere: whatever a guest calls its directories, a
@@ -283,19 +312,14 @@ mod tests {
             let path = format!("/g/{name}");
             let access = Access { write: written, directory };
             let used = Used { paths: [(path.clone(), access)].into(), ..Used::default() };
-            let mounts = mounts::parse(&["h::/g".to_owned()], &[]).unwrap();
-            let text = least(&Allowed::default(), &mounts, &used).text("x.wasm", &used);
+            let text = least(&given(&["h::/g".to_owned()]), &used).text("x.wasm", &used);
             assert!(!text.replace('\n', "").chars().any(is_hidden), "{text:?}");
-            let mut read = Allowed::default();
-            for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-                let (directive, value) = line.split_once(' ').unwrap_or((line, ""));
-                read.directive(directive, value.trim()).unwrap_or_else(|e| panic!("{e}: {text}"));
-            }
-            let Allowed { dir, mount, no_dev, env, net, net_listen, listen, .. } = read;
-            assert!(mount.is_empty() && env.is_empty() && net_listen.is_empty(), "{text}");
-            assert!(listen.is_empty() && net == ["none"] && no_dev, "{text}");
-            for dir in &dir {
-                let dir = mounts::dir(dir).unwrap();
+            let read = read(&text);
+            assert!(read.env.is_empty() && read.no_dev, "{text}");
+            assert!(read.rules.net.is_empty() && read.rules.listen.is_empty(), "{text}");
+            assert!(text.contains("\nnet none\n") && !text.contains("\nnet-listen"), "{text}");
+            for dir in &read.mounts {
+                assert!(dir.is_dir_option(), "{text}");
                 let below_it = below(&path, dir.guest()).is_some();
                 let up = goes_up(&path);
                 assert!(below_it || up && dir.guest() == "/g", "{path:?} gave {dir:?}");

@@ -8,51 +8,82 @@ use std::sync::Arc;
 use tinyhost::trace::Report;
 use tinyhost::vfs::Node;
 use tinyhost::vfs::dev::Dev;
-use tinyhost::vfs::net::{self, Config, Listener, Net, Policy, RuleError, UnixSocket};
+use tinyhost::vfs::net::{
+    self, Config, ListenRule, Listener, Net, Policy, Rule, RuleError, UnixSocket,
+};
 use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::Builder;
 
-use super::policy::Allowed;
 use crate::cli::args::units;
 use crate::cli::failure::{Failure, Outcome, plain};
 use crate::cli::output::say;
 
-/// What may be dialled, and where is listened. Nothing is opened yet.
+/// What may be dialled, and where may be listened.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Rules for dialling, as typed and as read.
+    pub net: Vec<(String, Rule)>,
+    /// `--net none`: without the rule there is at first.
+    none: bool,
+    net_listen: Vec<ListenRule>,
+    /// Where sockets of a guest listen.
+    pub listen: Vec<SocketAddr>,
+}
+
+impl Rules {
+    /// Adds the value of an option, given without its dashes.
+    ///
+    /// # Errors
+    ///
+    /// If it means nothing.
+    pub fn add(&mut self, name: &str, text: &str) -> Outcome<()> {
+        let failed = |error| wrong_rule(name, &error);
+        match name {
+            "net" if text == "none" => self.none = true,
+            "net" => self.net.push((text.to_owned(), text.parse().map_err(failed)?)),
+            "net-listen" => self.net_listen.push(text.parse().map_err(failed)?),
+            _ => self.listen.push(units::address("--listen", text, 8080)?),
+        }
+        Ok(())
+    }
+}
+
+/// What may be dialled, and the addresses to listen on. Nothing is opened yet.
 pub struct Network {
     pub net: Net,
     listen: Vec<SocketAddr>,
 }
 
 impl Network {
-    /// What `--net`, `--net-listen` and `--listen` mean. Denials are told to `report`.
+    /// The network of `run`, which begins with the rule `localhost:1997`. Denials go to `report`.
     ///
     /// # Errors
     ///
-    /// If one of them means nothing.
-    pub fn new(allowed: &Allowed, report: Report) -> Outcome<Network> {
-        Network::with(allowed, &[], report)
+    /// None: there is a network.
+    pub fn new(rules: &Rules, report: Report) -> Outcome<Network> {
+        let begin = if rules.none { Policy::none() } else { Policy::default() };
+        Ok(Network::with(rules, begin, report))
     }
 
-    /// The same for a server, whose guests may dial nothing unless a rule says so: the rule that
+    /// The network of a server, whose guests may dial nothing unless a rule says so: the rule that
     /// `run` begins with would have each of them dial the server itself.
     ///
     /// # Errors
     ///
-    /// If one of them means nothing.
-    pub fn for_server(allowed: &Allowed, report: Report) -> Outcome<Network> {
-        Network::with(allowed, &["none"], report)
+    /// None: there is a network.
+    pub fn for_server(rules: &Rules, report: Report) -> Outcome<Network> {
+        Ok(Network::with(rules, Policy::none(), report))
     }
 
-    fn with(allowed: &Allowed, before: &[&str], report: Report) -> Outcome<Network> {
-        let (net, listen) = (&allowed.net, &allowed.net_listen);
-        net.iter().try_for_each(|text| rule("--net", text))?;
-        listen.iter().try_for_each(|text| rule("--net-listen", text))?;
-        let net = before.iter().copied().chain(net.iter().map(String::as_str));
-        let listen = listen.iter().map(String::as_str);
-        let policy = Policy::from_rules(net, listen).map_err(Failure::usage)?;
+    fn with(rules: &Rules, mut policy: Policy, report: Report) -> Network {
+        for (_, rule) in &rules.net {
+            policy.allow(rule.clone());
+        }
+        for rule in &rules.net_listen {
+            policy.listen(rule.clone());
+        }
         let net = Net::new(Config { policy, report, ..Default::default() });
-        let listen = allowed.listen.iter().map(|text| address(text)).collect::<Outcome<_>>()?;
-        Ok(Network { net, listen })
+        Network { net, listen: rules.listen.clone() }
     }
 
     /// `/dev` with it.
@@ -87,28 +118,10 @@ impl Network {
     }
 }
 
-/// Whether a rule means something.
-///
-/// # Errors
-///
-/// If not: the option, what is wrong with its value, and a line that points at it.
-pub fn rule(option: &str, text: &str) -> Outcome<()> {
-    let list = [text];
-    let (net, listen) = if option == "--net" { (&list[..], &[][..]) } else { (&[][..], &list[..]) };
-    let parsed = Policy::from_rules(net.iter().copied(), listen.iter().copied());
-    parsed.map(drop).map_err(|error: RuleError| {
-        let (shown, column) = (error.text.escape_debug(), error.column());
-        let (what, hint) = (&error.what, &error.hint);
-        let caret = error.caret().replace('\n', "\n  ");
-        Failure::usage(format!("{option} '{shown}', column {column}: {what}: {hint}\n  {caret}"))
-    })
-}
-
-/// The address of a `--listen`.
-///
-/// # Errors
-///
-/// If it is none.
-pub fn address(text: &str) -> Outcome<SocketAddr> {
-    units::address("--listen", text, 8080)
+/// The option, what is wrong with its value, and a line that points at it.
+fn wrong_rule(name: &str, error: &RuleError) -> Failure {
+    let (shown, column) = (error.text.escape_debug(), error.column());
+    let (what, hint) = (&error.what, &error.hint);
+    let caret = error.caret().replace('\n', "\n  ");
+    Failure::usage(format!("--{name} '{shown}', column {column}: {what}: {hint}\n  {caret}"))
 }

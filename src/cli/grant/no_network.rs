@@ -10,41 +10,41 @@ use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::Builder;
 
-use super::policy::Allowed;
 use crate::cli::failure::{Failure, Outcome};
+
+/// Rules that can't be kept.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    pub net: Vec<(String, ())>,
+    pub listen: Vec<String>,
+}
+
+impl Rules {
+    /// Refuses all but `--net none`.
+    ///
+    /// # Errors
+    ///
+    /// For any other rule.
+    pub fn add(&mut self, name: &str, text: &str) -> Outcome<()> {
+        match (name, text) {
+            ("net", "none") => Ok(()),
+            _ => Err(Failure::usage(format!(
+                "--{name} {text}: this tinyhost was built without a network: leave it out, or \
+                 build with --features net"
+            ))),
+        }
+    }
+}
 
 /// There is none.
 pub struct Network;
 
-/// # Errors
-///
-/// None: that there are no rules is for [`Network::new`] to say.
-pub fn rule(_option: &str, _text: &str) -> Outcome<()> {
-    Ok(())
-}
-
-/// # Errors
-///
-/// None.
-pub fn address(_text: &str) -> Outcome<()> {
-    Ok(())
-}
-
 impl Network {
     /// # Errors
     ///
-    /// If the options ask for any.
-    pub fn new(allowed: &Allowed, _report: Report) -> Outcome<Network> {
-        let net = allowed.net.iter().find(|rule| *rule != "none");
-        let asked = [("--net", net), ("--net-listen", allowed.net_listen.first())];
-        let asked = asked.into_iter().chain([("--listen", allowed.listen.first())]);
-        match asked.into_iter().find_map(|(option, value)| Some((option, value?))) {
-            None => Ok(Network),
-            Some((option, value)) => Err(Failure::usage(format!(
-                "{option} {value}: this tinyhost was built without a network: leave it out, or \
-                 build with --features net"
-            ))),
-        }
+    /// None: no rule was accepted.
+    pub fn new(_rules: &Rules, _report: Report) -> Outcome<Network> {
+        Ok(Network)
     }
 
     /// `/dev` without it.

@@ -1,34 +1,57 @@
-//! `--policy FILE`: what a guest may have, as a file.
+//! What a guest may have: options, and the lines of a `--policy FILE`.
 //!
 //! One directive a line, named as its option: `dir ./data::/data::ro`, `net example.org:443`.
 //! Empty lines and those that begin with `#` mean nothing.
 
-use super::environment::environment;
-use super::mounts;
-use super::network;
+use super::environment::{self, Variable};
+use super::mounts::{self, Mount};
+use super::network::Rules;
+use crate::cli::args::Given;
 use crate::cli::failure::{Failure, Outcome, check, plain};
 
-/// Options that say what a guest may have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Allowed {
-    pub dir: Vec<String>,
-    pub mount: Vec<String>,
+/// What a guest may have, each part read once.
+#[derive(Clone, Debug, Default)]
+pub struct Grant {
+    /// Those of `--dir` come first.
+    pub mounts: Vec<Mount>,
     pub no_dev: bool,
-    pub env: Vec<String>,
-    pub net: Vec<String>,
-    pub net_listen: Vec<String>,
-    pub listen: Vec<String>,
-    /// Something that was used has no directive.
-    pub left_out: bool,
+    pub env: Vec<Variable>,
+    pub rules: Rules,
 }
 
-impl Allowed {
-    /// Adds what a policy file allows.
+impl Grant {
+    /// Reads options, then the policy among them.
     ///
     /// # Errors
     ///
-    /// If it can't be read, or a line means nothing; the line is named.
-    pub fn add(&mut self, path: &str) -> Outcome<()> {
+    /// For the first that means nothing.
+    pub fn new(given: Given) -> Outcome<Grant> {
+        let mut grant = Grant { no_dev: given.no_dev, ..Grant::default() };
+        let lists = [
+            ("dir", given.dir),
+            ("mount", given.mount),
+            ("env", given.env),
+            ("net", given.net),
+            ("net-listen", given.net_listen),
+            ("listen", given.listen),
+        ];
+        for (name, list) in lists {
+            list.iter().try_for_each(|text| grant.add(name, text))?;
+        }
+        if let Some(path) = given.policy {
+            grant.add_file(&path)?;
+        }
+        grant.mounts.sort_by_key(|mount| !mount.is_dir_option());
+        mounts::check(&grant.mounts)?;
+        Ok(grant)
+    }
+
+    /// The variables of a guest.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        environment::environment(&self.env)
+    }
+
+    fn add_file(&mut self, path: &str) -> Outcome<()> {
         let fail = |text: String| Failure::usage(format!("--policy {path}: {text}"));
         let text = std::fs::read_to_string(path)
             .map_err(|error| fail(format!("{}: {}", plain(&error), check(&error))))?;
@@ -44,42 +67,39 @@ impl Allowed {
         Ok(())
     }
 
-    /// One line of such a file.
+    /// Adds one line of such a file.
+    ///
+    /// # Errors
+    ///
+    /// Why it means nothing.
     pub fn directive(&mut self, directive: &str, value: &str) -> Result<(), String> {
-        let list = match directive {
-            "no-dev" if value.is_empty() => {
-                self.no_dev = true;
-                return Ok(());
-            }
-            "dir" => &mut self.dir,
-            "mount" => &mut self.mount,
-            "env" => &mut self.env,
-            "net" => &mut self.net,
-            "net-listen" => &mut self.net_listen,
-            "listen" => &mut self.listen,
-            _ => {
-                let known = "dir, mount, no-dev, env, net, net-listen or listen";
-                let line = format!("{directive} {value}");
-                let line = line.trim_end();
-                return Err(format!("'{line}' begins with no directive: write {known}"));
-            }
-        };
+        const KNOWN: [&str; 6] = ["dir", "mount", "env", "net", "net-listen", "listen"];
+        if directive == "no-dev" && value.is_empty() {
+            self.no_dev = true;
+            return Ok(());
+        }
+        if !KNOWN.contains(&directive) {
+            let known = "dir, mount, no-dev, env, net, net-listen or listen";
+            let line = format!("{directive} {value}");
+            let line = line.trim_end();
+            return Err(format!("'{line}' begins with no directive: write {known}"));
+        }
         if value.is_empty() {
             let behind = format!("write it as behind --{directive}");
             return Err(format!("'{directive}' has no value: {behind}"));
         }
-        // Here, where its place is known.
-        let wrong = |failure: Failure| failure.text.trim_start_matches("--").to_owned();
-        let (option, one) = (format!("--{directive}"), [value.to_owned()]);
-        match directive {
-            "dir" => mounts::dir(value).map(drop),
-            "mount" => mounts::mount(value).map(drop),
-            "env" => environment(&one).map(drop),
-            "listen" => network::address(value).map(drop),
-            _ => network::rule(&option, value),
+        self.add(directive, value)
+            .map_err(|failure| failure.text.trim_start_matches("--").to_owned())
+    }
+
+    /// Adds the value of an option, given without its dashes.
+    fn add(&mut self, name: &str, value: &str) -> Outcome<()> {
+        match name {
+            "dir" => self.mounts.push(mounts::dir(value)?),
+            "mount" => self.mounts.push(mounts::mount(value)?),
+            "env" => self.env.push(environment::variable(value)?),
+            _ => self.rules.add(name, value)?,
         }
-        .map_err(wrong)?;
-        list.push(value.to_owned());
         Ok(())
     }
 }

@@ -58,7 +58,7 @@ impl Ended<'_> {
     fn write_down(&self, file: &Output) {
         let cx = self.guest.context();
         let used = cx.trace::<Learn>().map(Learn::used).cloned().unwrap_or_default();
-        let least = learn::least(&self.plan.allowed, &self.plan.mounts, &used);
+        let least = learn::least(&self.plan.grant, &used);
         let text = least.text(&self.plan.program, &used);
         if let Err(failure) = file.write(text.as_bytes()) {
             log::error!("{}", failure.text);
@@ -68,7 +68,7 @@ impl Ended<'_> {
     /// What may have been wrong with how it was run, if it failed by itself.
     fn hint(&self) {
         let End::Exited(_) = self.end else { return };
-        let mounts: Vec<Mounted> = self.plan.mounts.iter().map(Mount::told).collect();
+        let mounts: Vec<Mounted> = self.plan.grant.mounts.iter().map(Mount::told).collect();
         let cx = self.guest.context();
         let limit = || {
             let refused =
@@ -95,7 +95,7 @@ impl Ended<'_> {
     /// A device that was asked for and left out.
     fn without_dev(&self) -> Option<String> {
         let device = |arg: &&String| *arg == "/dev" || arg.starts_with("/dev/");
-        let arg = self.plan.args.iter().find(device).filter(|_| self.plan.allowed.no_dev)?;
+        let arg = self.plan.args.iter().find(device).filter(|_| self.plan.grant.no_dev)?;
         Some(format!("there is no '{arg}': leave out --no-dev (or no-dev in its policy)"))
     }
 

@@ -13,13 +13,12 @@ use tinyhost::vfs::stdio::{Closed, Stream, Tail};
 use tinyhost::wasi::{Builder, Tee, Trace};
 use tinyhost::{Config, End, Guest, Program, WasiCtx};
 
-use super::args::{Run, units};
+use super::args::{Given, Run, units};
 use super::failure::{Failure, Outcome};
-use super::grant::environment::environment;
-use super::grant::mounts::{self, Mount};
+use super::grant::mounts::Mount;
 use super::grant::network::Network;
 use super::grant::open;
-use super::grant::policy::Allowed;
+use super::grant::policy::Grant;
 use super::load::{load, stacks};
 use super::logger;
 use super::observe::{self, Crashes};
@@ -41,9 +40,7 @@ pub struct Limits {
 pub struct Plan {
     pub program: String,
     pub args: Vec<String>,
-    pub allowed: Allowed,
-    pub env: Vec<(String, String)>,
-    pub mounts: Vec<Mount>,
+    pub grant: Grant,
     pub network: Network,
     pub limits: Limits,
     pub trace: Option<observe::Wanted>,
@@ -110,7 +107,7 @@ pub fn run(args: Run) -> Outcome<u8> {
     let program = load(&plan.program, &plan.limits.config)?;
     // All that is written in the end is found before the guest runs: what it would have done
     // would be for nothing, and what it can change must not say where that is.
-    let reach = open::reach(&plan.mounts)?;
+    let reach = open::reach(&plan.grant.mounts)?;
     let watched = plan.is_watched();
     let trace = plan.trace.take().map(|trace| trace.open(&reach)).transpose()?;
     let dir = plan.crash_dir.as_deref();
@@ -160,8 +157,10 @@ fn limits(args: &Run) -> Outcome<Limits> {
     })
 }
 
-fn plan(args: Run) -> Outcome<Plan> {
+fn plan(mut args: Run) -> Outcome<Plan> {
     let limits = limits(&args)?;
+    let given = Given { listen: std::mem::take(&mut args.listen), ..args.take_given() };
+    let traced = args.take_traced();
     let mut command = args.program.into_iter();
     let program = command.next().ok_or_else(|| {
         Failure::usage(
@@ -169,37 +168,19 @@ fn plan(args: Run) -> Outcome<Plan> {
              (tinyhost run --help lists the options)",
         )
     })?;
-    let mut allowed = Allowed {
-        dir: args.dir,
-        mount: args.mount,
-        no_dev: args.no_dev,
-        env: args.env,
-        net: args.net,
-        net_listen: args.net_listen,
-        listen: args.listen,
-        left_out: false,
-    };
-    args.policy.as_deref().map_or(Ok(()), |path| allowed.add(path))?;
+    let grant = Grant::new(given)?;
     let signals = Arc::<Caught>::default();
-    let at_once = args.trace.is_some();
+    let at_once = traced.filter.is_some();
     let denials = Denials { at_once, signals: signals.clone(), ..Denials::default() };
     let denials = Arc::new(denials);
-    let network = Network::new(&allowed, Denials::report(&denials))?;
-    let trace = observe::Typed {
-        filter: args.trace.as_deref(),
-        format: args.trace_format.as_deref(),
-        file: args.trace_file.as_deref(),
-        bytes: args.trace_bytes.as_deref(),
-    };
+    let network = Network::new(&grant.rules, Denials::report(&denials))?;
     Ok(Plan {
         program,
         args: command.collect(),
-        env: environment(&allowed.env)?,
-        mounts: mounts::parse(&allowed.dir, &allowed.mount)?,
         network,
-        allowed,
+        grant,
         limits,
-        trace: observe::wanted(&trace, false)?,
+        trace: observe::wanted(traced, false)?,
         stats: args.stats,
         crash_dir: args.crash_dir,
         learn: args.learn,
@@ -211,8 +192,8 @@ fn plan(args: Run) -> Outcome<Plan> {
 }
 
 fn guest(plan: &Plan, program: &Program, sink: Option<&Arc<Sink>>) -> Outcome<Guest> {
-    let dev = (!plan.allowed.no_dev).then(|| plan.network.dev());
-    let namespace = open::Opened::new(&plan.mounts, &plan.network)?.namespace(dev)?;
+    let dev = (!plan.grant.no_dev).then(|| plan.network.dev());
+    let namespace = open::Opened::new(&plan.grant.mounts, &plan.network)?.namespace(dev)?;
     // argv[0] is the name of the file, as elsewhere: a guest has no use for its path.
     let name = file_name(&plan.program);
     let mut cx = WasiCtx::builder().namespace(namespace).exit_on_broken_pipe();
@@ -220,7 +201,7 @@ fn guest(plan: &Plan, program: &Program, sink: Option<&Arc<Sink>>) -> Outcome<Gu
     for arg in std::iter::once(name).chain(plan.args.iter().map(String::as_str)) {
         cx = cx.arg(arg).map_err(usage)?;
     }
-    for (key, value) in &plan.env {
+    for (key, value) in plan.grant.environment() {
         cx = cx.env(key, value).map_err(usage)?;
     }
     cx = plan.network.listen(cx)?;
@@ -294,7 +275,7 @@ fn watched(mut cx: Builder, plan: &Plan, sink: Option<&Arc<Sink>>) -> Builder {
         cx = cx.trace(Tee(watchers));
     }
     if !plan.quiet {
-        let mounts: Vec<Mounted> = plan.mounts.iter().map(Mount::told).collect();
+        let mounts: Vec<Mounted> = plan.grant.mounts.iter().map(Mount::told).collect();
         cx = cx.on_error(Hints::new(mounts.into(), Denials::report(&plan.denials)));
     }
     cx

@@ -21,9 +21,9 @@ use tinyhost::{Config as Compile, Program};
 
 use super::args::{Serve, table, units};
 use super::failure::{Failure, Outcome, plain};
-use super::grant::environment::environment;
+use super::grant::environment::Variable;
 use super::grant::network::Network;
-use super::grant::policy::Allowed;
+use super::grant::policy::Grant;
 use super::grant::{mounts, open};
 use super::load::{load, stacks};
 use super::observe::{self, Crashes};
@@ -42,18 +42,13 @@ const ECHO: &[u8] = include_bytes!("../../../fixtures/echo.wasm");
 /// # Errors
 ///
 /// Whatever keeps it from being started.
-pub fn serve(args: Serve) -> Outcome<u8> {
+pub fn serve(mut args: Serve) -> Outcome<u8> {
     let handed_over = inherited::listeners()?;
     let (format, level) = logging(&args)?;
     logger::install(format, level);
-    let trace = observe::Typed {
-        filter: args.trace.as_deref(),
-        format: args.trace_format.as_deref(),
-        file: args.trace_file.as_deref(),
-        bytes: args.trace_bytes.as_deref(),
-    };
-    let (trace, crash_dir) = (observe::wanted(&trace, true)?, args.crash_dir.clone());
-    let (mut config, reach) = config(args, handed_over)?;
+    let trace = observe::wanted(args.take_traced(), true)?;
+    let crash_dir = args.crash_dir.take();
+    let (mut config, reach) = config(args, handed_over, trace.is_some())?;
     let trace = trace.map(|trace| trace.open(&reach)).transpose()?.map(Arc::new);
     let sink = trace.as_ref().map(|trace| trace.sink.clone());
     let dir = crash_dir.as_deref();
@@ -138,23 +133,19 @@ fn logging(args: &Serve) -> Outcome<(Format, LevelFilter)> {
     Ok((format, level))
 }
 
-fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<(Config, Reach)> {
+fn config(
+    mut args: Serve,
+    handed_over: Vec<TcpListener>,
+    traced: bool,
+) -> Outcome<(Config, Reach)> {
     let unit = unit(&args)?;
     let limits = limits::wanted(&args, unit)?;
-    let allowed = allowed(&args)?;
-    let network = Network::for_server(&allowed, denials())?;
-    let env = variables(&allowed)?;
-    let mounts = mounts::parse(&allowed.dir, &allowed.mount)?;
+    let ahead = ahead(&args, unit, traced)?;
+    let grant = grant(&mut args)?;
+    let network = Network::for_server(&grant.rules, denials())?;
     let metrics =
         args.metrics.as_deref().map(|t| units::address("--metrics", t, 9797)).transpose()?;
-    let workers = match &args.workers {
-        Some(text) => usize::try_from(units::count("--workers", text)?).unwrap_or(usize::MAX),
-        None => std::thread::available_parallelism().map_or(1, usize::from),
-    };
-    if !(1..=WORKERS_MAX).contains(&workers) {
-        return Err(Failure::usage(format!("--workers: write a number from 1 to {WORKERS_MAX}")));
-    }
-    let ahead = ahead(&args, unit)?;
+    let workers = workers(&args)?;
     let binds =
         args.bind.iter().map(|t| units::address("--bind", t, PORT)).collect::<Outcome<Vec<_>>>()?;
 
@@ -179,16 +170,17 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<(Config, Reach)
         return Err(Failure::usage("--watch needs a program whose file can be watched"));
     }
     // Mounts are opened once, so that a missing one is found now; what they hold is shared.
-    let opened = Arc::new(open::Opened::new(&mounts, &network)?);
-    let dev = move || (!allowed.no_dev).then(|| Dev::with_net(network.net.for_guest()));
+    let opened = Arc::new(open::Opened::new(&grant.mounts, &network)?);
+    let no_dev = grant.no_dev;
+    let dev = move || (!no_dev).then(|| Dev::with_net(network.net.for_guest()));
     opened.namespace(dev())?;
 
     let mut config = Config::new(program, name);
     // Without a mount no call fails for want of one.
-    config.prepare = (!mounts.is_empty()).then(|| hints(&mounts));
+    config.prepare = (!grant.mounts.is_empty()).then(|| hints(&grant.mounts));
     config.args = command.collect();
     warn_of_misplaced(&config.args);
-    config.env = env;
+    config.env = grant.environment();
     config.namespace = Arc::new(move || opened.namespace(dev()).expect("it could be made before"));
     (config.unit, config.keep_open, config.workers) = (unit, args.keep_open, workers);
     config.ahead = ahead;
@@ -204,38 +196,22 @@ fn config(args: Serve, handed_over: Vec<TcpListener>) -> Outcome<(Config, Reach)
         config.listeners = default_listeners()?;
     }
     config.binds = binds;
-    Ok((config, open::reach(&mounts)?))
+    Ok((config, open::reach(&grant.mounts)?))
 }
 
 /// What the guests may have: options, and the policy's.
-fn allowed(args: &Serve) -> Outcome<Allowed> {
-    let mut allowed = Allowed {
-        dir: args.dir.clone(),
-        mount: args.mount.clone(),
-        no_dev: args.no_dev,
-        env: args.env.clone(),
-        net: args.net.clone(),
-        net_listen: args.net_listen.clone(),
-        listen: Vec::new(),
-        left_out: false,
-    };
-    args.policy.as_deref().map_or(Ok(()), |path| allowed.add(path))?;
-    match allowed.listen.first() {
-        Some(listen) => Err(Failure::usage(format!(
+fn grant(args: &mut Serve) -> Outcome<Grant> {
+    let grant = Grant::new(args.take_given())?;
+    if let Some(listen) = grant.rules.listen.first() {
+        return Err(Failure::usage(format!(
             "--policy: 'listen {listen}' is for run only: leave it out (serve listens by --bind)"
-        ))),
-        None => Ok(allowed),
+        )));
     }
-}
-
-/// The variables of each guest, beside those that tell of its client.
-fn variables(allowed: &Allowed) -> Outcome<Vec<(String, String)>> {
-    let env = environment(&allowed.env)?;
-    match env.iter().find(|(name, _)| CLIENT.contains(&name.as_str())) {
-        Some((name, _)) => Err(Failure::usage(format!(
+    match grant.env.iter().find(|variable| CLIENT.contains(&variable.name.as_str())) {
+        Some(Variable { name, .. }) => Err(Failure::usage(format!(
             "--env {name}: it is the server's, which tells each guest of its client: leave it out"
         ))),
-        None => Ok(env),
+        None => Ok(grant),
     }
 }
 
@@ -252,6 +228,18 @@ fn warn_of_misplaced(args: &[String]) {
 /// More threads than any machine this runs on has processors.
 const WORKERS_MAX: usize = 1024;
 
+/// How many event loops there are.
+fn workers(args: &Serve) -> Outcome<usize> {
+    let workers = match &args.workers {
+        Some(text) => usize::try_from(units::count("--workers", text)?).unwrap_or(usize::MAX),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    if !(1..=WORKERS_MAX).contains(&workers) {
+        return Err(Failure::usage(format!("--workers: write a number from 1 to {WORKERS_MAX}")));
+    }
+    Ok(workers)
+}
+
 /// More guests than this would only take memory.
 const AHEAD_MAX: usize = 1024;
 
@@ -265,14 +253,14 @@ fn unit(args: &Serve) -> Outcome<Unit> {
 }
 
 /// Guests run ahead by each worker.
-fn ahead(args: &Serve, unit: Unit) -> Outcome<usize> {
+fn ahead(args: &Serve, unit: Unit, traced: bool) -> Outcome<usize> {
     let Some(text) = &args.ahead else { return Ok(0) };
     let count = usize::try_from(units::count("--ahead", text)?).unwrap_or(usize::MAX);
     let wrong = if count > AHEAD_MAX {
         format!("write a number up to {AHEAD_MAX}")
     } else if unit == Unit::Connection {
         "a guest of a connection does not wait for a line: leave it out".to_owned()
-    } else if args.trace.is_some() {
+    } else if traced {
         "calls are traced by client, whom such a guest does not know yet: leave out --trace"
             .to_owned()
     } else {
