@@ -40,7 +40,9 @@ fn masked(line: &str) -> String {
 fn blocks(page: &str) -> Vec<&str> {
     let consoles = page.split("```console\n").skip(1);
     let blocks = consoles.map(|rest| rest.split("```").next().unwrap());
-    blocks.filter(|block| !block.contains("tinyhost serve")).collect()
+    // Servers don't end, and what is typed into a terminal is not typed here.
+    let ends = |block: &&str| !block.contains("tinyhost serve") && !block.contains("cargo run");
+    blocks.filter(ends).collect()
 }
 
 /// Types the commands of a block, and shows the terminal as it is then.
