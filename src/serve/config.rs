@@ -176,8 +176,7 @@ impl Default for Limits {
 impl Limits {
     /// The same, with times that any clock can count: the longest is a century.
     pub(super) fn countable(self) -> Limits {
-        let (timeout, idle) = (self.timeout.min(CENTURY), self.idle.min(CENTURY));
-        Limits { timeout, idle, ..self }
+        Limits { timeout: self.timeout.min(CENTURY), idle: self.idle.min(CENTURY), ..self }
     }
 }
 

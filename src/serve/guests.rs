@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::admission::party;
-use super::client::stdio::{Client, Errors, Input, Output, Slot};
+use super::client::stdio::{Client, Errors, Input, Output, PendingLink};
 use super::conn::session::Session;
 use super::observe::reporter::Reporter;
 use super::shared::Shared;
@@ -23,7 +23,7 @@ pub(super) struct Guests {
     reporter: Arc<Reporter>,
     pub pool: Pool,
     /// Those that wait for their input.
-    pub ahead: Ahead<Slot>,
+    pub ahead: Ahead<PendingLink>,
     /// Number of the program that they are of.
     generation: u64,
 }
@@ -42,10 +42,11 @@ impl Guests {
     /// The one place where guests are made: for a client, with variables of its own job. Says
     /// whether it had waited for that.
     pub fn make(&mut self, session: &mut Session, own: &Strings, last: bool) -> (Guest, bool) {
-        self.renew();
+        self.update_program();
         let shared = &self.shared;
         let peer = session.link.peer;
-        let (local, base) = (session.local, &shared.env);
+        let local = session.local;
+        let base = &shared.env;
         let env = session.env.get_or_insert_with(|| environment(base, local, peer));
         // Nobody needs it after the last job of a connection, which may take long.
         let mut env = if last { std::mem::take(env) } else { env.clone() };
@@ -75,7 +76,7 @@ impl Guests {
     }
 
     /// Takes over a new program, if there is one.
-    pub fn renew(&mut self) {
+    pub fn update_program(&mut self) {
         let generation = self.shared.generation.load(Acquire);
         if generation != self.generation {
             let program = self.shared.program.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,9 +92,10 @@ impl Guests {
     ///
     /// Why the program turned out not to be suited, once.
     pub fn run_ahead(&mut self, now: Instant) -> Result<(), String> {
-        let (shared, reporter) = (&self.shared, &self.reporter);
+        let shared = &self.shared;
+        let reporter = &self.reporter;
         self.ahead.run(&mut self.pool, now, AHEAD_TIME, || {
-            let slot = Slot::default();
+            let slot = PendingLink::default();
             let client = Client::Awaited(slot.clone());
             (context(shared, reporter, client, None, Strings::default()), slot)
         })

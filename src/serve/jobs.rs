@@ -9,15 +9,15 @@ use std::time::Instant;
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
+use super::cleanup::Cleanup;
 use super::conn::protocol::{Job, Stdin};
-use super::conn::session::{Host, Session, Watched};
+use super::conn::session::{Host, PollInterest, Session};
 use super::guests::Guests;
-use super::observe::log::TARGET;
+use super::observe::logging::TARGET;
 use super::observe::metrics::{Counters, add};
 use super::observe::outcome::{Outcome, of_end};
 use super::observe::reporter::{Report, Reporter};
 use super::shared::{Shared, WorkerHandle};
-use super::tidy::Tidy;
 use super::worker::EXPIRY;
 use crate::guest::{FIRST_FUEL, Guest};
 use crate::sched::{GuestId, Scheduler};
@@ -33,7 +33,7 @@ pub(super) struct Jobs {
     pub sched: Scheduler,
     pub guests: Guests,
     pub reporter: Arc<Reporter>,
-    pub tidy: Tidy,
+    pub cleanup: Cleanup,
     /// Whose guest each is.
     pub owners: HashMap<GuestId, usize>,
     /// Connections that want a turn of their own.
@@ -62,7 +62,7 @@ impl Jobs {
             handle,
             sched,
             reporter,
-            tidy: Tidy::default(),
+            cleanup: Cleanup::default(),
             owners: HashMap::new(),
             ready: VecDeque::new(),
             quiet,
@@ -88,7 +88,7 @@ impl Jobs {
     fn assign_guest(&mut self, session: &mut Session, id: GuestId) {
         session.guest = Some(id);
         self.owners.insert(id, session.key);
-        session.link.note_from_now();
+        session.link.watch_output();
     }
 
     /// The guest of a connection. One that has just come to its end stays the connection's until
@@ -115,10 +115,12 @@ impl Jobs {
         guest: Guest,
     ) -> Instant {
         let client = session.link.peer;
-        let (fuel, cpu) = (guest.fuel_used(), guest.cpu_used());
+        let fuel = guest.fuel_used();
+        let cpu = guest.cpu_used();
         let cx = guest.context();
         let memory_peak = cx.memory_peak();
-        let (memory_refused, fds_refused) = (cx.limits.refused, cx.fds.refused);
+        let memory_refused = cx.limits.refused;
+        let fds_refused = cx.fds.refused;
         if let Some(look) = self.shared.config.post_mortem.as_ref().filter(|_| outcome.is_crash()) {
             look(&format!("{}: {why}", outcome.name()), session.started.elapsed(), &guest);
         }
@@ -143,27 +145,27 @@ impl Jobs {
     }
 
     pub fn release(&mut self, guest: Guest) {
-        self.tidy.release(&mut self.guests.pool, guest);
+        self.cleanup.release(&mut self.guests.pool, guest);
     }
 
     /// Goes on with one more guest that is run ahead of its job.
     pub fn run_ahead(&mut self) {
-        self.tidy.stirred = true;
+        self.cleanup.changed = true;
         if let Err(why) = self.guests.run_ahead(self.now) {
             self.reporter.not_ahead(&why);
         }
-        self.await_expiry();
+        self.schedule_expiry();
     }
 
     /// The time to live of some of those is over.
     pub fn expire_ahead(&mut self) {
         self.expiry_set = false;
         self.guests.expire_ahead(self.now);
-        self.await_expiry();
+        self.schedule_expiry();
     }
 
     /// One alarm is enough: it looks for the next.
-    fn await_expiry(&mut self) {
+    fn schedule_expiry(&mut self) {
         if let Some(when) = self.guests.ahead.next_expiry().filter(|_| !self.expiry_set) {
             self.expiry_set = true;
             self.sched.alarm(when, EXPIRY);
@@ -183,7 +185,7 @@ impl Host for Jobs {
     /// Most guests end within their first slice and never see the scheduler.
     fn start(&mut self, session: &mut Session, job: Job, now: Instant) -> Instant {
         session.started = now;
-        self.tidy.stirred = true;
+        self.cleanup.changed = true;
         let whole = job.stdin == Stdin::Wire;
         let (mut guest, waited) = self.guests.make(session, &job.env, whole);
         if waited {
@@ -236,16 +238,17 @@ impl Host for Jobs {
         }
     }
 
-    fn watch(&mut self, session: &mut Session, wanted: Watched) -> io::Result<()> {
+    fn watch(&mut self, session: &mut Session, wanted: PollInterest) -> io::Result<()> {
         let before = std::mem::replace(&mut session.watched, wanted);
         let fd = session.link.wire.descriptor();
-        let (registry, token) = (self.sched.registry(), Token(session.key));
+        let registry = self.sched.registry();
+        let token = Token(session.key);
         let interest = match wanted {
-            Watched::Both => Interest::READABLE | Interest::WRITABLE,
-            Watched::Reads | Watched::Not => Interest::READABLE,
+            PollInterest::Both => Interest::READABLE | Interest::WRITABLE,
+            PollInterest::Reads | PollInterest::Not => Interest::READABLE,
         };
         let result = match before {
-            Watched::Not => registry.register(&mut SourceFd(&fd), token, interest),
+            PollInterest::Not => registry.register(&mut SourceFd(&fd), token, interest),
             before if before != wanted => registry.reregister(&mut SourceFd(&fd), token, interest),
             _ => Ok(()),
         };

@@ -62,6 +62,7 @@
 //! `Source` in `door/`; a metric is a row in `observe/metrics.rs`.
 
 mod admission;
+mod cleanup;
 mod client;
 mod config;
 mod conn;
@@ -73,7 +74,6 @@ mod reload;
 mod shared;
 #[cfg(test)]
 mod simulate;
-mod tidy;
 mod worker;
 
 use std::fmt;
@@ -92,7 +92,7 @@ use conn::protocol::Service;
 use door::Source;
 use door::tcp::Tcp;
 use observe::http::Status;
-pub use observe::log;
+pub use observe::logging;
 pub use observe::metrics::{Metrics, Outcome, Refusal};
 use shared::{Shared, WorkerHandle};
 use worker::Worker;
@@ -246,9 +246,9 @@ impl Handle {
     pub fn reload(&self) {
         if self.shared.config.reload.is_none() {
             let program = self.shared.config.name.as_str();
-            ::log::warn!(target: log::TARGET, program = program; "program not reloaded: it came from no file");
+            log::warn!(target: logging::TARGET, program = program; "program not reloaded: it came from no file");
         }
-        self.shared.reloads.ask();
+        self.shared.reloads.request();
     }
 
     /// What was counted so far.

@@ -6,13 +6,13 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::serve::Shared;
-use crate::serve::observe::log::TARGET;
+use crate::serve::observe::logging::TARGET;
 
 /// How often a watched file is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const CHECK_EVERY: Duration = Duration::from_millis(500);
 
-/// What the reloading thread is asked for.
-pub(super) struct Requests {
+/// Requests to the reloading thread.
+pub(super) struct ReloadRequests {
     /// The watched file as it was when the server was made.
     first: Option<Version>,
     state: Mutex<State>,
@@ -21,18 +21,18 @@ pub(super) struct Requests {
 
 #[derive(Default)]
 struct State {
-    asked: bool,
+    requested: bool,
     stop: bool,
 }
 
-impl Requests {
-    pub fn new(watched: Option<&Path>) -> Requests {
+impl ReloadRequests {
+    pub fn new(watched: Option<&Path>) -> ReloadRequests {
         let first = watched.and_then(Version::of);
-        Requests { first, state: Mutex::default(), changed: Condvar::new() }
+        ReloadRequests { first, state: Mutex::default(), changed: Condvar::new() }
     }
 
-    pub fn ask(&self) {
-        self.set(|state| state.asked = true);
+    pub fn request(&self) {
+        self.set(|state| state.requested = true);
     }
 
     pub fn stop(&self) {
@@ -47,7 +47,7 @@ impl Requests {
     /// Waits for a request, at most for `time` if there is one.
     fn wait(&self, time: Option<Duration>) -> State {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = |state: &mut State| !state.asked && !state.stop;
+        let idle = |state: &mut State| !state.requested && !state.stop;
         let mut state = match time {
             Some(time) => {
                 let answer = self.changed.wait_timeout_while(state, time, idle);
@@ -58,7 +58,7 @@ impl Requests {
                 answer.unwrap_or_else(PoisonError::into_inner)
             }
         };
-        State { asked: std::mem::take(&mut state.asked), stop: state.stop }
+        State { requested: std::mem::take(&mut state.requested), stop: state.stop }
     }
 }
 
@@ -87,7 +87,7 @@ impl Version {
     }
 }
 
-/// Loads the program anew when it is asked to, or when the file has changed. Compiling
+/// Reloads the program on request, or when the file has changed. Compiling
 /// happens on this thread, so that no client waits for it.
 pub(super) fn run(shared: &Shared) {
     let watched = shared.config.watch.as_deref();
@@ -95,7 +95,7 @@ pub(super) fn run(shared: &Shared) {
     let mut loaded = shared.reloads.first;
     let mut seen = loaded;
     loop {
-        let State { asked, stop } = shared.reloads.wait(watched.map(|_| LOOK_EVERY));
+        let State { requested, stop } = shared.reloads.wait(watched.map(|_| CHECK_EVERY));
         if stop {
             return;
         }
@@ -104,7 +104,7 @@ pub(super) fn run(shared: &Shared) {
         // not there is about to be replaced.
         let settled = now == seen && now.is_some() && now != loaded;
         seen = now;
-        if asked || settled {
+        if requested || settled {
             loaded = now;
             load(shared);
         }

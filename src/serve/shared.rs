@@ -30,7 +30,7 @@ pub(super) struct Shared {
     pub ended: AtomicBool,
     /// Those who run guests.
     pub workers: Vec<Arc<WorkerHandle>>,
-    pub reloads: reload::Requests,
+    pub reloads: reload::ReloadRequests,
 }
 
 /// A worker as the others see it.
@@ -133,7 +133,8 @@ impl Shared {
 impl Shared {
     pub fn new(config: Config, schedulers: &[Scheduler]) -> io::Result<Shared> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
-        let (mut args, mut env) = (Strings::default(), Strings::default());
+        let mut args = Strings::default();
+        let mut env = Strings::default();
         for arg in std::iter::once(&config.name).chain(&config.args) {
             args.push(&[arg.as_bytes()]).map_err(invalid)?;
         }
@@ -150,7 +151,7 @@ impl Shared {
             ended: AtomicBool::new(false),
             workers: schedulers.iter().map(|s| Arc::new(WorkerHandle::new(s))).collect(),
             born: Instant::now(),
-            reloads: reload::Requests::new(config.watch.as_deref()),
+            reloads: reload::ReloadRequests::new(config.watch.as_deref()),
             config,
         })
     }

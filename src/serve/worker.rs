@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
+use super::cleanup::{CLEANUP_EVERY, FEW};
 use super::client::link::{Dirty, Link};
 use super::config::DRAIN_MAX;
 use super::conn::Conn;
 use super::conn::protocol::Service;
-use super::conn::session::{Host, Kept, Readiness, Session, TurnTime, advance};
+use super::conn::session::{Disposition, Host, Readiness, Session, TurnTime, advance};
 use super::conn::table::{LISTENER, Table};
-use super::door::tcp::{is_final, is_the_clients};
+use super::door::tcp::{is_final, is_of_connection};
 use super::door::{ACCEPTS_PER_TURN, Accepted, Arrival, Door, PAUSE, Source};
 use super::jobs::Jobs;
 use super::observe::metrics::add;
 use super::observe::outcome::Outcome;
 use super::shared::{Shared, WorkerHandle};
-use super::tidy::{FEW, TIDY_EVERY};
 use crate::pool::Pool;
 use crate::sched::{Event, Scheduler};
 
@@ -27,7 +27,7 @@ use crate::sched::{Event, Scheduler};
 const ACCEPT_AGAIN: u64 = u64::MAX;
 const DRAINED: u64 = u64::MAX - 1;
 const TURN: u64 = u64::MAX - 2;
-const TIDY: u64 = u64::MAX - 3;
+const CLEANUP: u64 = u64::MAX - 3;
 pub(super) const EXPIRY: u64 = u64::MAX - 4;
 
 /// How often a worker turns at the least, if somebody may ask how it is. The memory of its guests
@@ -53,7 +53,7 @@ pub(super) struct Worker {
     dirty_keys: Vec<usize>,
     draining: bool,
     /// The patience with those that still run is over.
-    over: bool,
+    drain_expired: bool,
 }
 
 impl Worker {
@@ -74,7 +74,7 @@ impl Worker {
             dirty: Arc::default(),
             dirty_keys: Vec::new(),
             draining: false,
-            over: false,
+            drain_expired: false,
         })
     }
 
@@ -88,7 +88,7 @@ impl Worker {
             if let Err(error) = self.turn(&mut events) {
                 break Err(error);
             }
-            if self.over || self.draining && self.sessions.len() == 0 {
+            if self.drain_expired || self.draining && self.sessions.len() == 0 {
                 break Ok(());
             }
         };
@@ -104,12 +104,12 @@ impl Worker {
 
     fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
         let busy = !self.jobs.ready.is_empty() || self.door.pending();
-        let at_once = busy || self.wants_ahead() || self.jobs.tidy.has_large();
+        let at_once = busy || self.wants_ahead() || self.jobs.cleanup.has_large();
         self.jobs.sched.turn(at_once.then_some(Duration::ZERO), events)?;
         self.jobs.now = Instant::now();
         self.jobs.shared.turned(&self.jobs.handle, self.jobs.now);
         let quiet = events.is_empty() && !busy;
-        self.jobs.guests.renew();
+        self.jobs.guests.update_program();
         if self.stopping() && !self.draining {
             self.drain();
         }
@@ -122,9 +122,9 @@ impl Worker {
         if quiet && self.wants_ahead() {
             self.jobs.run_ahead();
         }
-        self.jobs.tidy.free_some();
-        if self.jobs.tidy.end_turn(self.sessions.len() + self.jobs.size()) {
-            self.jobs.sched.alarm(self.jobs.now + TIDY_EVERY, TIDY);
+        self.jobs.cleanup.free_for_a_while();
+        if self.jobs.cleanup.end_turn(self.sessions.len() + self.jobs.size()) {
+            self.jobs.sched.alarm(self.jobs.now + CLEANUP_EVERY, CLEANUP);
         }
         self.publish_gauges();
         Ok(())
@@ -155,44 +155,46 @@ impl Worker {
             }
             Event::Io { token: Token(key), readable, writable, read_closed, hangup } => {
                 let readiness = Readiness { readable, writable, read_closed, hangup };
-                self.visit(key, |worker, session| session.on_event(readiness, worker.jobs.now));
+                self.with_session(key, |worker, session| {
+                    session.on_event(readiness, worker.jobs.now)
+                });
             }
             Event::Ended(id, end, guest) => {
                 let Some(key) = self.jobs.owners.remove(&id) else { return };
-                self.visit(key, |worker, session| {
+                self.with_session(key, |worker, session| {
                     session.guest = None;
                     worker.jobs.guest_ended(session, end, *guest);
                 });
             }
             Event::Time(ACCEPT_AGAIN) => self.door.resume(),
-            Event::Time(DRAINED) => self.over = true,
+            Event::Time(DRAINED) => self.drain_expired = true,
             Event::Time(TURN) => {
                 self.jobs.update_memory_gauge();
                 self.jobs.sched.alarm(self.jobs.now + TURN_EVERY, TURN);
             }
-            Event::Time(TIDY) => self.tidy_up(),
+            Event::Time(CLEANUP) => self.clean_up(),
             Event::Time(EXPIRY) => self.jobs.expire_ahead(),
             Event::Time(slot) => {
                 if let Some(mut session) = self.sessions.on_alarm(slot, self.jobs.now) {
                     session.on_deadline(self.jobs.now);
-                    self.attend(session, None);
+                    self.advance_session(session, None);
                 }
             }
         }
     }
 
     /// Looks after a connection, if it is still there.
-    fn visit(&mut self, key: usize, act: impl FnOnce(&mut Worker, &mut Session)) {
+    fn with_session(&mut self, key: usize, act: impl FnOnce(&mut Worker, &mut Session)) {
         if let Some(mut session) = self.sessions.take(key) {
             act(self, &mut session);
-            self.attend(session, None);
+            self.advance_session(session, None);
         }
     }
 
-    fn attend(&mut self, mut session: Box<Session>, own: Option<TurnTime>) {
-        match advance(&mut self.jobs, &mut session, own) {
-            Kept::Open => self.put(session),
-            Kept::Closed => self.close(session),
+    fn advance_session(&mut self, mut session: Box<Session>, turn: Option<TurnTime>) {
+        match advance(&mut self.jobs, &mut session, turn) {
+            Disposition::Open => self.put(session),
+            Disposition::Closed => self.close(session),
         }
     }
 
@@ -204,7 +206,7 @@ impl Worker {
     }
 
     fn close(&mut self, mut session: Box<Session>) {
-        self.jobs.tidy.stirred = true;
+        self.jobs.cleanup.changed = true;
         // Its end is not counted here: whoever decided to close has done that.
         if let Some(guest) = self.jobs.take_guest(&mut session) {
             self.jobs.release(guest);
@@ -224,7 +226,7 @@ impl Worker {
             if let Some(mut session) = self.sessions.take(key) {
                 session.queued = false;
                 let own = TurnTime { now, until: until.min(now + TURN_OF_ONE) };
-                self.attend(session, Some(own));
+                self.advance_session(session, Some(own));
             }
             now = Instant::now();
             if now >= until {
@@ -238,7 +240,7 @@ impl Worker {
         let mut keys = std::mem::take(&mut self.dirty_keys);
         self.dirty.swap(&mut keys);
         for key in keys.drain(..) {
-            self.visit(key, |_, session| session.link.note_from_now());
+            self.with_session(key, |_, session| session.link.watch_output());
         }
         self.dirty_keys = keys;
     }
@@ -257,7 +259,7 @@ impl Worker {
                 // The others have ended perhaps, and whoever comes now comes too late.
                 Some(Ok(_)) if self.stopping() => {}
                 Some(Ok(accepted)) => self.admit(accepted),
-                Some(Err(error)) if is_the_clients(&error) => {}
+                Some(Err(error)) if is_of_connection(&error) => {}
                 Some(Err(error)) if is_final(&error) => {
                     self.jobs.reporter.listener_failed(&error);
                     if self.door.has_failed() {
@@ -283,7 +285,7 @@ impl Worker {
             ticket = self.service.admission.ticket(peer.ip());
         }
         match ticket {
-            Ok(ticket) => self.place(Arrival { accepted, ticket }),
+            Ok(ticket) => self.assign(Arrival { accepted, ticket }),
             Err(refusal) => {
                 let log = self.door.may_log_refusal(self.jobs.now);
                 self.jobs.reporter.connection_refused(peer, refusal, log);
@@ -295,7 +297,9 @@ impl Worker {
     /// that no number of them keeps another from its answer.
     fn close_oldest(&mut self) {
         // Many are accepted at the same time; their keys say in what order.
-        let worth = |session: &&Session| (!session.conn.is_unasked(), session.opened, session.key);
+        let worth = |session: &&Session| {
+            (!session.conn.awaits_first_request(), session.opened, session.key)
+        };
         let oldest = self.sessions.sessions().min_by_key(worth).map(|session| session.key);
         if let Some(session) = oldest.and_then(|key| self.sessions.take(key)) {
             self.close(session);
@@ -304,7 +308,7 @@ impl Worker {
     }
 
     /// Gives a connection to this worker, unless another has clearly fewer.
-    fn place(&mut self, arrival: Arrival) {
+    fn assign(&mut self, arrival: Arrival) {
         let own = self.jobs.handle.live.load(Relaxed);
         let others = if self.service.of_status { &[][..] } else { &self.jobs.shared.workers };
         let live = |worker: &&Arc<WorkerHandle>| worker.live.load(Relaxed);
@@ -338,7 +342,7 @@ impl Worker {
         let conn = Conn::new((self.service.protocol)(), self.service.times, self.jobs.now);
         let mut session = Box::new(Session::new(link, conn, local, self.jobs.now, arrival.ticket));
         self.jobs.queue(&mut session);
-        self.jobs.tidy.stirred = true;
+        self.jobs.cleanup.changed = true;
         self.put(session);
     }
 
@@ -356,7 +360,7 @@ impl Worker {
         self.door.close();
         self.jobs.sched.alarm(self.jobs.now + DRAIN_MAX, DRAINED);
         for key in self.sessions.keys() {
-            self.visit(key, |_, session| session.drain());
+            self.with_session(key, |_, session| session.drain());
         }
     }
 
@@ -372,11 +376,11 @@ impl Worker {
     }
 
     /// Gives back what is not needed any more.
-    fn tidy_up(&mut self) {
+    fn clean_up(&mut self) {
         let jobs = &mut self.jobs;
         jobs.guests.pool.trim();
         let size = self.sessions.len() + jobs.size();
-        let check = jobs.tidy.check(size);
+        let check = jobs.cleanup.check(size);
         if check.give_back {
             jobs.sched.shrink();
             jobs.owners.shrink_to(jobs.owners.len() * 2);
@@ -387,7 +391,7 @@ impl Worker {
             Pool::release_memory();
         }
         if check.again {
-            jobs.sched.alarm(jobs.now + TIDY_EVERY, TIDY);
+            jobs.sched.alarm(jobs.now + CLEANUP_EVERY, CLEANUP);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::busy::given_time;
-use tinyhost::serve::log::STDERR_PER_SECOND_PER_GUEST;
+use tinyhost::serve::logging::STDERR_PER_SECOND_PER_GUEST;
 use tinyhost::serve::{Config, Outcome, Refusal};
 use tinyhost::vfs::{Name, Namespace, Open, mem};
 

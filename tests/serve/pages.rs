@@ -69,7 +69,7 @@ fn each_record_is_on_the_page_with_its_fields() {
     let rows = rows("| message | level |");
     let mut messages = BTreeSet::new();
     for source in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/serve")) {
-        let source = source.replace("log::TARGET", "TARGET");
+        let source = source.replace("logging::TARGET", "TARGET");
         for call in source.split("target: TARGET,").skip(1) {
             // What only asks for a level has no message.
             let Some((fields, rest)) = call.split_once(';') else { continue };

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::busy::{LIMIT, lock};
 use tinyhost::Program;
-use tinyhost::serve::log::{Format, print};
+use tinyhost::serve::logging::{Format, print};
 use tinyhost::serve::{Config, Handle, Metrics, Outcome, Server};
 
 /// Ends the process if the test that holds it hangs, saying what it waited for.

@@ -1,7 +1,7 @@
 //! The server's words, with time, level and facts.
 
 use log::{LevelFilter, Log, Metadata, Record};
-use tinyhost::serve::log::{Format, print};
+use tinyhost::serve::logging::{Format, print};
 
 struct Logger(Format);
 

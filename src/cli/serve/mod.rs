@@ -11,7 +11,7 @@ use std::sync::Arc;
 use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tinyhost::serve::log::Format;
+use tinyhost::serve::logging::Format;
 use tinyhost::serve::{Config, Handle, Prepare, Server, Unit};
 use tinyhost::trace::{Hints, Last, Report, Sink, Tracer};
 use tinyhost::vfs::dev::Dev;

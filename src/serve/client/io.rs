@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use crate::serve::conn::frame::recycle;
+use crate::serve::conn::buffer::recycle;
 use crate::serve::observe::metrics::Outcome;
 
 /// Bytes of a reply kept for a client that does not read; then its guest is parked.
@@ -32,7 +32,7 @@ pub(crate) struct Io {
     /// What it reads then.
     pub(super) rest: Rest,
     /// Something was added to what the guest reads since its waker was taken.
-    news: bool,
+    input_added: bool,
     /// The wire may have something to read.
     pub readable: bool,
     /// The wire may take something.
@@ -59,7 +59,7 @@ pub(crate) struct Io {
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
     /// It is in the list of dirty ones already, or need not be.
-    pub(super) noted: bool,
+    pub(super) marked_dirty: bool,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
 }
@@ -91,7 +91,7 @@ impl Io {
     }
 
     /// An empty place for what the next guest reads, and what is to be sent.
-    pub fn places(&mut self) -> (&mut Vec<u8>, &mut Vec<u8>) {
+    pub fn buffers(&mut self) -> (&mut Vec<u8>, &mut Vec<u8>) {
         recycle(&mut self.stdin);
         self.stdin_at = 0;
         (&mut self.stdin, &mut self.output)
@@ -102,7 +102,7 @@ impl Io {
         self.stdin.extend_from_slice(bytes);
     }
 
-    /// The guest to come reads what was put in its [place](Io::places) and the `rest`, and may
+    /// The guest to come reads what was put in its [buffer](Io::buffers) and the `rest`, and may
     /// write `reply_max` bytes. What it writes in its first slice is looked after without being noted.
     pub fn begin(&mut self, rest: Rest, framed: bool, reply_max: usize) {
         self.rest = rest;
@@ -112,7 +112,7 @@ impl Io {
         self.closed = false;
         self.too_long = false;
         self.reply_left = reply_max;
-        self.noted = true;
+        self.marked_dirty = true;
     }
 
     /// What the guest reads, for its protocol to add to, if there is room for more.
@@ -127,9 +127,9 @@ impl Io {
     }
 
     /// So many bytes were added; perhaps no more will be.
-    pub fn fed(&mut self, count: usize, whole: bool) {
+    pub fn commit_feed(&mut self, count: usize, whole: bool) {
         self.bytes_in += count as u64;
-        self.news |= count > 0 || whole;
+        self.input_added |= count > 0 || whole;
         if whole {
             self.rest = Rest::End;
         }
@@ -138,7 +138,7 @@ impl Io {
     /// Who waits for what its protocol has done, to be woken once the lock is free: to read what
     /// was added, to write in the place of what was framed.
     pub fn waiters(&mut self) -> [Option<Waker>; 2] {
-        let reader = if std::mem::take(&mut self.news) { self.reader.take() } else { None };
+        let reader = if std::mem::take(&mut self.input_added) { self.reader.take() } else { None };
         let room = self.framed && self.room() >= OUTPUT_MAX / 2;
         [reader, if room { self.writer.take() } else { None }]
     }

@@ -10,7 +10,7 @@ use std::task::Waker;
 
 use super::io::{INPUT_MAX, Io, Rest};
 use super::wire::Wire;
-use crate::serve::conn::frame::recycle;
+use crate::serve::conn::buffer::recycle;
 use crate::vfs::{Errno, Interest, Ready, Result};
 
 /// See the [module](self).
@@ -53,13 +53,13 @@ impl Link {
         self.io.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From here on, what its guest leaves to be done is noted for the worker.
-    pub fn note_from_now(&self) {
-        self.io().noted = false;
+    /// From here on, the worker is notified when the guest leaves something to be done.
+    pub fn watch_output(&self) {
+        self.io().marked_dirty = false;
     }
 
-    fn note(&self, io: &mut Io) {
-        if !std::mem::replace(&mut io.noted, true) {
+    fn mark_dirty(&self, io: &mut Io) {
+        if !std::mem::replace(&mut io.marked_dirty, true) {
             self.dirty.0.lock().unwrap_or_else(PoisonError::into_inner).push(self.key);
         }
     }
@@ -126,7 +126,9 @@ impl Link {
     /// The client is gone: whoever waits for it learns so.
     pub fn hang_up(&self) {
         let mut io = self.io();
-        (io.gone, io.eof, io.sent) = (true, true, 0);
+        io.gone = true;
+        io.eof = true;
+        io.sent = 0;
         io.output = Vec::new();
         io.written = Vec::new();
         let waiters = [io.reader(), io.writer()];
@@ -151,7 +153,7 @@ impl Link {
         }
         // Its protocol may have more, and has room for it now.
         if io.rest == Rest::More && io.stdin.len() - io.stdin_at <= INPUT_MAX / 2 {
-            self.note(io);
+            self.mark_dirty(io);
         }
         Ok(io.stdin_at - begin)
     }
@@ -200,7 +202,7 @@ impl Link {
         if wanted > 0 && io.reply_left == 0 {
             // Never told: the worker ends the guest.
             io.too_long = true;
-            self.note(&mut io);
+            self.mark_dirty(&mut io);
             return Err(Errno::Again);
         }
         let room = io.room();
@@ -217,7 +219,7 @@ impl Link {
         }
         io.reply_left -= total;
         io.bytes_out += total as u64;
-        self.note(&mut io);
+        self.mark_dirty(&mut io);
         Ok(total)
     }
 
@@ -241,7 +243,7 @@ impl Link {
     pub fn close_output(&self) {
         let mut io = self.io();
         io.closed = true;
-        self.note(&mut io);
+        self.mark_dirty(&mut io);
     }
 }
 

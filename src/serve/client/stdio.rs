@@ -6,8 +6,8 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::link::Link;
-use crate::serve::observe::log::STDERR_PER_SECOND_PER_GUEST;
-use crate::serve::observe::reporter::{Bucket, Reporter};
+use crate::serve::observe::logging::STDERR_PER_SECOND_PER_GUEST;
+use crate::serve::observe::reporter::{RateLimiter, Reporter};
 use crate::vfs::{Access, Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
 
 /// Bytes of a line of stderr in one log record; the rest goes into the next.
@@ -17,14 +17,14 @@ pub const LOG_LINE_MAX: usize = 4096;
 const WRITE_MAX: usize = 16 << 10;
 
 /// Where a guest that is run ahead of its input finds its client, once it has one.
-pub(crate) type Slot = Arc<OnceLock<Arc<Link>>>;
+pub(crate) type PendingLink = Arc<OnceLock<Arc<Link>>>;
 
 /// Whom a guest serves.
 #[derive(Clone)]
 pub(crate) enum Client {
     Known(Arc<Link>),
     /// Not known yet: reads and writes have to wait.
-    Awaited(Slot),
+    Awaited(PendingLink),
 }
 
 impl Client {
@@ -112,13 +112,13 @@ pub(crate) struct Errors {
     client: Client,
     reporter: Arc<Reporter>,
     /// Made with its first line: most guests write none.
-    bucket: Option<Bucket>,
+    limiter: Option<RateLimiter>,
     line: Vec<u8>,
 }
 
 impl Errors {
     pub fn new(client: Client, reporter: Arc<Reporter>) -> Errors {
-        Errors { client, reporter, bucket: None, line: Vec::new() }
+        Errors { client, reporter, limiter: None, line: Vec::new() }
     }
 
     fn take(&mut self, mut bytes: &[u8], now: Instant) {
@@ -145,9 +145,10 @@ impl Errors {
 
     fn report(&mut self, now: Instant) {
         let Ok(link) = self.client.link() else { return };
-        let bucket = self.bucket.get_or_insert_with(|| Bucket::new(STDERR_PER_SECOND_PER_GUEST));
-        if bucket.take(now) {
-            if let Some(missed) = bucket.missed() {
+        let limiter =
+            self.limiter.get_or_insert_with(|| RateLimiter::new(STDERR_PER_SECOND_PER_GUEST));
+        if limiter.take(now) {
+            if let Some(missed) = limiter.missed() {
                 self.reporter.missed(link.peer, missed);
             }
             self.reporter.stderr(link.peer, &self.line);
@@ -167,7 +168,8 @@ impl File for Errors {
 
     fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
         self.client.link()?;
-        let (mut left, now) = (WRITE_MAX, Instant::now());
+        let mut left = WRITE_MAX;
+        let now = Instant::now();
         for buf in bufs {
             let part = &buf[..buf.len().min(left)];
             self.take(part, now);
@@ -186,7 +188,7 @@ impl Drop for Errors {
         if !self.line.is_empty() {
             self.report(Instant::now());
         }
-        let missed = self.bucket.as_mut().and_then(Bucket::missed);
+        let missed = self.limiter.as_mut().and_then(RateLimiter::missed);
         if let (Some(missed), Ok(link)) = (missed, self.client.link()) {
             self.reporter.missed(link.peer, missed);
         }

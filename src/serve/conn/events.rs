@@ -11,7 +11,7 @@ impl Conn {
     /// These bytes came.
     pub fn received(&mut self, bytes: &[u8], now: Instant) {
         if self.job.is_none() {
-            self.began.get_or_insert(now);
+            self.request_started.get_or_insert(now);
         }
         self.received.push(bytes);
     }
@@ -29,9 +29,9 @@ impl Conn {
         }
         let after = self.protocol.ended(outcome, io.output());
         io.end();
-        self.began = (self.received.len() > 0).then_some(now);
+        self.request_started = (self.received.len() > 0).then_some(now);
         self.active = now;
-        self.follow(after);
+        self.apply(after);
         if io.gone {
             self.phase = Phase::Closed;
         }
@@ -127,16 +127,16 @@ impl Conn {
     /// Until when a job that begins now may take, if it is not idle.
     pub fn job_until(&self, job: &Job, now: Instant) -> Option<Instant> {
         let timed = job.stdin != Stdin::Wire;
-        timed.then(|| self.began.unwrap_or(now) + self.times.timeout)
+        timed.then(|| self.request_started.unwrap_or(now) + self.times.timeout)
     }
 
     /// Since when its client has waited for an answer, and bytes that came of its request.
     pub fn waiting(&self) -> (Option<Instant>, usize) {
-        (self.began, self.received.len())
+        (self.request_started, self.received.len())
     }
 
     /// Whether it has not been asked anything yet, as far as it knows.
-    pub fn is_unasked(&self) -> bool {
+    pub fn awaits_first_request(&self) -> bool {
         matches!(self.phase, Phase::Fresh | Phase::Open) && self.job.is_none()
     }
 }

@@ -1,6 +1,6 @@
 //! A line is a job: the guest reads the line, and what it writes is the reply.
 
-use super::frame::Front;
+use super::buffer::LineStatus;
 use super::protocol::{After, Exchange, Job, Next, Protocol};
 use crate::serve::observe::metrics::Outcome;
 
@@ -18,12 +18,12 @@ impl Protocol for Lines {
     fn next(&mut self, exchange: Exchange<'_>) -> Next {
         let Exchange { received, ended, stdin, .. } = exchange;
         match received.line(self.max_line) {
-            Front::Line(line) => stdin.extend_from_slice(line),
-            Front::TooLong => return Next::Refused(Outcome::LineTooLong),
+            LineStatus::Line(line) => stdin.extend_from_slice(line),
+            LineStatus::TooLong => return Next::Refused(Outcome::LineTooLong),
             // The last line needs no newline.
-            Front::Partial if ended => stdin.extend_from_slice(received.rest()),
-            Front::Empty if ended => return Next::End,
-            Front::Partial | Front::Empty => return Next::More,
+            LineStatus::Partial if ended => stdin.extend_from_slice(received.rest()),
+            LineStatus::Empty if ended => return Next::End,
+            LineStatus::Partial | LineStatus::Empty => return Next::More,
         }
         Next::Job(Job { reply_max: self.max_reply, ..Job::default() })
     }

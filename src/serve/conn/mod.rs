@@ -6,8 +6,8 @@
 //!
 //! [`Link`]: super::client::link::Link
 
+pub(crate) mod buffer;
 mod events;
-pub(crate) mod frame;
 pub(crate) mod line;
 pub(crate) mod protocol;
 pub(crate) mod session;
@@ -16,7 +16,7 @@ pub(crate) mod table;
 
 use std::time::{Duration, Instant};
 
-use frame::Frame;
+use buffer::ReceiveBuffer;
 use protocol::{After, Exchange, Feed, Job, Next, Protocol, Stdin};
 
 use super::client::io::{Io, OUTPUT_MAX, Rest};
@@ -38,12 +38,12 @@ pub(crate) struct Times {
 pub(crate) struct Conn {
     protocol: Box<dyn Protocol>,
     times: Times,
-    received: Frame,
+    received: ReceiveBuffer,
     phase: Phase,
     /// The job whose guest is at work.
     job: Option<Running>,
     /// When the first byte of the request came that is not whole yet, or being answered.
-    began: Option<Instant>,
+    request_started: Option<Instant>,
     /// When anything last moved.
     active: Instant,
     /// Bytes that had moved when it was last checked how idle it is.
@@ -123,10 +123,10 @@ impl Conn {
         Conn {
             protocol,
             times,
-            received: Frame::default(),
+            received: ReceiveBuffer::default(),
             phase: Phase::Fresh,
             job: None,
-            began: None,
+            request_started: None,
             active: now,
             moved: 0,
             deadline: Some(now + times.idle),
@@ -146,14 +146,14 @@ impl Conn {
         let action = match self.phase {
             Phase::Closed => return Action::Close,
             Phase::Lingering => return self.linger(io),
-            Phase::Fresh | Phase::Open if self.job.is_none() => self.between(io, turn),
-            _ => self.during(io),
+            Phase::Fresh | Phase::Open if self.job.is_none() => self.next_without_job(io, turn),
+            _ => self.next_with_job(io),
         };
         action.unwrap_or_else(|| self.send(io, now))
     }
 
     /// Between two jobs.
-    fn between(&mut self, io: &mut Io, turn: Turn) -> Option<Action> {
+    fn next_without_job(&mut self, io: &mut Io, turn: Turn) -> Option<Action> {
         if self.draining {
             self.close();
             return None;
@@ -173,14 +173,14 @@ impl Conn {
             }
             // What its client does not take must not grow without end.
             if io.unsent() >= OUTPUT_MAX {
-                self.deadline = Some(self.patience());
+                self.deadline = Some(self.request_deadline());
                 return None;
             }
             match self.request(io) {
                 Next::Job(job) => return Some(self.begin(io, job)),
                 Next::Answered(after) => {
-                    self.began = None;
-                    self.follow(after);
+                    self.request_started = None;
+                    self.apply(after);
                     if self.phase != Phase::Open {
                         return None;
                     }
@@ -191,7 +191,7 @@ impl Conn {
                 }
                 Next::More if !io.eof => {
                     // Also while it reads: a client may send for ever.
-                    self.deadline = Some(self.patience());
+                    self.deadline = Some(self.request_deadline());
                     if io.readable || fresh {
                         io.readable = true;
                         return Some(Action::Receive);
@@ -208,7 +208,7 @@ impl Conn {
 
     fn request(&mut self, io: &mut Io) -> Next {
         let ended = io.eof;
-        let (stdin, output) = io.places();
+        let (stdin, output) = io.buffers();
         self.protocol.next(Exchange { received: &mut self.received, ended, stdin, output })
     }
 
@@ -234,15 +234,15 @@ impl Conn {
     }
 
     /// Until when a request that is not there yet may take.
-    fn patience(&self) -> Instant {
-        match self.began {
+    fn request_deadline(&self) -> Instant {
+        match self.request_started {
             Some(began) => began + self.times.timeout,
             None => self.active + self.times.idle,
         }
     }
 
     /// While a guest is at work, or nothing more is run.
-    fn during(&mut self, io: &mut Io) -> Option<Action> {
+    fn next_with_job(&mut self, io: &mut Io) -> Option<Action> {
         let job = self.job.as_mut().filter(|job| !job.cancelled)?;
         if io.too_long {
             job.cancelled = true;
@@ -267,10 +267,10 @@ impl Conn {
                 job.cancelled = true;
                 return Some(Action::Cancel(outcome, why));
             }
-            Feed::More if !ended => io.fed(count, false),
+            Feed::More if !ended => io.commit_feed(count, false),
             Feed::More | Feed::Whole => {
                 job.stdin = Stdin::Whole;
-                io.fed(count, true);
+                io.commit_feed(count, true);
                 return None;
             }
         }
@@ -291,7 +291,7 @@ impl Conn {
             return Action::Wait { for_room: true };
         }
         if last {
-            return self.part(io, now);
+            return self.finish(io, now);
         }
         // Half-close: the guest goes on reading, but has closed its stdout.
         let reads_on = self.job.as_ref().is_some_and(|job| job.stdin == Stdin::Wire);
@@ -303,7 +303,7 @@ impl Conn {
     }
 
     /// All is sent: closes, at once if the client is not about to send more.
-    fn part(&mut self, io: &mut Io, now: Instant) -> Action {
+    fn finish(&mut self, io: &mut Io, now: Instant) -> Action {
         // Sends what was kept back. Closing would do so too, unless something has come since.
         if !self.shut {
             self.shut = true;
@@ -333,7 +333,7 @@ impl Conn {
         self.deadline = None;
     }
 
-    fn follow(&mut self, after: After) {
+    fn apply(&mut self, after: After) {
         match after {
             After::Next => {}
             After::Close => self.close(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Times;
-use super::frame::Frame;
+use super::buffer::ReceiveBuffer;
 use super::line::Lines;
 use super::stream::Stream;
 use crate::serve::admission::Admission;
@@ -36,7 +36,7 @@ pub(crate) trait Protocol: Send {
 
     /// Moves what belongs to the job under way, whose standard input is [`Stdin::Fed`], from what
     /// was received to that. `ended`: the client sends no more.
-    fn feed(&mut self, _received: &mut Frame, _ended: bool, _stdin: &mut Vec<u8>) -> Feed {
+    fn feed(&mut self, _received: &mut ReceiveBuffer, _ended: bool, _stdin: &mut Vec<u8>) -> Feed {
         Feed::Whole
     }
 
@@ -54,7 +54,7 @@ pub(crate) trait Protocol: Send {
 /// What a protocol is given between two jobs.
 pub(crate) struct Exchange<'a> {
     /// What was received and not taken yet.
-    pub received: &'a mut Frame,
+    pub received: &'a mut ReceiveBuffer,
     /// The client sends no more: [`Next::More`] would be in vain, and ends the connection.
     pub ended: bool,
     /// A place for what the next guest reads, which is empty.

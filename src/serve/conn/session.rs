@@ -37,7 +37,7 @@ pub(crate) struct Session {
     pub started: Instant,
     /// It is in its worker's list of those that want a turn.
     pub queued: bool,
-    pub watched: Watched,
+    pub watched: PollInterest,
     pub opened: Instant,
     /// Its place among all connections.
     _ticket: Ticket,
@@ -45,7 +45,7 @@ pub(crate) struct Session {
 
 /// What the poll reports of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Watched {
+pub(crate) enum PollInterest {
     /// Nothing yet: many are over before there was anything to wait for.
     Not,
     /// That something can be read.
@@ -57,7 +57,7 @@ pub(crate) enum Watched {
 /// What happens to a connection that was looked after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub(crate) enum Kept {
+pub(crate) enum Disposition {
     Open,
     Closed,
 }
@@ -98,15 +98,20 @@ pub(crate) trait Host {
     /// # Errors
     ///
     /// If the system can't; the connection is closed.
-    fn watch(&mut self, session: &mut Session, wanted: Watched) -> io::Result<()>;
+    fn watch(&mut self, session: &mut Session, wanted: PollInterest) -> io::Result<()>;
 }
 
 /// Goes on with a connection as far as that is possible now. Jobs are begun only in a turn of its
 /// own; otherwise it is queued for one.
-pub(crate) fn advance<H: Host>(host: &mut H, session: &mut Session, own: Option<TurnTime>) -> Kept {
+pub(crate) fn advance<H: Host>(
+    host: &mut H,
+    session: &mut Session,
+    own: Option<TurnTime>,
+) -> Disposition {
     let mut turn = if own.is_some() { Turn::Own } else { Turn::Others };
     let mut clock = own.map_or(host.now(), |own| own.now);
-    let (mut jobs, mut reads) = (0, 0);
+    let mut jobs = 0;
+    let mut reads = 0;
     loop {
         let (action, waiters) = {
             let mut io = session.link.io();
@@ -117,7 +122,7 @@ pub(crate) fn advance<H: Host>(host: &mut H, session: &mut Session, own: Option<
             // A protocol that takes what comes without giving its guest anything has no end.
             Action::Receive if reads > READS_PER_TURN => {
                 host.queue(session);
-                return Kept::Open;
+                return Disposition::Open;
             }
             Action::Receive => {
                 reads += 1;
@@ -145,14 +150,14 @@ pub(crate) fn advance<H: Host>(host: &mut H, session: &mut Session, own: Option<
             }
             Action::Discard if reads >= DISCARDS_PER_TURN => {
                 host.queue(session);
-                return Kept::Open;
+                return Disposition::Open;
             }
             Action::Discard => {
                 reads += 1;
                 session.discard(host);
             }
             Action::Wait { for_room } => return session.wait(host, for_room),
-            Action::Close => return Kept::Closed,
+            Action::Close => return Disposition::Closed,
         }
     }
 }
@@ -168,7 +173,7 @@ impl Session {
             guest: None,
             started: now,
             queued: false,
-            watched: Watched::Not,
+            watched: PollInterest::Not,
             opened: now,
             _ticket: ticket,
         }
@@ -214,12 +219,12 @@ impl Session {
         }
     }
 
-    fn wait<H: Host>(&mut self, host: &mut H, for_room: bool) -> Kept {
-        let both = for_room || self.watched == Watched::Both;
+    fn wait<H: Host>(&mut self, host: &mut H, for_room: bool) -> Disposition {
+        let both = for_room || self.watched == PollInterest::Both;
         // What has come in the meantime makes an event at once.
-        match host.watch(self, if both { Watched::Both } else { Watched::Reads }) {
-            Ok(()) => Kept::Open,
-            Err(_) => Kept::Closed,
+        match host.watch(self, if both { PollInterest::Both } else { PollInterest::Reads }) {
+            Ok(()) => Disposition::Open,
+            Err(_) => Disposition::Closed,
         }
     }
 

@@ -15,7 +15,7 @@ use mio::{Registry, Token};
 use super::admission::Ticket;
 use super::client::wire::Wire;
 use super::conn::table::LISTENER;
-use super::observe::reporter::Bucket;
+use super::observe::reporter::RateLimiter;
 
 /// Connections accepted before those that are there are looked after. Clients that come
 /// faster than they are taken fill the system's queue, and whoever then finds it full waits
@@ -42,7 +42,7 @@ pub(crate) trait Source: Send {
     ///
     /// # Errors
     ///
-    /// WouldBlock if none is there; what [ends only that one](tcp::is_the_clients), or [the
+    /// WouldBlock if none is there; what [ends only that one](tcp::is_of_connection), or [the
     /// source](tcp::is_final), or else is the system's.
     fn accept(&mut self) -> io::Result<Accepted>;
 }
@@ -67,7 +67,7 @@ pub(crate) struct Door {
     paused: bool,
     /// The system was short of descriptors, and nothing was accepted since.
     starved: bool,
-    refusals: Bucket,
+    refusals: RateLimiter,
 }
 
 struct Entry {
@@ -86,7 +86,7 @@ impl Door {
             // What waits there already makes no event on every system.
             registered.push(Entry { source, ready: true, failed: false });
         }
-        let refusals = Bucket::new(REFUSALS_PER_SECOND);
+        let refusals = RateLimiter::new(REFUSALS_PER_SECOND);
         Ok(Door { sources: registered, paused: false, starved: false, refusals })
     }
 

@@ -52,7 +52,7 @@ impl Source for Tcp {
 
 /// Errors of accept(2) that are the connection's, not the listener's: on Linux also what its
 /// network has to say of it, and what a firewall has.
-pub(crate) fn is_the_clients(error: &io::Error) -> bool {
+pub(crate) fn is_of_connection(error: &io::Error) -> bool {
     let clients = [
         Os::CONNABORTED,
         Os::CONNRESET,

@@ -42,7 +42,8 @@ impl Status {
     fn answer(&self, request: &[u8]) -> Vec<u8> {
         let line = request.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
         let mut words = line.split(|byte| *byte == b' ');
-        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let method = words.next().unwrap_or_default();
+        let path = words.next().unwrap_or_default();
         let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
         let (status, body) = match (method, path) {
             (b"GET" | b"HEAD", b"/metrics") => ("200 OK", self.shared.metrics().prometheus()),

@@ -6,32 +6,33 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::log::{ENDED_PER_SECOND, STDERR_PER_SECOND, TARGET};
+use super::logging::{ENDED_PER_SECOND, STDERR_PER_SECOND, TARGET};
 use super::metrics::{Counters, Outcome, Refusal, add};
 use crate::serve::admission::party;
 use crate::serve::shared::WorkerHandle;
 use crate::wasi::MemoryRefusal;
 
-/// Records a second that a client was closed for the sake of another.
+/// Log records a second about clients closed to make room for others.
 const CROWDED_PER_SECOND: u32 = 1;
 
-/// Allows so many things a second, and as many at once after a quiet time.
-pub(crate) struct Bucket {
+/// Allows `per_second` events in each second.
+pub(crate) struct RateLimiter {
     per_second: u32,
     left: u32,
     filled: Instant,
-    /// How many were not allowed since one last was.
+    /// Events refused since this was last read.
     pub missed: u64,
 }
 
-impl Bucket {
-    pub fn new(per_second: u32) -> Bucket {
-        Bucket { per_second, left: per_second, filled: Instant::now(), missed: 0 }
+impl RateLimiter {
+    pub fn new(per_second: u32) -> RateLimiter {
+        RateLimiter { per_second, left: per_second, filled: Instant::now(), missed: 0 }
     }
 
     pub fn take(&mut self, now: Instant) -> bool {
         if now.saturating_duration_since(self.filled) >= Duration::from_secs(1) {
-            (self.left, self.filled) = (self.per_second, now);
+            self.left = self.per_second;
+            self.filled = now;
         }
         let allowed = self.left > 0;
         self.left = self.left.saturating_sub(1);
@@ -39,36 +40,37 @@ impl Bucket {
         allowed
     }
 
-    /// How many were missed, forgetting them.
+    /// Takes the number of refused events, if there are any.
     pub fn missed(&mut self) -> Option<u64> {
         Some(std::mem::take(&mut self.missed)).filter(|missed| *missed > 0)
     }
 }
 
-/// A bucket for many clients, none of whom can take all of it: a client has one more only while
-/// more are left than it has had this second.
-struct Divided {
-    bucket: Bucket,
+/// A rate limit shared by many clients. A client is allowed an event only while more are left
+/// than it has had in this second, so no client can take all of them.
+struct FairLimiter {
+    limiter: RateLimiter,
     by_client: HashMap<IpAddr, u32>,
 }
 
-impl Divided {
-    fn new(per_second: u32) -> Mutex<Divided> {
-        Mutex::new(Divided { bucket: Bucket::new(per_second), by_client: HashMap::new() })
+impl FairLimiter {
+    fn new(per_second: u32) -> Mutex<FairLimiter> {
+        Mutex::new(FairLimiter { limiter: RateLimiter::new(per_second), by_client: HashMap::new() })
     }
 
     fn take(&mut self, client: SocketAddr, now: Instant) -> bool {
-        if now.saturating_duration_since(self.bucket.filled) >= Duration::from_secs(1) {
-            (self.bucket.left, self.bucket.filled) = (self.bucket.per_second, now);
+        if now.saturating_duration_since(self.limiter.filled) >= Duration::from_secs(1) {
+            self.limiter.left = self.limiter.per_second;
+            self.limiter.filled = now;
             self.by_client.clear();
         }
         let had = self.by_client.entry(party(client.ip())).or_default();
-        if *had >= self.bucket.left {
-            self.bucket.missed += 1;
+        if *had >= self.limiter.left {
+            self.limiter.missed += 1;
             return false;
         }
         *had += 1;
-        self.bucket.take(now)
+        self.limiter.take(now)
     }
 }
 
@@ -76,9 +78,9 @@ impl Divided {
 pub(crate) struct Reporter {
     pub program: String,
     worker: Arc<WorkerHandle>,
-    stderr: Mutex<Divided>,
-    ended: Mutex<Divided>,
-    crowded: Mutex<Bucket>,
+    stderr: Mutex<FairLimiter>,
+    ended: Mutex<FairLimiter>,
+    crowded: Mutex<RateLimiter>,
 }
 
 /// What is known of a guest that has ended.
@@ -96,9 +98,9 @@ pub(crate) struct Report<'a> {
 
 impl Reporter {
     pub fn new(program: &str, worker: Arc<WorkerHandle>) -> Reporter {
-        let stderr = Divided::new(STDERR_PER_SECOND);
-        let ended = Divided::new(ENDED_PER_SECOND);
-        let crowded = Mutex::new(Bucket::new(CROWDED_PER_SECOND));
+        let stderr = FairLimiter::new(STDERR_PER_SECOND);
+        let ended = FairLimiter::new(ENDED_PER_SECOND);
+        let crowded = Mutex::new(RateLimiter::new(CROWDED_PER_SECOND));
         Reporter { program: program.into(), worker, stderr, ended, crowded }
     }
 
@@ -108,19 +110,19 @@ impl Reporter {
 
     /// One line a guest wrote to its stderr.
     pub fn stderr(&self, client: SocketAddr, line: &[u8]) {
-        let mut bucket = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        if !bucket.take(client, Instant::now()) {
+        let mut limiter = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+        if !limiter.take(client, Instant::now()) {
             return;
         }
-        if let Some(missed) = bucket.bucket.missed() {
+        if let Some(missed) = limiter.limiter.missed() {
             log::warn!(target: TARGET, program = self.program.as_str(), lines = missed; "stderr lines dropped: too many a second");
         }
-        drop(bucket);
+        drop(limiter);
         let text = String::from_utf8_lossy(line);
         log::info!(target: TARGET, client:% = client, program = self.program.as_str(), text = &*text; "stderr");
     }
 
-    /// One guest dropped part of what it said.
+    /// Lines of one guest's stderr were dropped.
     pub fn missed(&self, client: SocketAddr, missed: u64) {
         log::warn!(target: TARGET, client:% = client, program = self.program.as_str(), lines = missed; "stderr lines dropped: too many a second");
     }
@@ -136,7 +138,7 @@ impl Reporter {
         self.log_end(report);
     }
 
-    /// A request that no guest was run for, of which so many bytes had come.
+    /// A request was refused before a guest ran; `bytes` of it had been received.
     pub fn refused(&self, client: SocketAddr, outcome: Outcome, elapsed: Duration, bytes: usize) {
         self.counters().outcome(outcome, elapsed);
         self.log_end(&Report {
@@ -152,13 +154,13 @@ impl Reporter {
         });
     }
 
-    /// A connection is closed because nothing moved.
+    /// A connection is closed because no bytes moved in time.
     pub fn idle(&self, client: SocketAddr, why: &str) {
         add(&self.counters().conns_idle, 1);
         log::info!(target: TARGET, client:% = client, why = why; "idle connection closed");
     }
 
-    /// A connection was refused; so many before it had no record.
+    /// A connection was refused. `log` is the number of refusals before it without a record.
     pub fn connection_refused(&self, client: SocketAddr, refusal: Refusal, log: Option<u64>) {
         self.counters().refused(refusal);
         if let Some(unreported) = log {
@@ -178,15 +180,15 @@ impl Reporter {
         log::error!(target: TARGET, error:% = error; "can't accept connections, listener closed");
     }
 
-    /// A program turned out not to be suited for that.
+    /// The program's guests can't be started ahead of their lines.
     pub fn not_ahead(&self, why: &str) {
         log::warn!(target: TARGET, program = self.program.as_str(), why = why; "guests are not run ahead of their lines");
     }
 
-    /// A client that asked nothing was closed for the sake of another.
+    /// A client that had sent no request was closed to make room for another.
     pub fn crowded(&self, clients: usize, now: Instant) {
-        let mut bucket = self.crowded.lock().unwrap_or_else(PoisonError::into_inner);
-        if bucket.take(now) {
+        let mut limiter = self.crowded.lock().unwrap_or_else(PoisonError::into_inner);
+        if limiter.take(now) {
             log::warn!(target: TARGET, clients = clients; "the metrics have too many clients: the oldest is closed");
         }
     }
@@ -211,14 +213,14 @@ impl Reporter {
             Outcome::ClientGone | Outcome::Stopped | Outcome::Idle => log::Level::Info,
             _ => log::Level::Warn,
         };
-        if log::log_enabled!(target: TARGET, level) && self.may_write(level, report) {
+        if log::log_enabled!(target: TARGET, level) && self.may_log(level, report) {
             self.write(level, report);
         }
     }
 
-    /// A client whose guests fail one after the other must not fill the log. Whoever has asked
-    /// for a record of each line gets one of each.
-    fn may_write(&self, level: log::Level, report: &Report<'_>) -> bool {
+    /// Whether a record of this end may be written. A client whose guests all fail must not fill
+    /// the log; at level debug, which asks for a record of each line, every one is written.
+    fn may_log(&self, level: log::Level, report: &Report<'_>) -> bool {
         if level == log::Level::Debug || log::log_enabled!(target: TARGET, log::Level::Debug) {
             return true;
         }
@@ -226,7 +228,7 @@ impl Reporter {
         if !ended.take(report.client, Instant::now()) {
             return false;
         }
-        if let Some(missed) = ended.bucket.missed() {
+        if let Some(missed) = ended.limiter.missed() {
             log::warn!(target: TARGET, program = self.program.as_str(), records = missed; "records of ended guests dropped: too many a second");
         }
         true
@@ -258,25 +260,25 @@ mod tests {
     #[test]
     fn a_bucket_gives_no_more_than_its_measure() {
         let start = Instant::now();
-        let mut bucket = Bucket::new(3);
-        let given = (0..10).filter(|_| bucket.take(start)).count();
-        assert_eq!((given, bucket.missed()), (3, Some(7)));
-        assert!(bucket.take(start + Duration::from_secs(2)));
-        assert_eq!(bucket.missed(), None);
+        let mut limiter = RateLimiter::new(3);
+        let given = (0..10).filter(|_| limiter.take(start)).count();
+        assert_eq!((given, limiter.missed()), (3, Some(7)));
+        assert!(limiter.take(start + Duration::from_secs(2)));
+        assert_eq!(limiter.missed(), None);
     }
 
     #[test]
     fn no_client_takes_all_records_of_a_second() {
-        let mut divided = Divided { bucket: Bucket::new(100), by_client: HashMap::new() };
-        let now = divided.bucket.filled;
+        let mut limiter = FairLimiter { limiter: RateLimiter::new(100), by_client: HashMap::new() };
+        let now = limiter.limiter.filled;
         let mut allowed = |from: &str, now| {
             let from = from.parse().unwrap();
-            (0..200).filter(|_| divided.take(from, now)).count()
+            (0..200).filter(|_| limiter.take(from, now)).count()
         };
         assert_eq!(allowed("10.0.0.1:1", now), 50);
         assert_eq!(allowed("10.0.0.1:2", now), 0, "its other connections are its own");
         assert_eq!(allowed("10.0.0.2:1", now), 25);
         assert_eq!(allowed("10.0.0.1:1", now + Duration::from_secs(1)), 50);
-        assert_eq!(divided.bucket.missed(), Some(150 + 200 + 175 + 150));
+        assert_eq!(limiter.limiter.missed(), Some(150 + 200 + 175 + 150));
     }
 }

@@ -104,7 +104,7 @@ impl Model {
             let requests = requests.len();
             assert!(closing || all, "{served} of {requests} requests were served");
         }
-        seen.note(self, client, cable.lost > 0, requests.len() - served);
+        seen.add_client(self, client, cable.lost > 0, requests.len() - served);
     }
 
     fn requests<'a>(&self, sent: &'a [u8]) -> Vec<Request<'a>> {
@@ -237,7 +237,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn note(&mut self, model: &Model, client: &Client, lost: bool, unserved: usize) {
+    fn add_client(&mut self, model: &Model, client: &Client, lost: bool, unserved: usize) {
         self.connections += 1;
         self.jobs += model.jobs.len() as u64;
         self.bytes += client.received.len() as u64;

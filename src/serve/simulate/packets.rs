@@ -1,7 +1,7 @@
 //! A protocol with what those to come need: bodies that stream, framed replies, answers without a
 //! guest, another protocol in its place.
 
-use crate::serve::conn::frame::Frame;
+use crate::serve::conn::buffer::ReceiveBuffer;
 use crate::serve::conn::line::Lines;
 use crate::serve::conn::protocol::{After, Exchange, Feed, Job, Next, Protocol, Stdin};
 use crate::serve::observe::metrics::Outcome;
@@ -68,7 +68,7 @@ impl Protocol for Packets {
         }
     }
 
-    fn feed(&mut self, received: &mut Frame, ended: bool, stdin: &mut Vec<u8>) -> Feed {
+    fn feed(&mut self, received: &mut ReceiveBuffer, ended: bool, stdin: &mut Vec<u8>) -> Feed {
         let part = received.take(self.body);
         stdin.extend_from_slice(part);
         self.body -= part.len();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Rng;
 use crate::serve::client::wire::Wire;
-use crate::serve::conn::session::{Readiness, Watched};
+use crate::serve::conn::session::{PollInterest, Readiness};
 
 /// What is between a client and the server.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub struct State {
     pub lost: usize,
     /// Bytes came that the server was not told of before it closed.
     pub unseen: bool,
-    watched: Option<Watched>,
+    watched: Option<PollInterest>,
     event: Readiness,
 }
 
@@ -62,13 +62,14 @@ impl Cable {
         Box::new(ServerEnd(self.clone()))
     }
 
-    pub fn watch(&self, wanted: Watched) {
+    pub fn watch(&self, wanted: PollInterest) {
         let mut state = self.state();
         if state.watched != Some(wanted) {
             state.watched = Some(wanted);
             state.event.readable |= !state.to_server.is_empty() || state.client_shut;
             state.event.read_closed |= state.client_shut;
-            state.event.writable |= wanted == Watched::Both && state.to_client.len() < state.room;
+            state.event.writable |=
+                wanted == PollInterest::Both && state.to_client.len() < state.room;
             state.event.hangup |= state.reset;
         }
     }
@@ -78,7 +79,7 @@ impl Cable {
         let mut state = self.state();
         let watched = state.watched?;
         let mut event = std::mem::take(&mut state.event);
-        event.writable &= watched == Watched::Both || event.hangup;
+        event.writable &= watched == PollInterest::Both || event.hangup;
         let any = event.readable || event.writable || event.read_closed || event.hangup;
         any.then_some(event)
     }

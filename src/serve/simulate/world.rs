@@ -15,11 +15,11 @@ use super::packets::Packets;
 use super::wire::Cable;
 use crate::serve::admission::Admission;
 use crate::serve::client::link::{Dirty, Link};
-use crate::serve::client::stdio::{self, Slot};
+use crate::serve::client::stdio::{self, PendingLink};
 use crate::serve::config::{DRAIN_MAX, Limits};
 use crate::serve::conn::line::Lines;
 use crate::serve::conn::protocol::{Job, Protocol, Stdin};
-use crate::serve::conn::session::{Host, Kept, Session, TurnTime, Watched, advance};
+use crate::serve::conn::session::{Disposition, Host, PollInterest, Session, TurnTime, advance};
 use crate::serve::conn::stream::Stream;
 use crate::serve::conn::table::Table;
 use crate::serve::conn::{Conn, LINGER, Times};
@@ -42,7 +42,7 @@ pub struct Hands {
     scratch: Vec<u8>,
     ready: VecDeque<usize>,
     guests: BTreeMap<usize, Guest>,
-    ahead: Vec<(Guest, Slot)>,
+    ahead: Vec<(Guest, PendingLink)>,
     version: u64,
     pairs: BTreeMap<usize, Pair>,
     echo: bool,
@@ -167,7 +167,7 @@ impl World {
         if self.speaks == Speaks::Bytes || hands.ahead.len() > 2 || self.draining {
             return;
         }
-        let slot = Slot::default();
+        let slot = PendingLink::default();
         let client = stdio::Client::Awaited(slot.clone());
         hands.ahead.push((Guest::new(client, hands.version, false, hands.rng.next()), slot));
     }
@@ -205,7 +205,7 @@ impl World {
         let mut keys = Vec::new();
         self.dirty.swap(&mut keys);
         for key in keys {
-            self.visit(key, |session| session.link.note_from_now());
+            self.visit(key, |session| session.link.watch_output());
         }
         self.check();
     }
@@ -247,8 +247,8 @@ impl World {
 
     fn attend(&mut self, mut session: Box<Session>, own: Option<TurnTime>) {
         match advance(&mut self.hands, &mut session, own) {
-            Kept::Open => self.put(session),
-            Kept::Closed => self.close(session),
+            Disposition::Open => self.put(session),
+            Disposition::Closed => self.close(session),
         }
     }
 
@@ -381,7 +381,7 @@ impl Host for Hands {
             self.job_ended(session, guest, end);
         } else {
             self.guests.insert(session.key, guest);
-            session.link.note_from_now();
+            session.link.watch_output();
         }
         now + Duration::from_micros(self.rng.below(1000) as u64)
     }
@@ -408,7 +408,7 @@ impl Host for Hands {
         }
     }
 
-    fn watch(&mut self, session: &mut Session, wanted: Watched) -> io::Result<()> {
+    fn watch(&mut self, session: &mut Session, wanted: PollInterest) -> io::Result<()> {
         session.watched = wanted;
         self.pairs[&session.key].client.cable.watch(wanted);
         Ok(())

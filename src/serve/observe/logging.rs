@@ -117,11 +117,13 @@ struct Rfc3339(Duration);
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
-        let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+        let days = seconds / 86_400;
+        let of_day = seconds % 86_400;
         // Days since 0000-03-01, in eras of 400 years: the usual way (Hinnant,
         // "chrono-compatible low-level date algorithms").
         let days = days + 719_468;
-        let (era, of_era) = (days / 146_097, days % 146_097);
+        let era = days / 146_097;
+        let of_era = days % 146_097;
         let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
         let of_year = of_era - (365 * year + year / 4 - year / 100);
         let shifted = (5 * of_year + 2) / 153;

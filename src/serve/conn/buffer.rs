@@ -5,16 +5,16 @@ pub(crate) const KEEP: usize = 4096;
 
 /// What was received and not yet taken, line by line.
 #[derive(Default)]
-pub(crate) struct Frame {
+pub(crate) struct ReceiveBuffer {
     bytes: Vec<u8>,
     start: usize,
     /// No newline before here.
     scanned: usize,
 }
 
-/// What is at the front of a [`Frame`].
+/// What is at the front of a [`ReceiveBuffer`].
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Front<'a> {
+pub(crate) enum LineStatus<'a> {
     /// A whole line, with its newline; it is taken.
     Line(&'a [u8]),
     /// The beginning of a line.
@@ -25,7 +25,7 @@ pub(crate) enum Front<'a> {
     TooLong,
 }
 
-impl Frame {
+impl ReceiveBuffer {
     /// Adds what was received.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.start > 0 {
@@ -42,25 +42,26 @@ impl Frame {
     }
 
     /// Takes the next line, of at most `max` bytes before its newline.
-    pub fn line(&mut self, max: usize) -> Front<'_> {
+    pub fn line(&mut self, max: usize) -> LineStatus<'_> {
         let newline = self.bytes[self.scanned..].iter().position(|byte| *byte == b'\n');
         let Some(newline) = newline.map(|at| self.scanned + at) else {
             self.scanned = self.bytes.len();
             return match self.len() {
                 0 => {
-                    self.forget();
-                    Front::Empty
+                    self.reset();
+                    LineStatus::Empty
                 }
-                len if len > max => Front::TooLong,
-                _ => Front::Partial,
+                len if len > max => LineStatus::TooLong,
+                _ => LineStatus::Partial,
             };
         };
         let start = self.start;
         if newline - start > max {
-            return Front::TooLong;
+            return LineStatus::TooLong;
         }
-        (self.start, self.scanned) = (newline + 1, newline + 1);
-        Front::Line(&self.bytes[start..=newline])
+        self.start = newline + 1;
+        self.scanned = newline + 1;
+        LineStatus::Line(&self.bytes[start..=newline])
     }
 
     /// What has not been taken.
@@ -81,8 +82,9 @@ impl Frame {
         self.take(usize::MAX)
     }
 
-    fn forget(&mut self) {
-        (self.start, self.scanned) = (0, 0);
+    fn reset(&mut self) {
+        self.start = 0;
+        self.scanned = 0;
         recycle(&mut self.bytes);
     }
 }
@@ -103,31 +105,31 @@ mod tests {
     fn lines_come_out_however_they_came_in() {
         let text = b"one\n\nthree\nlast";
         for chunk in 1..text.len() {
-            let mut frame = Frame::default();
+            let mut buffer = ReceiveBuffer::default();
             let mut lines = Vec::new();
             for part in text.chunks(chunk) {
-                frame.push(part);
-                while let Front::Line(line) = frame.line(5) {
+                buffer.push(part);
+                while let LineStatus::Line(line) = buffer.line(5) {
                     lines.push(line.to_vec());
                 }
             }
             assert_eq!(lines, [&b"one\n"[..], b"\n", b"three\n"], "in chunks of {chunk}");
-            assert_eq!(frame.line(5), Front::Partial);
-            assert_eq!(frame.rest(), b"last");
-            assert_eq!(frame.line(5), Front::Empty);
+            assert_eq!(buffer.line(5), LineStatus::Partial);
+            assert_eq!(buffer.rest(), b"last");
+            assert_eq!(buffer.line(5), LineStatus::Empty);
         }
     }
 
     #[test]
     fn a_line_may_have_max_bytes_and_no_more() {
-        let mut frame = Frame::default();
-        frame.push(b"12345");
-        assert_eq!(frame.line(5), Front::Partial);
-        frame.push(b"\n123456\n");
-        assert_eq!(frame.line(5), Front::Line(b"12345\n"));
-        assert_eq!(frame.line(5), Front::TooLong);
-        let mut frame = Frame::default();
-        frame.push(b"123456");
-        assert_eq!(frame.line(5), Front::TooLong, "whole or not");
+        let mut buffer = ReceiveBuffer::default();
+        buffer.push(b"12345");
+        assert_eq!(buffer.line(5), LineStatus::Partial);
+        buffer.push(b"\n123456\n");
+        assert_eq!(buffer.line(5), LineStatus::Line(b"12345\n"));
+        assert_eq!(buffer.line(5), LineStatus::TooLong);
+        let mut buffer = ReceiveBuffer::default();
+        buffer.push(b"123456");
+        assert_eq!(buffer.line(5), LineStatus::TooLong, "whole or not");
     }
 }

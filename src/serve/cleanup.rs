@@ -16,25 +16,25 @@ const LARGE: usize = 4 << 20;
 const FREEING_PER_TURN: Duration = Duration::from_millis(1);
 
 /// How often a worker checks what is not needed any more.
-pub(super) const TIDY_EVERY: Duration = Duration::from_secs(2);
+pub(super) const CLEANUP_EVERY: Duration = Duration::from_secs(2);
 
 /// Fewer guests and connections than this make no difference worth the work.
 pub(super) const FEW: usize = 16;
 
 /// Since memory was last given back.
 #[derive(Default)]
-pub(super) struct Tidy {
+pub(super) struct Cleanup {
     /// A guest or a connection has come or gone since the last check.
-    pub stirred: bool,
+    pub changed: bool,
     /// An alarm is set.
     alarm_set: bool,
     /// The most guests and connections there were at once.
-    height: usize,
+    high_water: usize,
     /// Guests that are over and hold nothing but memory.
     large: VecDeque<Guest>,
 }
 
-impl Tidy {
+impl Cleanup {
     /// Whether there is something to be freed in the next turn.
     pub fn has_large(&self) -> bool {
         !self.large.is_empty()
@@ -50,7 +50,7 @@ impl Tidy {
     }
 
     /// Frees memory of guests that are over, for a while.
-    pub fn free_some(&mut self) {
+    pub fn free_for_a_while(&mut self) {
         if !self.has_large() {
             return;
         }
@@ -59,27 +59,27 @@ impl Tidy {
     }
 
     /// At the end of a turn, with so many guests and connections. Says whether an alarm is to
-    /// be set for the next [check](Tidy::check).
+    /// be set for the next [check](Cleanup::check).
     pub fn end_turn(&mut self, size: usize) -> bool {
-        self.height = self.height.max(size);
-        self.stirred && !std::mem::replace(&mut self.alarm_set, true)
+        self.high_water = self.high_water.max(size);
+        self.changed && !std::mem::replace(&mut self.alarm_set, true)
     }
 
     /// Says what is to be done, with so many guests and connections.
     pub fn check(&mut self, size: usize) -> Check {
-        let stirred = std::mem::take(&mut self.stirred);
-        let less = self.height - size.min(self.height);
-        let give_back = !stirred || less >= FEW.max(self.height / 4);
+        let changed = std::mem::take(&mut self.changed);
+        let less = self.high_water - size.min(self.high_water);
+        let give_back = !changed || less >= FEW.max(self.high_water / 4);
         if give_back {
-            self.height = size;
+            self.high_water = size;
         }
         // A last check follows the last stir.
-        self.alarm_set = stirred;
-        Check { give_back, again: stirred }
+        self.alarm_set = changed;
+        Check { give_back, again: changed }
     }
 }
 
-/// What a [check](Tidy::check) says.
+/// What a [check](Cleanup::check) says.
 pub(super) struct Check {
     /// Give memory back: when much less is there than there was, for it is some work, and when
     /// all is quiet, for then it delays no client.
