@@ -1,31 +1,32 @@
-//! Time, as a value that a host can supply.
+//! A guest's clocks.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A guest's clocks.
+/// The clocks of a guest: `CLOCK_REALTIME` and `CLOCK_MONOTONIC` of preview1.
 pub trait Clock: Send + Sync {
-    /// Nanoseconds since 1970.
+    /// Nanoseconds since 1970-01-01 00:00:00 UTC.
     fn realtime(&self) -> u64;
 
-    /// Nanoseconds since some fixed point; never goes back. Deadlines are told in it.
+    /// Nanoseconds since an arbitrary fixed point. Must never decrease: the deadlines of sleeping
+    /// guests are times of this clock.
     fn monotonic(&self) -> u64;
 
-    /// Nanoseconds between two ticks, of both.
+    /// Resolution of both clocks in nanoseconds, as `clock_res_get` reports it.
     fn resolution(&self) -> u64 {
         1
     }
 }
 
-/// What both clocks of a guest begin near: a guest may take 0 for "never".
+/// Where monotonic clocks begin. Not 0, which some guests take for "never".
 const FIRST_NS: u64 = 1_000_000_000;
 
-/// Whether the standard library has no clock here, and panics when it is asked.
+/// Whether the standard library panics when asked for the time on this target.
 const NO_CLOCK: bool = cfg!(all(target_family = "wasm", target_os = "unknown"));
 
-/// The clocks of the host. On wasm32-unknown-unknown, where the standard library has none,
-/// they stand still: supply your own there.
+/// The clocks of the host. On wasm32-unknown-unknown the standard library has no clock, and
+/// these return a constant: supply your own [`Clock`] there.
 pub struct SystemClock;
 
 impl Clock for SystemClock {
@@ -47,11 +48,12 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved: for guests that must do the same each time,
-/// and for hosts whose time is a game's or a simulation's.
+/// A clock that changes only when you [`advance`](ManualClock::advance) it. Use it for
+/// repeatable runs, or when a game or a simulation sets the time.
 ///
-/// A guest that sleeps on it is parked until it was moved far enough and the guest is
-/// stepped. [`Guest::run`](crate::Guest::run) would wait for that for ever: step instead.
+/// A guest that sleeps on this clock is parked until the clock has been advanced past its
+/// deadline and the guest is stepped. Don't use [`Guest::run`](crate::Guest::run) with it: it
+/// would wait for the host's own time to pass.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -86,12 +88,12 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock at this time, in nanoseconds since 1970.
+    /// A clock set to `realtime_ns` nanoseconds since 1970-01-01 00:00:00 UTC.
     pub fn new(realtime_ns: u64) -> ManualClock {
         ManualClock { realtime_at_start: realtime_ns, monotonic: AtomicU64::new(FIRST_NS) }
     }
 
-    /// Moves it on. It does not wake a guest: step those whose time has come.
+    /// Advances both clocks. This wakes no guest: step the guests whose deadlines have passed.
     pub fn advance(&self, by: Duration) {
         let by = u64::try_from(by.as_nanos()).unwrap_or(u64::MAX);
         let moved = |now: u64| Some(now.saturating_add(by));

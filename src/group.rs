@@ -1,4 +1,4 @@
-//! Several guests, stepped together from a loop that is somebody else's.
+//! Several guests, stepped together from the program's own loop.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use crate::guest::Guest;
 use crate::step::Step;
 use crate::vfs::Armed;
 
-/// Fuel a guest may use before the next has its turn.
+/// Fuel a guest may use before the next guest runs.
 const SLICE_FUEL: u64 = 100_000;
 
-/// What a step costs at the least, so that guests which only give way use up a turn too.
+/// The least a step is counted for, so that guests which only yield use up a turn's fuel.
 const STEP_FUEL: u64 = 100;
 
-/// How soon to ask again for what nobody tells of.
+/// How often to step a guest whose readiness no waker announces.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
 
-/// Guests for a program that has a loop of its own: a game, a GUI, another event loop.
+/// A set of guests for a program that has its own loop: a game, a GUI, an event loop.
 ///
-/// [`turn`](Group::turn) runs those that can go on, in rounds, until all wait or the turn's
-/// fuel is used up; it never blocks. It needs no operating system: a guest that waits for
-/// another guest or for its host is woken by them, and one that sleeps or waits for a
-/// descriptor of the system is simply polled once a turn. For many of the latter there is
-/// the scheduler (`sched`, with the feature `net`).
+/// [`turn`](Group::turn) runs all runnable guests in rounds until every guest waits or the
+/// turn's fuel is used up. It never blocks and needs no operating system. A guest that waits
+/// for a pipe is woken by the pipe's other end. A guest that sleeps or waits for a file
+/// descriptor is stepped once a turn. For many such guests use the scheduler (`sched`, with the
+/// feature `net`).
 ///
 /// ```
 /// use tinyhost::{Group, Guest, Program, Step, WasiCtx};
@@ -55,20 +55,19 @@ pub struct Group {
     waker: Option<Waker>,
 }
 
-/// A guest of a [`Group`]; never used twice.
+/// Identifies a guest of a [`Group`]. A value is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Member(u64);
 
-/// What a turn brought.
+/// The result of [`Group::turn`].
 #[derive(Debug)]
 pub struct Turn {
-    /// The guests that came to their end, and how. They are no longer in the group.
+    /// The guests that ended in this turn, each with its last step. They have left the group.
     pub ended: Vec<(Member, Step, Guest)>,
-    /// Fuel used by all.
+    /// Fuel used by all guests in this turn.
     pub fuel_used: u64,
-    /// After which time to call again even if nothing was woken: at once if only fuel was
-    /// lacking, `None` if all wait for what a waker tells. A loop that comes round anyway
-    /// has no use for it.
+    /// When to call `turn` again even if no guest is woken. Zero if the turn ran out of fuel,
+    /// `None` if every guest waits for a waker. A loop that runs at its own rate can ignore it.
     pub next: Option<Duration>,
 }
 
@@ -77,12 +76,12 @@ struct Slot {
     guest: Guest,
     flag: Arc<WakeFlag>,
     waker: Waker,
-    /// No waker knows when it can go on: it is polled every turn, which should come within
-    /// this time.
+    /// Set if no waker announces when the guest can run: it is stepped every turn, and the next
+    /// turn should come within this time.
     poll_after: Option<Duration>,
 }
 
-/// Whether a guest was woken, and who is to know.
+/// Whether a guest was woken, and the waker of its group.
 struct WakeFlag {
     woken: AtomicBool,
     group: Option<Waker>,
@@ -102,18 +101,18 @@ impl Wake for WakeFlag {
 }
 
 impl Group {
-    /// A group of no guests.
+    /// An empty group.
     pub fn new() -> Group {
         Group::default()
     }
 
-    /// A group that calls `waker` whenever a guest that waited can go on, from whatever
-    /// thread that happens on: an event loop's own wake-up, or a thread's `unpark`.
+    /// An empty group that calls `waker` when a waiting guest becomes runnable. The call comes from
+    /// whichever thread woke the guest.
     pub fn with_waker(waker: Waker) -> Group {
         Group { waker: Some(waker), ..Group::default() }
     }
 
-    /// Takes a guest; it first runs in the next turn.
+    /// Adds a guest. It first runs in the next turn.
     pub fn spawn(&mut self, guest: Guest) -> Member {
         self.last += 1;
         let member = Member(self.last);
@@ -124,35 +123,35 @@ impl Group {
         member
     }
 
-    /// Guests that have not ended.
+    /// The number of guests, all of which have not ended.
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether there are none.
+    /// Whether the group has no guests.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    /// A guest that has not ended.
+    /// The guest, if it is still in the group.
     pub fn guest(&self, member: Member) -> Option<&Guest> {
         self.members.iter().find(|slot| slot.member == member).map(|slot| &slot.guest)
     }
 
-    /// Takes a guest out, wherever it is; dropping it cancels it.
+    /// Removes a guest in whatever state it is, and returns it. Drop it to cancel it.
     pub fn cancel(&mut self, member: Member) -> Option<Guest> {
         let index = self.members.iter().position(|slot| slot.member == member)?;
         self.members.remove(index).map(|slot| slot.guest)
     }
 
-    /// Runs every guest that can go on, a slice each, round after round, until all wait or
-    /// `fuel` is used up. Whoever was cut short is the first in the next turn.
+    /// Runs every runnable guest for a slice, round after round, until every guest waits or `fuel`
+    /// is used up. A guest that the end of the fuel interrupts is the first of the next turn.
     pub fn turn(&mut self, fuel: u64) -> Turn {
         let mut turn = Turn { ended: Vec::new(), fuel_used: 0, next: None };
         for slot in self.members.iter().filter(|slot| slot.poll_after.is_some()) {
             slot.flag.woken.store(true, Ordering::Release);
         }
-        // Guests passed by since one was run: after a whole round of them all wait.
+        // Guests skipped since one last ran. When that is all of them, every guest waits.
         let mut passed = 0;
         while passed < self.members.len() {
             let Some(mut slot) = self.members.pop_front() else { break };
@@ -194,7 +193,7 @@ impl Slot {
                 self.poll_after =
                     match self.guest.arm(&self.waker, &mut |_, _| watched = Some(ASK_AGAIN)) {
                         Armed::Until(time) => time.into_iter().chain(watched).min(),
-                        // A file that says so again and again is not believed.
+                        // A file that claims to be ready each time would keep the turn busy.
                         Armed::Now if polled => Some(ASK_AGAIN),
                         Armed::Now => {
                             self.flag.woken.store(true, Ordering::Release);

@@ -1,4 +1,4 @@
-//! A small WASI preview1 host on the wasmi interpreter, where the network is a filesystem.
+//! A small WASI preview1 host on the wasmi interpreter. The network is a filesystem.
 //!
 //! ```
 //! use tinyhost::vfs::pipe::Capture;
@@ -8,15 +8,16 @@
 //!     let program = Program::new(std::fs::read("fixtures/hello.wasm")?)?; // checked once
 //!     let stdout = Capture::new(1 << 20);
 //!     let cx = WasiCtx::builder().arg("hello")?.stdout(stdout.clone()).build();
-//!     let mut guest = Guest::new(&program, cx); // as many as are wanted
+//!     let mut guest = Guest::new(&program, cx); // any number of guests
 //!     while guest.step(100_000) == Step::Yielded { /* draw a frame */ }
 //!     assert_eq!(stdout.take(), b"hello, world\n");
 //!     Ok(())
 //! }
 //! ```
 //!
-//! No code is ever generated, so guests run where no page may be made executable. No call
-//! blocks: a guest that has to wait is parked, and its host goes on.
+//! No machine code is generated, so guests run where executable pages are forbidden. No call of
+//! a stepped guest blocks the thread: a guest that has to wait is parked, and
+//! [`Guest::step`] returns.
 //!
 //! ```text
 //!   your program        Guest::step(fuel) -> Exited | Trapped | Yielded | Parked
@@ -30,40 +31,41 @@
 //!   mem  pipe  dev  tar  host  net  your own          the backends
 //! ```
 //!
-//! | to | there is |
+//! | to | use |
 //! |---|---|
-//! | load a program, and start guests of it | [`Program`], [`Guest::new`] |
+//! | load a program and start guests of it | [`Program`], [`Guest::new`] |
 //! | give a guest arguments, streams, files, clocks, limits | [`WasiCtx::builder`] |
-//! | run it a bit | [`Guest::step`], [`Guest::limit_fuel`] |
-//! | run it to its end, blocking | [`Guest::run`], [`Guest::run_until`], [`Interrupt`] |
-//! | run several from a loop of one's own | [`Group`] |
+//! | run it for a slice | [`Guest::step`], [`Guest::limit_fuel`] |
+//! | run it to its end, blocking the thread | [`Guest::run`], [`Guest::run_until`], [`Interrupt`] |
+//! | run several from your own loop | [`Group`] |
 //! | run thousands, with sockets and timers | [`sched::Scheduler`] |
-//! | start one in microseconds | [`Pool`] |
-//! | learn what a parked guest waits for | [`Guest::arm`] |
-//! | cancel it | drop it |
+//! | start a guest in microseconds | [`Pool`] |
+//! | wait for what a parked guest waits for | [`Guest::arm`] |
+//! | cancel a guest | drop it |
 //! | hold the other end of its streams | [`vfs::pipe`] |
-//! | say what it sees | [`vfs::Namespace`], with [`vfs::mem`], [`vfs::dev`], [`vfs::tar`], [`vfs::host`], [`vfs::net`] |
-//! | show it something of one's own | [`vfs::Node`], [`vfs::File`] |
-//! | make it do the same each time | [`ManualClock`], [`Random`] |
+//! | choose the files it sees | [`vfs::Namespace`], with [`vfs::mem`], [`vfs::dev`], [`vfs::tar`], [`vfs::host`], [`vfs::net`] |
+//! | write your own files and directories | [`vfs::Node`], [`vfs::File`] |
+//! | make its runs repeatable | [`ManualClock`], [`Random`] |
 //! | see each of its calls | [`wasi::Trace`] |
-//! | use all this with a wasmi `Linker` and `Store` of one's own | [`wasi::add_to_linker`], [`wasi::retry`] |
+//! | use WASI in your own wasmi `Linker` and `Store` | [`wasi::add_to_linker`], [`wasi::retry`] |
 //!
 //! # Features
 //!
-//! | feature | what is there with it |
+//! | feature | adds |
 //! |---|---|
 //! | `host-fs` | directories of the host as a backend (Unix) |
 //! | `net` | sockets as files, and the scheduler on mio (Unix) |
 //! | `tar` | tar images as a backend |
 //! | `simd` | the SIMD proposals in the interpreter |
-//! | `os-random` | the operating system's random bytes; without it, bring your own |
-//! | `recycle` | instances used again, several times faster than new ones (Linux 6.7 and later) |
+//! | `os-random` | the operating system's random bytes; without it, supply a [`Random`] |
+//! | `recycle` | reuse of instances, several times faster than new ones (Linux 6.7 or later) |
 //! | `serve` | the line server (Unix) |
-//! | `cli` | the `tinyhost` program, which serves if `serve` is there, too |
+//! | `cli` | the `tinyhost` program; with `serve`, its `serve` command |
 //!
-//! All are on unless told otherwise. A library wants `default-features = false`. With no feature at all the crate needs no
-//! operating system: it builds for wasm32-wasip1, and for wasm32-unknown-unknown, where
-//! [`SystemClock`] stands still and [`Guest::run`] must not be used. With `cli` alone the program
+//! All features are on by default. When you use tinyhost as a library, set
+//! `default-features = false` and choose. Without any feature the crate needs no operating
+//! system: it builds for wasm32-wasip1 and wasm32-unknown-unknown. On the latter
+//! [`SystemClock`] doesn't advance, and [`Guest::run`] must not be used. With `cli` alone the program
 //! builds for wasm32-wasip1.
 #![cfg_attr(not(feature = "net"), doc = "\n[`sched::Scheduler`]: self\n[`vfs::net`]: self")]
 #![cfg_attr(not(feature = "host-fs"), doc = "\n[`vfs::host`]: self")]
@@ -102,15 +104,15 @@ pub use random::{Random, seeded};
 pub use step::{Cause, End, Step, Trap};
 pub use vfs::Armed;
 pub use wasi::WasiCtx;
-/// The interpreter, in the version that [`wasi::add_to_linker`] is for.
+/// The interpreter, in the version whose types [`wasi::add_to_linker`] takes.
 pub use wasmi;
 
-/// The examples of the read-me are compiled and run as well.
+/// Compiles and runs the examples of README.md.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadMe;
 
-/// And those of the page on moving from `wasmi_wasi`.
+/// Compiles and runs the examples of docs/from-wasmi-wasi.md.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/from-wasmi-wasi.md")]
 struct FromWasmiWasi;

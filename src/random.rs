@@ -1,17 +1,17 @@
-//! Randomness, as a value that a host can supply.
+//! A guest's source of random bytes.
 
-/// A guest's source of random bytes. A closure that fills a slice is one.
+/// A source of random bytes for a guest. Implemented for closures that fill a slice.
 pub trait Random: Send {
     /// Fills all of `bytes`.
     ///
     /// # Errors
     ///
-    /// If the source has failed; the guest sees EIO.
+    /// If the source fails. The guest's call then fails with EIO.
     fn fill(&mut self, bytes: &mut [u8]) -> std::io::Result<()>;
 }
 
-/// A source that gives the same bytes for the same seed each time (SplitMix64): random
-/// enough for a guest's hash tables, and for nothing secret.
+/// A source that yields the same bytes for the same seed (SplitMix64). Good enough for a
+/// guest's hash tables. Not for secrets: the bytes can be predicted.
 ///
 /// ```
 /// use tinyhost::{Random, seeded};
@@ -41,7 +41,7 @@ impl<F: FnMut(&mut [u8]) + Send> Random for F {
     }
 }
 
-/// The randomness of the operating system.
+/// The operating system's random bytes.
 #[cfg(feature = "os-random")]
 pub struct SystemRandom;
 
@@ -52,8 +52,8 @@ impl Random for SystemRandom {
     }
 }
 
-/// What a guest has that was given no source of its own: rather an error than bytes that
-/// are not random.
+/// The default without the operating system's source. It fails, because bytes that are not
+/// random would be worse than an error.
 #[cfg(not(feature = "os-random"))]
 struct NoRandom;
 
@@ -64,7 +64,7 @@ impl Random for NoRandom {
     }
 }
 
-/// The source of whoever was given none.
+/// The source of a guest whose context names none.
 pub(crate) fn default_random() -> Box<dyn Random> {
     #[cfg(feature = "os-random")]
     return Box::new(SystemRandom);

@@ -1,62 +1,64 @@
-//! What a step of a guest comes to, and what its end is.
+//! The results of stepping and running a guest.
 
 use std::fmt;
 
-/// What came of a step.
+/// The result of [`Guest::step`](crate::Guest::step).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The guest has ended itself, with this status.
+    /// The guest exited with this status. Returning from `_start` is status 0.
     Exited(u32),
-    /// The guest was ended.
+    /// The guest trapped, or the host ended it.
     Trapped(Trap),
-    /// It has used up its fuel, or gave way: step it again.
+    /// The guest used up the fuel of the step, or called `sched_yield`. Step it again.
     Yielded,
-    /// It waits: [`Guest::arm`](crate::Guest::arm) says for what. Stepping it again any time is allowed, and
-    /// does nothing if it was too early.
+    /// The guest waits. [`Guest::arm`](crate::Guest::arm) reports what for. You can step it again
+    /// at any time; if what it waits for has not happened, it stays parked.
     Parked,
 }
 
 impl Step {
-    /// Whether the guest is at its end, and no further step will change that.
+    /// Whether the guest has ended. Every further step returns the same value.
     pub fn is_end(&self) -> bool {
         matches!(self, Step::Exited(_) | Step::Trapped(_))
     }
 }
 
-/// How a guest came to its end.
+/// The result of [`Guest::run_until`](crate::Guest::run_until).
 #[derive(Debug)]
 pub enum End {
-    /// By itself, with this status.
+    /// The guest exited with this status.
     Exited(u32),
-    /// By the host, with this reason.
+    /// The guest trapped, or the host ended it.
     Trapped(Trap),
-    /// Its time was up.
+    /// The deadline passed, or the run was interrupted. The guest has not ended.
     TimedOut,
-    /// The host could not wait for what it waits for.
+    /// The host failed to wait for the guest's files, such as when it has no file descriptors
+    /// left for a poll.
     Failed(std::io::Error),
 }
 
-/// Why a guest was ended.
+/// Why a guest was ended before it exited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trap {
-    /// What kind of reason.
+    /// The kind of reason.
     pub cause: Cause,
-    /// The reason in words.
+    /// The reason, in words for an operator.
     pub text: String,
 }
 
 /// Kinds of [`Trap`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// A trap of WebAssembly: unreachable, out of bounds, stack exhausted, ...
+    /// A trap of the WebAssembly specification: `unreachable`, an access out of bounds, an
+    /// exhausted stack, and so on.
     Wasm,
-    /// It went on after it was refused memory, and failed.
+    /// The guest trapped after it was refused memory.
     Memory,
-    /// All the fuel it was given is used.
+    /// The guest used up its [fuel](crate::Guest::limit_fuel).
     Fuel,
-    /// All the CPU time it was given is used.
+    /// The guest used up its [CPU time](crate::Guest::limit_cpu).
     Cpu,
-    /// It did what can't be done here.
+    /// The guest needs something that this host can't do.
     Host,
 }
 

@@ -1,4 +1,4 @@
-//! Running a guest to its end, blocking, with another thread that may interrupt it.
+//! Running a guest to its end while another thread may interrupt the run.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use crate::guest::{Guest, Pace, RUN_TIME};
 use crate::step::{End, Step};
 use crate::wasi::Waiter;
 
-/// Interrupts a guest that another thread runs, whether it computes or waits.
+/// Interrupts a guest that another thread runs, whether the guest computes or waits.
 #[derive(Debug, Default)]
 pub struct Interrupt {
     raised: AtomicBool,
@@ -18,22 +18,22 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Has [`Guest::run_until_interrupted`] return, now or as soon as it is called.
+    /// Makes [`Guest::run_until_interrupted`] return, now or as soon as it is called. Stays raised.
     pub fn raise(&self) {
         self.raised.store(true, Ordering::SeqCst);
         let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         waker.iter().for_each(Waker::wake_by_ref);
     }
 
-    /// Whether it was raised.
+    /// Whether the interrupt was raised.
     pub fn is_raised(&self) -> bool {
         self.raised.load(Ordering::SeqCst)
     }
 }
 
 impl Guest {
-    /// Runs the guest as [`run_until`](Guest::run_until) does, and stops as if its time was up
-    /// once `interrupt` is raised.
+    /// Like [`run_until`](Guest::run_until), and returns [`End::TimedOut`] as well once `interrupt`
+    /// is raised.
     pub fn run_until_interrupted(&mut self, until: Option<Instant>, interrupt: &Interrupt) -> End {
         let over = |now| interrupt.is_raised() || until.is_some_and(|end| now >= end);
         let mut waiter = None;
@@ -70,7 +70,7 @@ impl Guest {
                 let mut waker = interrupt.waker.lock().unwrap_or_else(PoisonError::into_inner);
                 *waker = Some(waiter.waker());
                 drop(waker);
-                // Raised before there was anybody to wake, it is seen at the next step.
+                // An interrupt raised before the waker was set has woken no thread.
                 if interrupt.is_raised() {
                     return Ok(());
                 }

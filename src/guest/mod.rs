@@ -22,10 +22,10 @@ use crate::vfs::{Armed, Fd, Interest};
 use crate::wasi::frame::WaitTarget;
 use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
 
-/// A running program: its memory, its descriptors, and where it is.
+/// A running program: an instance, its descriptors, and the point it has reached.
 ///
-/// A guest is `Send`: between two steps it can be moved to another thread. Dropping it, in
-/// whatever state, cancels it and closes all it held.
+/// A guest is `Send`: between two steps you can move it to another thread. Dropping a guest in
+/// any state cancels it and closes its files.
 ///
 /// ```
 /// use tinyhost::{Cause, Guest, Program, Step, WasiCtx};
@@ -33,11 +33,11 @@ use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let hello = Program::new(std::fs::read("fixtures/hello.wasm")?)?;
 /// let mut guest = Guest::new(&hello, WasiCtx::builder().build());
-/// assert_eq!(guest.run()?, Step::Exited(0)); // to its end, waiting where it has to
+/// assert_eq!(guest.run()?, Step::Exited(0)); // to its end
 ///
 /// let spin = Program::new(std::fs::read("fixtures/spin.wasm")?)?;
 /// let mut guest = Guest::new(&spin, WasiCtx::builder().build());
-/// assert_eq!(guest.step(100_000), Step::Yielded); // a slice; there is no end to it
+/// assert_eq!(guest.step(100_000), Step::Yielded); // one slice of an endless loop
 /// guest.limit_fuel(1_000_000);
 /// assert!(matches!(guest.run()?, Step::Trapped(trap) if trap.cause == Cause::Fuel));
 /// # Ok(())
@@ -46,9 +46,9 @@ use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
 pub struct Guest {
     pub(crate) instance: Instance,
     state: State,
-    /// What is called once the first function has returned.
+    /// The function to call after the first one has returned.
     then: Option<Func>,
-    /// Fuel it may still use, all steps together.
+    /// Fuel left of the guest's limit, over all steps.
     fuel_left: u64,
     fuel_used: u64,
     cpu: slice::Cpu,
@@ -57,23 +57,23 @@ pub struct Guest {
 enum State {
     /// Before a function is called.
     Ready(Func),
-    /// In a call that waits, or that gave way.
+    /// In a call that waits or has yielded.
     Parked(ResumableCallHostTrap),
-    /// Between two instructions.
+    /// Out of fuel, between two instructions.
     OutOfFuel(ResumableCallOutOfFuel),
-    /// At its end.
+    /// Ended with this result.
     Ended(Step),
 }
 
 impl Guest {
-    /// Makes a guest of a program. Nothing of it has run yet: its start section, if it has
-    /// one, is run by the first step. What its instance can't be made with is what that step
-    /// answers.
+    /// Makes a guest of `program` with the context `cx`. Nothing of it runs yet: the first step
+    /// runs the module's start section, if it has one. If the instance can't be made, such as for
+    /// want of memory, the first step returns the reason as [`Step::Trapped`].
     pub fn new(program: &Program, cx: WasiCtx) -> Guest {
         Guest::from_instance(Instance::new(program, cx))
     }
 
-    /// A guest in an instance that is as good as new.
+    /// A guest in an instance that is new or has been restored.
     pub(crate) fn from_instance(mut instance: Instance) -> Guest {
         instance.store.data_mut().mode = Mode::Suspend;
         let (state, then) = match &instance.entry {
@@ -88,47 +88,47 @@ impl Guest {
         guest
     }
 
-    /// Its instance, for another guest. Whatever it was in the middle of is dropped.
+    /// The instance, for reuse. A call under way is dropped.
     pub(crate) fn into_instance(self) -> Instance {
         self.instance
     }
 
-    /// Whether it is parked and waits for its standard input alone.
+    /// Whether the guest is parked and waits for nothing but its standard input.
     pub(crate) fn waits_for_stdin(&self) -> bool {
         let waits = &self.instance.store.data().frame.waits;
         matches!(self.state, State::Parked(_)) && waits[..] == [(WaitTarget::Fd(0), Interest::READ)]
     }
 
-    /// Ends the guest once it has used this much fuel.
+    /// Ends the guest once it has used `fuel` in all, with [`Cause::Fuel`](crate::Cause::Fuel).
     ///
-    /// Fuel is an upper bound of the instructions that were run, and of the time that calls
-    /// took. wasmi charges a function, a loop and each branch of an `if` for all instructions in
-    /// it when it is entered (a loop: at each turn), whether they are come to or not, and those
-    /// of `block`s and of what follows an inner loop or `if` with them. So a program that is one
-    /// loop around a large switch, as interpreters are, pays for all cases of it at each turn:
-    /// hundreds of units for an instruction. A call costs about one for each nanosecond. To
-    /// bound the time a guest computes, whatever it is, use [`limit_cpu`](Guest::limit_cpu).
+    /// Fuel is an upper bound of the instructions executed, plus about one unit for each
+    /// nanosecond that the host spends in the guest's calls. wasmi charges for all instructions
+    /// of a function, a loop or a branch of an `if` on entry, and for a loop again on each
+    /// iteration, whether they are reached or not. An interpreter compiled to wasm, which is one
+    /// loop around a large switch, therefore pays for every case on each iteration: hundreds of
+    /// units for each instruction executed. To limit the time a guest computes, use
+    /// [`limit_cpu`](Guest::limit_cpu).
     pub fn limit_fuel(&mut self, fuel: u64) {
         self.fuel_left = fuel.saturating_sub(self.fuel_used);
     }
 
-    /// Fuel used so far.
+    /// Fuel that the guest has used so far.
     pub fn fuel_used(&self) -> u64 {
         self.fuel_used
     }
 
-    /// Bytes of memory that are freed with it, as its instance can't be used again with them.
+    /// Bytes of memory that the guest added to what its instance keeps when it is restored.
     #[cfg(all(unix, feature = "serve"))]
     pub(crate) fn memory_grown(&self) -> usize {
         self.context().limits.used - self.instance.memory_kept()
     }
 
-    /// What the guest was given.
+    /// The guest's context: its descriptors, and what it has used.
     pub fn context(&self) -> &WasiCtx {
         self.instance.store.data()
     }
 
-    /// A [step](Guest::step) of which no time is counted.
+    /// A [step](Guest::step) that doesn't measure CPU time.
     pub(crate) fn step_untimed(&mut self, fuel: u64) -> Step {
         let state = std::mem::replace(&mut self.state, State::Ended(Step::Parked));
         let slice = self.refuel(fuel, &state);
@@ -150,8 +150,8 @@ impl Guest {
         self.handle_result(answer)
     }
 
-    /// Sets the fuel of a step, within the limit. An operation that costs more than a
-    /// slice (growing memory, copying much of it) is given what it needs.
+    /// Sets the fuel of a step, within the guest's limit. An operation that costs more than a
+    /// slice (growing memory, copying much of it) gets what it needs, or it would never run.
     fn refuel(&mut self, fuel: u64, state: &State) -> u64 {
         let needed = match state {
             State::OutOfFuel(call) => call.required_fuel(),
@@ -170,7 +170,7 @@ impl Guest {
         self.fuel_left -= used.min(self.fuel_left);
     }
 
-    /// What the interpreter came back with.
+    /// Turns what the interpreter returned into a step.
     fn handle_result(&mut self, answer: Result<ResumableCall, Error>) -> Step {
         let step = match answer {
             Ok(ResumableCall::Finished) => match self.then.take() {
@@ -200,20 +200,20 @@ impl Guest {
         self.finish(step)
     }
 
-    /// Closes all it has open. If it has not ended it can't go on.
+    /// Closes all files. A guest that has not ended must not be stepped after that.
     pub(crate) fn close(&mut self) {
         self.instance.store.data_mut().close();
     }
 
-    /// Its end closes all it had open, as that of a process does: who reads what it wrote
-    /// comes to an end as well, whether the guest has been dropped yet or not.
+    /// Ends the guest. Its files are closed now and not when it is dropped, as with a process:
+    /// the reader of a pipe the guest wrote to must find end of file.
     fn finish(&mut self, step: Step) -> Step {
         self.close();
         self.state = State::Ended(step.clone());
         step
     }
 
-    /// A parked call was run again and did not get through.
+    /// Handles a parked call that was run again and did not complete.
     fn stay_parked(&mut self, call: ResumableCallHostTrap, stop: Stop) -> Step {
         self.instance.store.data_mut().frame.yields = matches!(stop, Stop::Yield);
         match stop {
@@ -229,16 +229,18 @@ impl Guest {
         }
     }
 
-    /// The end that an error of the interpreter means.
+    /// Turns an error of the interpreter into the guest's last step.
     fn end_step(&self, error: Error) -> Step {
         end_of(&error, &self.context().limits, true)
     }
 
-    /// Arms what a parked guest waits for. `waker` is woken by what happens in this
-    /// process; `watch` is called for each descriptor of the operating system, to be
-    /// watched in the given direction until the guest is stepped or dropped. Any wake may
-    /// be false. A guest that does not wait is armed for [`Armed::Now`]. Who only steps the guest
-    /// once a frame need not call this at all.
+    /// Registers for what a parked guest waits for, so that an event loop knows when to step it.
+    /// If you step the guest once a frame, you need not call this.
+    ///
+    /// `waker` is woken by events within this process, such as a write to a pipe. `watch` is
+    /// called for each file descriptor of the operating system that the guest waits for: watch it
+    /// in the given direction until the guest is stepped or dropped. A wake may be spurious.
+    /// Returns [`Armed::Now`] if the guest doesn't wait.
     ///
     /// ```
     /// use std::sync::{Arc, atomic::{AtomicU32, Ordering::Relaxed}};
@@ -276,12 +278,12 @@ impl Guest {
         self.instance.store.data_mut()
     }
 
-    /// Blocks the thread until the parked guest may be worth a step. One that does not wait is
-    /// worth a step at once.
+    /// Blocks the thread until the parked guest may be able to run. Returns at once if the guest
+    /// doesn't wait. The wake may be spurious: step the guest and see.
     ///
     /// # Errors
     ///
-    /// If the host can't wait (no descriptors left for a poll).
+    /// If the host can't wait, such as when it has no file descriptors left for a poll.
     pub fn wait(&mut self) -> std::io::Result<()> {
         if !self.is_waiting() {
             return Ok(());
@@ -289,16 +291,16 @@ impl Guest {
         self.instance.store.data_mut().wait()
     }
 
-    /// Whether it is in a call that waits. For anything else no wake would ever come.
+    /// Whether the guest is in a call that waits. For any other state no wake would come.
     fn is_waiting(&self) -> bool {
         matches!(self.state, State::Parked(_)) && !self.instance.store.data().frame.yields
     }
 
-    /// Runs the guest to its end, blocking the thread while it waits.
+    /// Runs the guest to its end. Blocks the thread while the guest waits.
     ///
     /// # Errors
     ///
-    /// If the host can't wait (no descriptors left for a poll).
+    /// If the host can't wait, such as when it has no file descriptors left for a poll.
     pub fn run(&mut self) -> std::io::Result<Step> {
         match self.run_until(None) {
             End::Exited(status) => Ok(Step::Exited(status)),

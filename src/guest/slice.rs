@@ -1,4 +1,4 @@
-//! Running a guest for a time.
+//! Running a guest for a slice of time.
 //!
 //! The interpreter can be stopped only by fuel, and what a unit of fuel takes differs: a guest
 //! that touches new memory takes twenty times as long for it as one that adds numbers, and an
@@ -72,27 +72,29 @@ pub(crate) struct Slice {
     pub step: Step,
     /// The time after it.
     pub end_time: Instant,
-    /// The guest would have gone on: it computes.
+    /// The guest was interrupted: it would have computed further.
     #[cfg_attr(not(all(unix, feature = "net")), expect(dead_code, reason = "the scheduler's"))]
     pub used_up: bool,
 }
 
 impl Guest {
-    /// Ends the guest once it has used this much CPU time. It is looked at between two steps
-    /// (in [`run`](Guest::run), [`run_until`](Guest::run_until) and a scheduler, every
-    /// millisecond at the least), so a guest can use a little more.
+    /// Ends the guest once it has used `time` of CPU time, with [`Cause::Cpu`](crate::Cause::Cpu).
+    /// The limit is checked between two steps, and at least every millisecond in
+    /// [`run`](Guest::run), [`run_until`](Guest::run_until) and a scheduler. A guest can exceed it
+    /// by that much, or by one long call.
     pub fn limit_cpu(&mut self, time: Duration) {
         self.cpu.max = time;
     }
 
-    /// CPU time that its thread used for it, its calls included: in [`run`](Guest::run),
-    /// [`run_until`](Guest::run_until), a scheduler and a server; in [`step`](Guest::step) since
-    /// [`limit_cpu`](Guest::limit_cpu), as one that is not limited reads no clock.
+    /// CPU time that the guest has used, its calls included. [`run`](Guest::run),
+    /// [`run_until`](Guest::run_until), a scheduler and a server always count it.
+    /// [`step`](Guest::step) counts it only after [`limit_cpu`](Guest::limit_cpu), to save reading
+    /// the clock.
     pub fn cpu_used(&self) -> Duration {
         self.cpu.used
     }
 
-    /// Counts time that was measured elsewhere.
+    /// Adds time that the caller has measured.
     #[cfg(all(unix, feature = "serve"))]
     pub(crate) fn count_cpu(&mut self, time: Duration) {
         self.cpu.used = self.cpu.used.saturating_add(time);
@@ -141,8 +143,8 @@ impl Guest {
         Slice { step: self.account(cpu, step), end_time: now, used_up }
     }
 
-    /// The same, at most until a certain time, whatever it is doing then. A guest whose time
-    /// was up can be gone on with.
+    /// Runs the guest to its end like [`run`](Guest::run), but stops at `until` and returns
+    /// [`End::TimedOut`]. Call it again to continue.
     ///
     /// ```
     /// use std::time::{Duration, Instant};
@@ -161,7 +163,7 @@ impl Guest {
     }
 }
 
-/// CPU time of this thread. What other processes do does not count, nor does waiting for a disk.
+/// CPU time of this thread, which excludes other processes and waits for a disk.
 #[cfg(all(unix, any(feature = "net", feature = "host-fs")))]
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -170,7 +172,7 @@ fn cpu_time() -> Duration {
     Duration::from_secs(secs) + Duration::from_nanos(nanos)
 }
 
-/// Without the system's own clock for it, the time that passes.
+/// Without a clock of CPU time, the time that passes.
 #[cfg(not(all(unix, any(feature = "net", feature = "host-fs"))))]
 fn cpu_time() -> Duration {
     use crate::clock::Clock;
