@@ -1,4 +1,4 @@
-//! Guests that wait for their input before it is there.
+//! Guests started before their input has arrived.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -10,12 +10,12 @@ use crate::guest::{Guest, Pace};
 use crate::step::Step;
 use crate::wasi::{CallOutcome, Trace, TracedCall, WasiCtx};
 
-/// CPU time to come to the first read of standard input; more, for each guest and again after
-/// its time to live, would be no gain.
+/// CPU time a guest may use up to its first read of standard input. More would be no gain, as it
+/// is spent for each guest, and again after its time to live.
 const TIME_MAX: Duration = Duration::from_millis(500);
 
-/// What a guest may call on the way: what is answered the same to all guests of a program
-/// and at any time, and random bytes, which are nobody else's.
+/// The calls a guest may make before that: those with the same answer for all guests of a
+/// program at any time, and random bytes, which no other guest gets.
 const ALLOWED: [&str; 7] = [
     "args_get",
     "args_sizes_get",
@@ -26,12 +26,12 @@ const ALLOWED: [&str; 7] = [
     "random_get",
 ];
 
-/// Guests of one pool that have run up to their first read of standard input, each with
-/// what its maker needs to feed it.
+/// Guests of one pool that have run up to their first read of standard input. With each is a `T`
+/// that its maker needs to feed it.
 ///
-/// Nobody can tell one from a guest that was made when its input was there: a program that
-/// looks at its environment, at a clock or at a file on the way there, that says something,
-/// ends, computes for long or waits for something else is not run ahead any more.
+/// Such a guest can't be told from one that is made when its input arrives. A program that reads
+/// its environment, a clock or a file before its input, or that writes, ends, computes for long
+/// or waits for something else, is not suited, and is not started ahead any more.
 pub struct Ahead<T> {
     waiting: VecDeque<Waiting<T>>,
     /// One that is still on its way.
@@ -48,45 +48,44 @@ struct Waiting<T> {
 }
 
 impl<T> Ahead<T> {
-    /// Room for `count` guests, each of which is dropped when it has waited for `ttl`.
+    /// Room for `count` guests. Each is dropped after it has waited for `ttl`.
     pub fn new(count: usize, ttl: Duration) -> Ahead<T> {
         Ahead { waiting: VecDeque::new(), starting: None, count, ttl, suited: true }
     }
 
-    /// Guests that wait.
+    /// The number of guests that wait for input.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Those guests, the one that has waited longest first, and one on its way.
+    /// The waiting guests, longest wait first, and then the one that is being started.
     pub fn guests(&self) -> impl Iterator<Item = &Guest> {
         let starting = self.starting.iter().map(|(guest, ..)| guest);
         self.waiting.iter().map(|waiting| &waiting.guest).chain(starting)
     }
 
-    /// Whether none waits.
+    /// Whether no guest waits for input.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Whether there is room for another one.
+    /// Whether another guest can be started.
     pub fn wants(&self) -> bool {
         self.suited && self.waiting.len() < self.count
     }
 
-    /// The guest that has waited longest. It is parked: feed it, then step it.
+    /// Takes the guest that has waited longest. It is parked: feed it, then step it.
     pub fn take(&mut self) -> Option<(Guest, T)> {
         self.waiting.pop_front().map(|waiting| (waiting.guest, waiting.with))
     }
 
-    /// Goes on with one more guest, for about this much time at the most, on its way to its first
-    /// read of standard input; if there is none on the way and [room](Ahead::wants) for it,
-    /// with one that `make` gives the context of. Its standard input must answer Again until
-    /// it is fed; its environment can be set until then.
+    /// Runs one guest towards its first read of standard input, for at most about `time`. If no
+    /// guest is being started and there is [room](Ahead::wants), `make` supplies the context of a
+    /// new one. Its standard input must answer EAGAIN until you feed it.
     ///
     /// # Errors
     ///
-    /// Why the program turned out not to be suited, once.
+    /// The reason, if the program turns out not to be suited. This is reported once.
     pub fn run(
         &mut self,
         pool: &mut Pool,
@@ -109,7 +108,7 @@ impl<T> Ahead<T> {
             (None, Step::Parked) if guest.waits_for_stdin() => {
                 let cx = guest.instance.store.data_mut();
                 cx.trace = cx.trace.take().and_then(unwatched);
-                // A time too far to be told is never.
+                // Beyond what an Instant can count the time to live is unlimited.
                 let until = now.checked_add(self.ttl).unwrap_or(now + Duration::from_secs(1 << 30));
                 self.waiting.push_back(Waiting { guest, with, until });
                 return Ok(());
@@ -127,19 +126,19 @@ impl<T> Ahead<T> {
         Err(why)
     }
 
-    /// Takes out the guests whose time to live is over.
+    /// Returns the guests whose time to live is over to the pool.
     pub fn expire(&mut self, pool: &mut Pool, now: Instant) {
         while self.waiting.front().is_some_and(|waiting| waiting.until <= now) {
             self.waiting.pop_front().into_iter().for_each(|waiting| pool.recycle(waiting.guest));
         }
     }
 
-    /// When the next one's time is over.
+    /// When the time to live of the next guest ends.
     pub fn next_expiry(&self) -> Option<Instant> {
         self.waiting.front().map(|waiting| waiting.until)
     }
 
-    /// Drops all of them, as when the program is loaded anew.
+    /// Drops all guests, such as when the program is reloaded.
     pub fn clear(&mut self) {
         self.waiting.clear();
         self.starting = None;
@@ -153,7 +152,7 @@ type Called = Arc<OnceLock<&'static str>>;
 /// Notes that call.
 struct Watch {
     called: Called,
-    /// Who is told of the guest's calls besides.
+    /// The guest's own trace.
     before: Option<Box<dyn Trace>>,
 }
 
@@ -172,7 +171,7 @@ impl Trace for Watch {
     }
 }
 
-/// Who was told before a [`Watch`] was.
+/// The guest's own trace, without the [`Watch`] around it.
 fn unwatched(trace: Box<dyn Trace>) -> Option<Box<dyn Trace>> {
     let any: Box<dyn Any> = trace;
     any.downcast::<Watch>().ok()?.before

@@ -1,4 +1,4 @@
-//! Instances used again and again.
+//! Reuse of instances.
 //!
 //! Making an instance costs far more than a short run in it: its whole memory is filled
 //! with zeros. So a [`Pool`] makes an instance new again after each run instead: its mutable
@@ -23,8 +23,8 @@ use crate::wasi::WasiCtx;
 /// Instances kept for the next guests of a pool.
 const IDLE_MAX: usize = 256;
 
-/// Instances of one program, for one thread: guests are made here, and brought back when
-/// they are over.
+/// A pool of instances of one program, for one thread. Make guests with [`spawn`](Pool::spawn) and
+/// return them with [`recycle`](Pool::recycle).
 pub struct Pool {
     program: Program,
     /// The one used last is the next.
@@ -36,15 +36,15 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool with nothing in it yet.
+    /// An empty pool.
     pub fn new(program: &Program) -> Pool {
         let recipe = program.shared.recipe.as_ref();
         let pages = recipe.and_then(|_| Pages::open());
         Pool { program: program.clone(), idle: Vec::new(), spare: 0, pages }
     }
 
-    /// A pool of another program in its place. What is needed of the system it has already, and
-    /// may not get again.
+    /// Empties the pool and uses another program from now on. Keeps what it has of the system,
+    /// which it may not get a second time.
     #[cfg(all(unix, feature = "serve"))]
     pub(crate) fn replace_program(&mut self, program: &Program) {
         let pages = self.pages.take();
@@ -52,18 +52,18 @@ impl Pool {
         self.pages = self.pages.take().or(pages).filter(|_| program.shared.recipe.is_some());
     }
 
-    /// The program.
+    /// The program of this pool.
     pub fn program(&self) -> &Program {
         &self.program
     }
 
-    /// Whether guests that are brought back are of any use.
+    /// Whether this pool reuses instances. If not, [`recycle`](Pool::recycle) drops each guest.
     pub fn recycles(&self) -> bool {
         self.pages.is_some()
     }
 
-    /// A guest, in every respect like one of [`Guest::new`], but sooner there, and with no
-    /// more of its memory resident than what it touches.
+    /// Makes a guest. It behaves in every respect like one of [`Guest::new`], is made faster, and
+    /// only memory that it touches is resident.
     pub fn spawn(&mut self, mut cx: WasiCtx) -> Guest {
         let Some(pages) = &self.pages else { return Guest::new(&self.program, cx) };
         cx.limits.stack = self.program.shared.stack_bytes;
@@ -77,8 +77,8 @@ impl Pool {
         Guest::from_instance(instance)
     }
 
-    /// Takes a guest back, in whatever state it is, and closes all it held. One that can't
-    /// be of use any more, or is of another program, is dropped.
+    /// Takes a guest back in any state and closes its files. A guest whose instance can't be
+    /// restored, or that is of another program, is dropped.
     pub fn recycle(&mut self, guest: Guest) {
         let Some(pages) = &mut self.pages else { return };
         let instance = guest.into_instance();
@@ -90,22 +90,21 @@ impl Pool {
         }
     }
 
-    /// Instances kept for the next guests.
+    /// The number of instances kept for the next guests.
     pub fn idle(&self) -> usize {
         self.idle.len()
     }
 
-    /// Drops the instances that were not needed since this was last called, but for one:
-    /// called now and then, it leaves as many as are in use at once.
+    /// Drops the instances that were not needed since the last call of this, except one. Call it
+    /// now and then, and the pool keeps about as many as are in use at once.
     pub fn trim(&mut self) {
         self.idle.drain(..self.spare.saturating_sub(1).min(self.idle.len()));
         self.idle.shrink_to(self.idle.len() * 2);
         self.spare = self.idle.len();
     }
 
-    /// Gives memory that nobody needs any more back to the system, of the whole process. It
-    /// costs milliseconds where there is much of it. Without [`GuestAllocator`] it does
-    /// nothing.
+    /// Returns unused memory of the whole process to the operating system. Takes milliseconds if
+    /// there is much of it. Does nothing without [`GuestAllocator`](crate::GuestAllocator).
     pub fn release_memory() {
         #[cfg(all(target_os = "linux", feature = "recycle"))]
         instance::release_free_memory();

@@ -1,4 +1,4 @@
-//! A module, checked and compiled once, to be run as any number of guests.
+//! A module, checked and compiled once, for any number of guests.
 
 mod end;
 mod error;
@@ -30,30 +30,30 @@ pub(crate) use hook::{Entry, install};
 pub(crate) use rewrite::Hooks;
 pub(crate) use survey::Survey;
 
-/// How programs are compiled.
+/// Options for [`Program::with`].
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Bytes of value stack a guest can use. It grows on the host's heap as it is used, where
-    /// nobody can see how far: what it can come to at the most is counted where guests share
-    /// a [`MemoryBudget`](crate::wasi::MemoryBudget).
+    /// Bytes of value stack a guest can use. The stack grows on the host's heap. wasmi doesn't
+    /// report how far, so a [`MemoryBudget`](crate::wasi::MemoryBudget) counts the largest size.
     pub stack_max: usize,
-    /// Calls within calls a guest can make.
+    /// Depth of nested calls. Beyond it the guest traps.
     pub frames_max: usize,
-    /// Guests of it are made again and again: everything is translated at once, and made ready
-    /// for [recycling](crate::Pool). Otherwise each function is when it is first called. All
-    /// of it is validated at once either way.
+    /// Set if many guests of the program will be made. All functions are then translated at once,
+    /// and instances can be [recycled](crate::Pool). Otherwise a function is translated at its
+    /// first call. Either way the whole module is validated at once.
     pub reuse: bool,
 }
 
 impl Default for Config {
-    /// Little enough for thousands of guests. A program that calls itself deeply may need more.
+    /// 2 MiB of stack and 16,384 nested calls, which suits thousands of guests. A program with deep
+    /// recursion may need more.
     fn default() -> Config {
         Config { stack_max: 2 << 20, frames_max: 16_384, reuse: true }
     }
 }
 
 impl Config {
-    /// Bytes that the stacks of a guest can come to. A list of frames that grows is held twice.
+    /// The largest size of a guest's stacks in bytes. A list of frames is held twice as it grows.
     fn stack_bytes(&self) -> usize {
         const FRAME_BYTES: usize = 32;
         let frames = self.frames_max.saturating_mul(2 * FRAME_BYTES);
@@ -61,7 +61,7 @@ impl Config {
     }
 }
 
-/// A program: a WASI command that can be started again and again. Cheap to clone.
+/// A WASI command, checked and compiled. Any number of guests can be made of it. Cheap to clone.
 ///
 /// ```
 /// use tinyhost::{Program, ProgramError};
@@ -83,7 +83,7 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) module: Module,
     pub(crate) linker: Linker<WasiCtx>,
-    /// Bytes that the stacks of a guest can come to.
+    /// The largest size of a guest's stacks in bytes.
     pub(crate) stack_bytes: usize,
     /// What was added to the module.
     pub(crate) hooks: Hooks,
@@ -96,12 +96,12 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// If the bytes are no command for preview1; see [`ProgramError`].
+    /// If the bytes are not a WASI preview1 command, see [`ProgramError`].
     pub fn new(wasm: impl AsRef<[u8]>) -> Result<Program, ProgramError> {
         Program::with(&Config::default(), wasm)
     }
 
-    /// As [`Program::new`], with limits of its own.
+    /// Checks and compiles a module with these options.
     ///
     /// # Errors
     ///

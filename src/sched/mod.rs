@@ -1,11 +1,11 @@
-//! Many guests on one thread.
+//! A scheduler: many guests on one thread.
 //!
-//! Events and timers never run a guest: they only mark it runnable. The run queue runs
-//! them, each for a slice of time. A guest that was woken goes before all that are only
-//! computing, and those get a bounded time a turn, so that one that spins costs the others
-//! no more than that; among them those go first that have used little yet. A call that takes
-//! longer than a turn (a sync of a slow disk can't be interrupted) is owed to the others: until
-//! they have had as much, nobody computes.
+//! Events and timers never run a guest, they only mark it runnable. The run queue then runs
+//! runnable guests, each for a slice of time. Woken guests run before guests that only compute.
+//! Computing guests get a bounded time each turn, so a guest that spins delays the others by no
+//! more than that; among them, those that have used little time run first. A call can't be
+//! interrupted and may take longer than a turn, such as a sync of a slow disk. What it takes too
+//! much is owed: no guest computes until the others have had as much time.
 
 mod alarms;
 mod debt;
@@ -37,49 +37,49 @@ use crate::wasi::watch::Watched;
 
 const EVENTS_PER_TURN: usize = 1024;
 
-/// The scheduler's own waker.
+/// Token of the scheduler's own waker.
 const WAKE: Token = Token(usize::MAX);
 
-/// Tokens from here on are the caller's, below are guests'.
+/// The first token for the caller's own descriptors. Smaller tokens are the scheduler's.
 pub const FOREIGN: usize = 1 << (usize::BITS / 2);
 
-/// A guest of a scheduler.
+/// Identifies a guest of a scheduler. A value is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GuestId {
     slot: usize,
     generation: u64,
 }
 
-/// What a turn brought.
+/// An event that [`Scheduler::turn`] reports.
 #[derive(Debug)]
 pub enum Event {
-    /// A guest has ended. It is handed back: what it holds is closed by dropping it.
+    /// A guest has ended, or its time is up. The guest is returned: drop it to cancel it.
     Ended(GuestId, End, Box<Guest>),
     /// A descriptor registered by the caller is ready.
     Io {
         /// The caller's token.
         token: Token,
-        /// Reading won't block, or is at its end.
+        /// A read will not block.
         readable: bool,
-        /// Writing won't block, or fails.
+        /// A write will not block.
         writable: bool,
-        /// The other end sends no more: reading comes to an end without another event.
+        /// The peer has shut down its writing direction. No further event announces the end.
         read_closed: bool,
-        /// Both directions are over: the other end has reset it, or is gone.
+        /// Both directions are closed: the peer has reset the connection, or is gone.
         hangup: bool,
     },
-    /// A time set by the caller has come.
+    /// A time set with [`Scheduler::alarm`] has come. Holds the key.
     Time(u64),
 }
 
-/// See the [module](self).
+/// A scheduler for many guests on one thread, see the [module](self).
 pub struct Scheduler {
     poll: Poll,
     events: Events,
     slots: Vec<Slot>,
     free: Vec<usize>,
     queue: Queue,
-    /// Guests that are in it. Entries of those that have ended may be there as well.
+    /// Runnable guests. The queue may also have entries of guests that have ended.
     runnable: usize,
     alarms: Alarms,
     /// Counts parks and guests; never used twice.
@@ -93,7 +93,7 @@ impl Scheduler {
     ///
     /// # Errors
     ///
-    /// If the system has no poll to give.
+    /// If the operating system can't create a poll.
     pub fn new() -> io::Result<Scheduler> {
         let poll = Poll::new()?;
         let waker = mio::Waker::new(poll.registry(), WAKE)?;
@@ -112,33 +112,33 @@ impl Scheduler {
         })
     }
 
-    /// Where the caller registers descriptors of its own, with tokens from [`FOREIGN`] on.
+    /// The registry for your own descriptors. Use tokens from [`FOREIGN`] on.
     pub fn registry(&self) -> &Registry {
         self.poll.registry()
     }
 
-    /// Ends the wait of a turn, from any thread.
+    /// A waker that ends the wait of a turn. It can be used from any thread.
     pub fn waker(&self) -> Waker {
         self.mailbox.waker(NO_SLOT)
     }
 
-    /// Guests that have not ended.
+    /// The number of guests, all of which have not ended.
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
-    /// Whether there are none.
+    /// Whether the scheduler has no guests.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Guests that wait for something.
+    /// The number of guests that wait.
     pub fn parked(&self) -> usize {
         self.len() - self.runnable
     }
 
-    /// Takes a guest that was stepped already and is computing still: it has no claim to go
-    /// before the others that are.
+    /// Adds a guest that was already stepped and computes. It queues with the computing guests
+    /// rather than run first as a new one does. `until` is as for [`spawn`](Scheduler::spawn).
     pub fn spawn_computing(&mut self, guest: Guest, until: Option<Instant>) -> GuestId {
         let record = Record::new();
         let id = self.insert(guest, record, until);
@@ -146,7 +146,8 @@ impl Scheduler {
         id
     }
 
-    /// Takes a guest, to be run in the next turn, and ended if it still runs at `until`.
+    /// Adds a guest. It runs in the next turn. If it has not ended at `until`, it is returned with
+    /// [`End::TimedOut`].
     pub fn spawn(&mut self, guest: Guest, until: Option<Instant>) -> GuestId {
         let record = Record::new();
         let id = self.insert(guest, record, until);
@@ -173,25 +174,25 @@ impl Scheduler {
         GuestId { slot, generation }
     }
 
-    /// Takes a guest out, wherever it is.
+    /// Removes a guest in whatever state it is, and returns it. Drop it to cancel it.
     pub fn cancel(&mut self, id: GuestId) -> Option<Box<Guest>> {
         self.guest(id)?;
         self.take(id.slot)
     }
 
-    /// A guest that has not ended.
+    /// The guest, if it has not ended.
     pub fn guest(&self, id: GuestId) -> Option<&Guest> {
         let slot = self.slots.get(id.slot).filter(|slot| slot.generation == id.generation)?;
         slot.running.as_ref().map(|running| &*running.guest)
     }
 
-    /// Has [`Event::Time`] come with `key` at `when`. A time can't be taken back; the
-    /// caller sees for itself whether it still means anything.
+    /// Reports [`Event::Time`] with `key` at `when`. An alarm can't be cancelled: ignore the event
+    /// if it is no longer wanted.
     pub fn alarm(&mut self, when: Instant, key: u64) {
         self.alarms.set(when, Alarm::Foreign(key));
     }
 
-    /// Gives back memory of tables that were longer once.
+    /// Releases memory that larger tables needed.
     pub fn shrink(&mut self) {
         truncate_free(&mut self.slots, &mut self.free);
         self.queue.shrink();
@@ -222,12 +223,12 @@ impl Scheduler {
         }
     }
 
-    /// Waits until something happens, at most for `idle`, and runs every guest that is
-    /// runnable for a slice.
+    /// Waits for an event, at most for `idle`, and runs the runnable guests for a slice each.
+    /// Appends what happened to `events`.
     ///
     /// # Errors
     ///
-    /// If polling fails, which no guest can bring about.
+    /// If polling fails. No guest can cause that.
     pub fn turn(&mut self, idle: Option<Duration>, events: &mut Vec<Event>) -> io::Result<()> {
         self.wait(idle)?;
         let mut slots = self.mailbox.take();
@@ -258,7 +259,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Runs guests that only compute; `others` if there is something else to be done.
+    /// Runs guests that only compute. `others` says whether there is other work.
     fn compute(&mut self, events: &mut Vec<Event>, mut clock: Instant, others: bool) {
         let Some(Grant { until, slice }) = self.debt.grant(clock, others) else { return };
         let mut first = true;
@@ -277,7 +278,7 @@ impl Scheduler {
 
     fn wait(&mut self, idle: Option<Duration>) -> io::Result<()> {
         let mut timeout = wasi::min_timeout(self.alarms.next().map(wasi::time_until), idle);
-        // From here on a waker rings; what came before is in the mailbox already.
+        // From here on a waker ends the poll. Earlier wakes are already in the mailbox.
         let mail = self.mailbox.begin_wait();
         if mail || self.queue.len() > 0 {
             timeout = Some(Duration::ZERO);
@@ -329,8 +330,8 @@ impl Scheduler {
         }
     }
 
-    /// Runs one guest for a slice, which begins `now`; the time after it. `None` if it has
-    /// ended since it was queued.
+    /// Runs one guest for a slice that begins `now`, and returns the time after it. `None` if the
+    /// guest has ended since it was queued.
     fn run(
         &mut self,
         id: GuestId,
@@ -355,7 +356,7 @@ impl Scheduler {
             Step::Yielded => self.requeue(slot),
             Step::Parked => {
                 self.park(slot, events);
-                // Telling the system of many descriptors takes longer than the guest may have.
+                // Registering many descriptors can take longer than the guest's slice.
                 after = Instant::now();
                 if let Some(running) = &mut self.slots[slot].running {
                     running.record.record_slice(after.saturating_duration_since(now), false);
@@ -365,7 +366,7 @@ impl Scheduler {
         Some(after)
     }
 
-    /// Has a guest run on, as it was not done.
+    /// Queues a guest that has more to compute.
     fn requeue(&mut self, slot: usize) {
         let Slot { running: Some(running), generation, .. } = &mut self.slots[slot] else { return };
         running.queued = true;
@@ -373,7 +374,7 @@ impl Scheduler {
         self.queue.requeue(GuestId { slot, generation: *generation }, &running.record);
     }
 
-    /// Arms what a guest waits for.
+    /// Registers for what a guest waits for.
     fn park(&mut self, slot: usize, events: &mut Vec<Event>) {
         let park = self.next_serial();
         let Slot { running: Some(running), waker, .. } = &mut self.slots[slot] else { return };

@@ -8,13 +8,13 @@ use crate::vfs::Interest;
 
 /// Why a call did not end with success.
 pub(crate) enum Stop {
-    /// The guest is told.
+    /// The call fails with this errno.
     Errno(Errno),
-    /// What it waits for is in the frame; the call is to be run again.
+    /// The call has to wait for what its frame lists, and is then run again.
     Park,
-    /// The guest gives way to others; the call is to be run again.
+    /// The guest lets others run first; the call is then run again.
     Yield,
-    /// The guest has ended itself.
+    /// The guest has exited with this status.
     Exit(u32),
 }
 
@@ -34,8 +34,8 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// The one place where blocking and NONBLOCK part: an Again from descriptor `fd`
-    /// parks the guest, or is its answer if the descriptor says so.
+    /// Parks the guest if `answer`, from descriptor `fd`, is EAGAIN. With NONBLOCK the guest gets
+    /// the EAGAIN. This is the one place that tells the two apart.
     pub fn park_unless_nonblock<T>(
         &mut self,
         fd: u32,
@@ -51,8 +51,8 @@ impl Call<'_> {
         }
     }
 
-    /// An EAGAIN of a verb that has no NONBLOCK form (stat, sync, readdir): the file has asked
-    /// somebody, and the guest waits whatever its descriptor says.
+    /// Parks the guest if `answer` is EAGAIN, whatever the flags of descriptor `fd`. For verbs
+    /// without a NONBLOCK form (stat, sync, readdir) of files that ask a server.
     pub fn park_on_again<T>(&mut self, fd: u32, answer: Result<T, Errno>) -> Result<T, Stop> {
         match answer {
             Err(Errno::Again) => {
@@ -63,8 +63,8 @@ impl Call<'_> {
         }
     }
 
-    /// Notes work done for the guest, for which it is charged fuel: a call can take as long as
-    /// thousands of instructions, and a slice of fuel must not be hours of calls.
+    /// Charges the guest `fuel` for work done on its behalf. A call can take as long as thousands
+    /// of instructions, and a slice of fuel must not be hours of calls.
     pub fn charge_fuel(&mut self, fuel: u64) {
         let moved = fuel.saturating_mul(BYTES_PER_FUEL);
         self.cx.uncharged = self.cx.uncharged.saturating_add(moved);

@@ -1,4 +1,4 @@
-//! What a guest is given, and what the host remembers of it between calls.
+//! The context of a guest: what it is given, and the host's state of it between calls.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -16,12 +16,13 @@ use crate::vfs::charge::Party;
 use crate::vfs::stdio::Empty;
 use crate::vfs::{Access, File, Filetype, Namespace, Open};
 
-/// Descriptors a guest can have open unless told otherwise.
+/// Descriptors that a guest can have open by default.
 pub const FDS_DEFAULT: usize = 1024;
 
-/// The WASI state of one guest. Lives in the data of its store.
+/// The WASI state of one guest: arguments, environment, descriptors, clocks, limits. It lives in
+/// the data of the guest's store.
 ///
-/// One context serves one instance: it remembers that instance's memory.
+/// A context serves one instance, whose memory it remembers. Don't use it for a second one.
 pub struct WasiCtx {
     pub(crate) args: Strings,
     pub(crate) env: Strings,
@@ -29,33 +30,33 @@ pub struct WasiCtx {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Box<dyn Random>,
     pub(crate) trace: Option<Box<dyn Trace>>,
-    /// Told only of calls that fail, so that those that don't cost nothing more.
+    /// Sees failing calls only, so that the others stay on the fast path.
     pub(crate) on_error: Option<Box<dyn Trace>>,
     pub(crate) limits: MemoryLimiter,
     pub(crate) memory: Option<Memory>,
-    /// The memory once more, if nobody watches the calls: all that one has to know.
+    /// The memory once more, if no trace watches the calls. Its presence selects the fast path.
     pub(crate) unwatched_memory: Option<Memory>,
     pub(crate) frame: Frame,
     pub(crate) mode: Mode,
-    /// Bytes moved by calls since they were last charged for, and work that takes as long as
-    /// moving so many.
+    /// Work of calls that has not been charged yet, in bytes moved or work that takes as long.
     pub(crate) uncharged: u64,
-    /// Fuel it has used beyond what its store had.
+    /// Fuel used beyond what the store had.
     pub(crate) fuel_owed: u64,
-    /// For whom it takes of what many guests share.
+    /// The guest's share of what many guests share.
     pub(crate) party: Party,
 }
 
-/// What a call does that has to wait.
+/// What a call that has to wait does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
-    /// Waits in place, blocking the thread: for plain `call`.
+    /// Blocks the thread until it can proceed. For guests run with wasmi's `call`.
     InPlace,
-    /// Hands control back through a host error: for `call_resumable`.
+    /// Returns a host error, see [`is_parked`](super::is_parked). For guests run with wasmi's
+    /// `call_resumable`.
     Suspend,
 }
 
-/// NUL-terminated strings in one piece, as `args_get` hands them out.
+/// A list of NUL-terminated strings, laid out as `args_get` and `environ_get` return them.
 #[derive(Clone, Default, Debug)]
 pub struct Strings {
     pub(crate) bytes: Vec<u8>,
@@ -63,12 +64,11 @@ pub struct Strings {
 }
 
 impl Strings {
-    /// Adds one.
+    /// Appends the concatenation of `text` as one string.
     ///
     /// # Errors
     ///
-    /// If it has a NUL in it, which no guest could see past, or all together no longer
-    /// fit a guest's memory.
+    /// If the string contains a NUL byte, or the list no longer fits the memory of a guest.
     pub fn push(&mut self, text: &[&[u8]]) -> Result<(), BadString> {
         let len: usize = text.iter().map(|part| part.len()).sum();
         let fits = u32::try_from(self.bytes.len() + len + 1).is_ok() && self.count < u32::MAX;
@@ -84,14 +84,14 @@ impl Strings {
 
 #[cfg(all(unix, feature = "serve"))]
 impl Strings {
-    /// Adds others, which together fit a guest's memory.
+    /// Appends another list. Both together must fit the memory of a guest.
     pub(crate) fn append(&mut self, others: &Strings) {
         self.bytes.extend_from_slice(&others.bytes);
         self.count += others.count;
     }
 }
 
-/// An argument or variable that can't be handed to a guest: it contains a NUL.
+/// The error for an argument or variable that contains a NUL byte. Holds the text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadString(pub String);
 
@@ -121,7 +121,8 @@ pub struct Builder {
 }
 
 impl WasiCtx {
-    /// A context with no arguments, no environment, no files and silent standard streams.
+    /// Starts from a context without arguments, environment and files. Its standard input is at
+    /// its end, and its standard output and error discard what is written.
     pub fn builder() -> Builder {
         Builder {
             args: Strings::default(),
@@ -140,35 +141,35 @@ impl WasiCtx {
         }
     }
 
-    /// Closes every file, one that is still being opened included.
+    /// Closes every file, including one that is being opened.
     pub(crate) fn close(&mut self) {
         self.fds.close_all();
         self.frame = Frame::default();
     }
 
-    /// The trace of type `T` that was given with [`Builder::trace`] (perhaps in a
-    /// [`Tee`](super::Tee)) or [`Builder::on_error`].
+    /// The trace of type `T` set with [`Builder::trace`], alone or in a [`Tee`](super::Tee), or
+    /// with [`Builder::on_error`].
     pub fn trace<T: Trace>(&self) -> Option<&T> {
         let given = [&self.trace, &self.on_error];
         given.into_iter().flatten().find_map(|trace| super::trace::find(&**trace))
     }
 
-    /// The descriptors that are open, by number: for reports.
+    /// The open descriptors with their numbers. For reports.
     pub fn descriptors(&self) -> impl Iterator<Item = (usize, &Descriptor)> {
         self.fds.iter()
     }
 
-    /// Whether the guest asked for more memory than it can have, and was refused.
+    /// Whether the guest was refused memory.
     pub fn memory_refused(&self) -> bool {
         self.limits.refused.is_some()
     }
 
-    /// Whether it wanted more descriptors than it can have, and was refused.
+    /// Whether the guest was refused a descriptor.
     pub fn fds_refused(&self) -> bool {
         self.fds.refused
     }
 
-    /// A context of nobody, with nothing in it, that costs nothing to make.
+    /// An empty context for an idle instance. Making it allocates nothing.
     pub(crate) fn blank() -> WasiCtx {
         static CLOCK: LazyLock<Arc<dyn Clock>> = LazyLock::new(|| Arc::new(SystemClock));
         WasiCtx {
@@ -190,35 +191,34 @@ impl WasiCtx {
         }
     }
 
-    /// The most memory the guest has had, in bytes.
+    /// The most memory the guest has had at once, in bytes.
     pub fn memory_peak(&self) -> usize {
         self.limits.peak
     }
 
-    /// The limiter of memory, for a store of your own: `store.limiter(|app|
-    /// app.wasi.limiter())` makes [`Builder::memory_max`] hold there. A
-    /// [`crate::Guest`]'s store has it already.
+    /// The limiter for your own store: `store.limiter(|app| app.wasi.limiter())` enforces
+    /// [`Builder::memory_max`] there. The store of a [`Guest`](crate::Guest) already has it.
     pub fn limiter(&mut self) -> &mut MemoryLimiter {
         &mut self.limits
     }
 }
 
 impl Builder {
-    /// Adds an argument; the first one is the program's name.
+    /// Adds an argument. The first one is the program's name.
     ///
     /// # Errors
     ///
-    /// If it contains a NUL.
+    /// If it contains a NUL byte.
     pub fn arg(mut self, arg: impl AsRef<[u8]>) -> Result<Builder, BadString> {
         self.args.push(&[arg.as_ref()])?;
         Ok(self)
     }
 
-    /// Adds a variable of the environment.
+    /// Adds an environment variable.
     ///
     /// # Errors
     ///
-    /// If it contains a NUL.
+    /// If it contains a NUL byte.
     pub fn env(
         mut self,
         key: impl AsRef<[u8]>,
@@ -228,108 +228,108 @@ impl Builder {
         Ok(self)
     }
 
-    /// The arguments, made before: cheaper for many guests alike.
+    /// Sets all arguments. Cheaper than [`arg`](Builder::arg) for many guests with the same ones.
     pub fn args(mut self, args: Strings) -> Builder {
         self.args = args;
         self
     }
 
-    /// The environment, made before: cheaper for many guests alike.
+    /// Sets the environment. Cheaper than [`env`](Builder::env) for many guests with the same one.
     pub fn envs(mut self, env: Strings) -> Builder {
         self.env = env;
         self
     }
 
-    /// Standard input; without one it is at its end.
+    /// Sets standard input. By default it is at its end.
     pub fn stdin(mut self, file: impl File + 'static) -> Builder {
         self.stdio[0] = Some(Box::new(file));
         self
     }
 
-    /// Standard output; without one it is thrown away.
+    /// Sets standard output. By default what is written is discarded.
     pub fn stdout(mut self, file: impl File + 'static) -> Builder {
         self.stdio[1] = Some(Box::new(file));
         self
     }
 
-    /// Standard error; without one it is thrown away.
+    /// Sets standard error. By default what is written is discarded.
     pub fn stderr(mut self, file: impl File + 'static) -> Builder {
         self.stdio[2] = Some(Box::new(file));
         self
     }
 
-    /// What the guest finds preopened, from descriptor 3 on.
+    /// Sets the files the guest sees. Its mount points are preopened from descriptor 3 on.
     pub fn namespace(mut self, namespace: Namespace) -> Builder {
         self.namespace = namespace;
         self
     }
 
-    /// A socket preopened behind the directories, for `sock_accept`.
+    /// Adds a socket, preopened after the directories, for `sock_accept`.
     pub fn socket(mut self, name: &str, file: Box<dyn File>) -> Builder {
         self.sockets.push((name.into(), file));
         self
     }
 
-    /// The clocks the guest sees.
+    /// Sets the clocks the guest sees. By default [`SystemClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Builder {
         self.clock = clock;
         self
     }
 
-    /// Where its random bytes come from (`random_get`; `/dev/random` has a source of its
-    /// own, see [`Dev::random`](crate::vfs::dev::Dev::random)). Unless told otherwise that
-    /// is the operating system, or with the feature `os-random` left out nothing: EIO.
+    /// Sets the source of `random_get`. By default that is the operating system. Without the
+    /// feature `os-random` there is no default, and `random_get` fails with EIO. `/dev/random` has
+    /// its own source, see [`Dev::random`](crate::vfs::dev::Dev::random).
     pub fn random(mut self, random: impl Random + 'static) -> Builder {
         self.random = Box::new(random);
         self
     }
 
-    /// Who is told of each call.
+    /// Sets a trace, which sees each call of the guest.
     pub fn trace(mut self, trace: impl Trace + 'static) -> Builder {
         self.trace = Some(Box::new(trace));
         self
     }
 
-    /// Who is told of each call that fails, and of no other.
+    /// Sets a trace that sees only the calls that fail. The other calls cost no more for it.
     pub fn on_error(mut self, trace: impl Trace + 'static) -> Builder {
         self.on_error = Some(Box::new(trace));
         self
     }
 
-    /// Bytes of memory (tables included) it can have at the most.
+    /// Limits memory and tables together, in bytes. Beyond it the guest's `memory.grow` fails.
     pub fn memory_max(mut self, bytes: usize) -> Builder {
         self.limits.memory_max = bytes;
         self
     }
 
-    /// What it takes its memory from, together with others.
+    /// Sets a budget of memory that the guest shares with others.
     pub fn memory_budget(mut self, budget: Arc<MemoryBudget>) -> Builder {
         self.limits.share(budget);
         self
     }
 
-    /// Descriptors it can have open at once.
+    /// Limits open descriptors. Beyond it opening fails with EMFILE. By default
+    /// [`FDS_DEFAULT`]; preopened files always fit.
     pub fn fds_max(mut self, count: usize) -> Builder {
         self.fds_max = count;
         self
     }
 
-    /// What a call does that has to wait; a [`crate::Guest`] sets its own.
+    /// Sets what a call that has to wait does. A [`Guest`](crate::Guest) sets this itself.
     pub fn mode(mut self, mode: Mode) -> Builder {
         self.mode = mode;
         self
     }
 
-    /// Ends the guest, with status 0 and without a word, when it writes to a standard
-    /// output whose reader is gone: what SIGPIPE does for a program in a shell pipeline. That is
-    /// a matter of the stream, under whatever number the guest has it, and not of what else
-    /// it gives the number 1. Otherwise the guest gets EPIPE.
+    /// Ends the guest with status 0 when it writes to standard output and the reader is gone, as
+    /// SIGPIPE ends a program in a shell pipeline. This belongs to the stream and not to the number
+    /// 1: it follows the stream through `fd_renumber`. By default the write fails with EPIPE.
     pub fn exit_on_broken_pipe(mut self) -> Builder {
         self.exit_on_broken_pipe = true;
         self
     }
 
-    /// The context.
+    /// Builds the context.
     pub fn build(self) -> WasiCtx {
         // The table's own cap is for the guest; what is preopened must fit in any case.
         let preopened = 3 + self.namespace.preopens().len() + self.sockets.len();

@@ -10,31 +10,31 @@ use crate::vfs::stdio::Closed;
 use crate::vfs::walk::Place;
 use crate::vfs::{Access, File, Filetype, Stat};
 
-/// What a descriptor number stands for: an open file, and all that is the descriptor's
-/// rather than the file's.
+/// An open descriptor: its file, and the state that belongs to the descriptor rather than to the
+/// file.
 pub struct Descriptor {
     /// The open file description.
     pub file: Box<dyn File>,
-    /// What it is; fixed when it was opened.
+    /// The type of the file when it was opened.
     pub filetype: Filetype,
-    /// Where it is in the namespace, if it is a directory: the start of walks.
+    /// The place of a directory in the namespace, where walks begin. `None` for other files.
     pub place: Option<Place>,
-    /// Position of the next read or write, bytes.
+    /// Position of the next read or write, in bytes.
     pub offset: u64,
     /// APPEND, NONBLOCK and the like.
     pub flags: Fdflags,
-    /// The directions it was opened for, of those the file has.
+    /// The directions it was opened for and the file has.
     pub access: Access,
-    /// What it may be used for.
+    /// The rights of the descriptor.
     pub base: Rights,
-    /// What may be opened through it.
+    /// The rights of descriptors opened through it.
     pub inheriting: Rights,
     /// The name it is preopened under.
     pub preopen: Option<Arc<str>>,
-    /// Its device and inode, if the file has no numbers of its own; 0 both until it is in a
-    /// table, which counts those that nothing else tells apart.
+    /// Device and inode for a file that has none of its own. Both are 0 until the descriptor is in
+    /// a table, which gives each a number.
     pub identity: (u64, u64),
-    /// How it was come by, for traces and reports.
+    /// The path it was opened by, for traces and reports.
     pub path: Cow<'static, str>,
     /// A write here whose reader is gone ends the guest, as SIGPIPE would: see
     /// [`Builder::exit_on_broken_pipe`](super::Builder::exit_on_broken_pipe).
@@ -137,7 +137,7 @@ pub struct Fds {
     /// No number below this one is free.
     lowest: usize,
     limit: usize,
-    /// Descriptors that were told apart by a number.
+    /// Counts descriptors that got an identity here.
     counted: u64,
     /// The guest wanted more than the limit and was refused.
     pub(crate) refused: bool,
@@ -165,7 +165,7 @@ impl Fds {
         self.numbers.get(number).copied().flatten().ok_or(Errno::Badf)
     }
 
-    /// The descriptor behind a number; EBADF if there is none.
+    /// The descriptor with a number; EBADF if it is not open.
     pub fn any(&mut self, fd: u32) -> Result<&mut Descriptor, Errno> {
         let key = self.key(fd)?;
         let entry = self.open.get_mut(key).and_then(Option::as_mut);
@@ -204,7 +204,7 @@ impl Fds {
         descriptor.place.as_ref().ok_or(Errno::Notdir)
     }
 
-    /// EMFILE if no more can be opened. To be asked before the host is.
+    /// EMFILE if no more can be opened. Check this before asking the host for a file.
     pub fn room(&mut self) -> Result<(), Errno> {
         let free = self.lowest < self.numbers.len() || self.numbers.len() < self.limit;
         self.refused |= !free;
@@ -231,7 +231,7 @@ impl Fds {
         self.number(key)
     }
 
-    /// A second number for what `fd` stands for, as dup(2) gives.
+    /// A second number for the descriptor `fd`, as dup(2) gives.
     pub fn alias(&mut self, fd: u32) -> Result<u32, Errno> {
         let key = self.key(fd)?;
         self.room()?;
@@ -272,7 +272,7 @@ impl Fds {
         }
     }
 
-    /// `fd_renumber`: `to` now stands for what `from` stood for, and `from` is free.
+    /// `fd_renumber`: moves the descriptor `from` to the number `to`, and frees `from`.
     /// Both must be open; onto itself nothing happens.
     pub fn renumber(&mut self, from: u32, to: u32) -> Result<(), Errno> {
         let key = self.key(from)?;
@@ -299,13 +299,13 @@ impl Fds {
         }
     }
 
-    /// The descriptor behind a number, to be looked at.
+    /// The descriptor with a number, for inspection.
     pub fn at(&self, fd: u32) -> Option<&Descriptor> {
         let key = self.key(fd).ok()?;
         self.open.get(key)?.as_ref().map(|entry| &entry.descriptor)
     }
 
-    /// Numbers in use, with what is behind them: for reports.
+    /// The numbers in use with their descriptors. For reports.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &Descriptor)> {
         let descriptor =
             |key: Key| self.open.get(key).and_then(Option::as_ref).map(|entry| &entry.descriptor);

@@ -1,4 +1,4 @@
-//! What a guest may take of the host's memory.
+//! Limits on a guest's memory, and charging fuel for calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -17,14 +17,13 @@ pub(super) const BYTES_PER_FUEL: u64 = 16;
 /// Instances, tables and memories of one store; a guest needs one instance.
 const INSTANCES_MAX: usize = 1000;
 
-/// Bytes of a guest that no [`MemoryBudget`] counts, so that a guest that needs little has it,
-/// however much the others take: 4 MiB of memory, and the 3 MiB that the usual stacks can
-/// come to.
+/// Bytes of a guest that no [`MemoryBudget`] counts: 4 MiB of memory, and 3 MiB for stacks of the
+/// default size. A small guest gets them however much the others take.
 const UNCOUNTED: usize = (4 << 20) + UNCOUNTED_STACK;
 const UNCOUNTED_STACK: usize = 3 << 20;
 
-/// Memory that many guests may have together, beyond 4 MiB of each, which are not counted.
-/// Stacks are counted with what they can come to, if that is more than 3 MiB.
+/// A limit on the memory of many guests together. The first 4 MiB of each guest are not counted.
+/// Stacks are counted at their largest size, as far as that exceeds 3 MiB.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -51,18 +50,18 @@ pub struct MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// A budget of so many bytes.
+    /// A budget of `bytes`.
     pub fn new(bytes: usize) -> MemoryBudget {
         MemoryBudget { max: bytes, used: AtomicUsize::new(0) }
     }
 
-    /// Bytes that are counted now.
+    /// Bytes counted now.
     pub fn used(&self) -> usize {
         self.used.load(Relaxed)
     }
 }
 
-/// What one guest has of a budget.
+/// One guest's share of a budget.
 #[derive(Debug)]
 struct Share {
     budget: Arc<MemoryBudget>,
@@ -70,7 +69,7 @@ struct Share {
 }
 
 impl Share {
-    /// Has it be so many bytes, if there are as many left.
+    /// Sets the share to `bytes`. `false` if the budget has too few left.
     fn set(&mut self, bytes: usize) -> bool {
         let MemoryBudget { max, used } = &*self.budget;
         let changed = used.fetch_update(Relaxed, Relaxed, |used| {
@@ -90,30 +89,31 @@ impl Drop for Share {
     }
 }
 
-/// Why a guest did not get more memory.
+/// Why a guest was refused memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MemoryRefusal {
-    /// For its own limit.
+    /// It reached its own limit.
     Own,
-    /// For the budget of all.
+    /// All guests together reached the budget.
     Shared,
 }
 
-/// Counts and bounds memories and tables, all together.
+/// Limits the bytes of a store's memories and tables together. See
+/// [`WasiCtx::limiter`](super::WasiCtx::limiter).
 #[derive(Debug)]
 pub struct MemoryLimiter {
-    /// Bytes at the most.
+    /// The limit in bytes.
     pub memory_max: usize,
     /// Bytes now.
     pub(crate) used: usize,
-    /// The most there were.
+    /// The largest `used` so far.
     pub(crate) peak: usize,
-    /// The guest asked for more than it may have.
+    /// Set if the guest was refused memory.
     pub(crate) refused: Option<MemoryRefusal>,
     share: Option<Share>,
-    /// Bytes its stacks can come to.
+    /// The largest size of its stacks in bytes.
     pub(crate) stack: usize,
-    /// Bytes the last growth was to add, should it fail after all.
+    /// Bytes of the last growth, to be undone if it fails after it was allowed.
     added: usize,
 }
 
@@ -132,8 +132,8 @@ impl Default for MemoryLimiter {
 }
 
 impl MemoryLimiter {
-    /// Counts what an instance has that was made before, if it may have that much. Little of it
-    /// is resident, but all can be touched without being asked for.
+    /// Counts the memory of an existing instance. `false` if that is more than allowed. Little of
+    /// it is resident, but the guest can touch all of it without growing.
     pub(crate) fn count_existing(&mut self, used: usize) -> bool {
         let fits = used <= self.memory_max && self.count(used);
         if fits {
@@ -143,19 +143,19 @@ impl MemoryLimiter {
         fits
     }
 
-    /// Has its share be what that much memory takes of it, if there is as much.
+    /// Sets the share for that much memory. `false` if the budget has too little left.
     fn count(&mut self, used: usize) -> bool {
         let stack = self.stack.max(UNCOUNTED_STACK);
         let counted = used.saturating_add(stack).saturating_sub(UNCOUNTED);
         self.share.as_mut().is_none_or(|share| share.set(counted))
     }
 
-    /// Has it take its memory from what all have together.
+    /// Counts its memory in a shared budget as well.
     pub(super) fn share(&mut self, budget: Arc<MemoryBudget>) {
         self.share = Some(Share { budget, bytes: 0 });
     }
 
-    /// Why it was refused memory, in words.
+    /// The reason for the last refusal, in words.
     pub(crate) fn refusal(&self) -> String {
         match &self.share {
             Some(share) if self.refused == Some(MemoryRefusal::Shared) => {
@@ -181,7 +181,7 @@ impl MemoryLimiter {
         true
     }
 
-    /// Counts a growth that was allowed and then failed no longer.
+    /// Takes back the count of a growth that was allowed and then failed.
     fn undo_growth(&mut self) {
         self.used = self.used.saturating_sub(std::mem::take(&mut self.added));
         self.count(self.used);
@@ -233,8 +233,8 @@ impl ResourceLimiter for MemoryLimiter {
     }
 }
 
-/// Takes fuel for the bytes a call moved. What there is too little for, it answers: a call can
-/// cost more than a slice.
+/// Takes the fuel for the work of calls from the store. Returns what the store had too little
+/// for: a call can cost more than a slice.
 #[cold]
 pub(super) fn charge<T>(caller: &mut Caller<'_, T>, moved: u64) -> u64 {
     // Without metering there is nothing to charge.

@@ -1,8 +1,8 @@
-//! `wasi_snapshot_preview1`: one row per syscall, and the way in.
+//! `wasi_snapshot_preview1`: a table with one row per syscall, and the one way into a call.
 //!
-//! Linker, trace and the exhaustive tests are all derived from [`TABLE`]. A row's function
-//! decodes its arguments, checks them against the guest's memory and descriptors, asks the
-//! [filesystem](crate::vfs) and encodes the answer; it never calls the system itself.
+//! The linker, the trace and the exhaustive tests are derived from [`TABLE`]. A row's function
+//! decodes its arguments, checks them against the guest's memory and descriptors, calls the
+//! [filesystem](crate::vfs) and encodes the result. It never calls the operating system.
 
 pub mod abi;
 mod call;
@@ -47,5 +47,5 @@ pub(crate) use wait::Waiter;
 #[cfg(all(unix, feature = "net"))]
 pub(crate) use wait::{min_timeout, time_until, wait_timeout};
 
-/// The import module all functions are in.
+/// The name of the import module that all functions are in.
 pub const MODULE: &str = "wasi_snapshot_preview1";

@@ -1,4 +1,4 @@
-//! Going on with a parked call, for those who own their store.
+//! Resuming a parked call in your own store.
 
 use std::task::Waker;
 
@@ -14,21 +14,21 @@ pub fn is_parked(error: &wasmi::Error) -> bool {
     error.downcast_ref::<Suspended>().is_some()
 }
 
-/// What came of a [`retry`].
+/// The result of a [`retry`].
 #[derive(Debug)]
 pub enum Retried {
-    /// The call is done: resume the guest with this value.
+    /// The call is complete. Resume the guest with this value.
     Resume(Val),
-    /// It has to wait still; [`WasiCtx::arm`] or [`WasiCtx::wait`] says or does what for.
+    /// The call still has to wait. Use [`WasiCtx::arm`] or [`WasiCtx::wait`].
     Parked,
-    /// The guest has ended itself in it, with this status: don't resume it.
+    /// The guest has exited with this status. Don't resume it.
     Exited(u32),
 }
 
-/// Runs a parked call of a guest again, in the store that is the user's own. `get` finds the
-/// context, as in [`add_to_linker`](super::add_to_linker).
+/// Runs the parked call of a guest again, in your own store. `get` finds the context, as in
+/// [`add_to_linker`](super::add_to_linker).
 ///
-/// It may be run any time; too early, it does nothing and the guest stays parked.
+/// You can call this at any time. If what the call waits for has not happened, it stays parked.
 ///
 /// ```
 /// use tinyhost::vfs::pipe::{Capture, pipe};
@@ -80,8 +80,7 @@ pub fn retry<T: 'static>(
 }
 
 impl WasiCtx {
-    /// Arms what the parked call of this context waits for, as
-    /// [`Guest::arm`](crate::Guest::arm) does for a guest of ours.
+    /// Registers for what the parked call waits for, as [`Guest::arm`](crate::Guest::arm) does.
     pub fn arm(&mut self, waker: &Waker, watch: &mut dyn FnMut(Fd<'_>, Interest)) -> Armed {
         if !self.frame.arm(&mut self.fds, waker, watch) {
             return Armed::Now;
@@ -89,11 +88,11 @@ impl WasiCtx {
         Armed::Until(wait::wait_timeout(self))
     }
 
-    /// Blocks the thread until the parked call may be worth a [`retry`].
+    /// Blocks the thread until a [`retry`] of the parked call may succeed.
     ///
     /// # Errors
     ///
-    /// If the host can't wait (no descriptors left for a poll).
+    /// If the host can't wait, such as when it has no file descriptors left for a poll.
     pub fn wait(&mut self) -> std::io::Result<()> {
         wait::Waiter::new()?.wait(self, None)
     }

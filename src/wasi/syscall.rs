@@ -52,7 +52,7 @@ pub struct Row {
     pub params: &'static [Param],
     /// `false` for `proc_exit`, which has no result.
     pub returns: bool,
-    /// What it costs in any case, see [`Call::worked`].
+    /// What it costs in any case, see [`Call::charge_fuel`].
     pub(super) work: u64,
     pub(super) run: fn(&mut Call<'_>, &[u64]) -> Sys,
 }
@@ -61,7 +61,7 @@ pub struct Row {
 const CALL_FUEL: u64 = 50;
 const PATH_FUEL: u64 = 2000;
 
-/// The work of a call with these parameters, see [`Call::worked`].
+/// The work of a call with these parameters, see [`Call::charge_fuel`].
 pub(super) const fn work(params: &[Kind]) -> u64 {
     let mut work = CALL_FUEL * BYTES_PER_FUEL;
     let mut at = 0;

@@ -39,10 +39,9 @@ macro_rules! syscalls {
         /// Adds every function of preview1 to a linker, for guests whose context `get`
         /// finds in the store's data.
         ///
-        /// This is for those who own a wasmi `Linker` and `Store`; a [`crate::Program`] has
-        /// done it already. A call that has to wait does what the context's [`Mode`] says:
-        /// under wasmi's plain `call` it waits in place, under `call_resumable` it hands
-        /// control back, and [`retry`] goes on with it.
+        /// Use this with your own wasmi `Linker` and `Store`. A [`Program`](crate::Program) does it
+        /// itself. The context's [`Mode`] decides what a call that has to wait does: block the
+        /// thread, or return to the caller of `call_resumable`, which continues with [`retry`].
         ///
         /// ```
         /// use tinyhost::vfs::pipe::Capture;

@@ -1,4 +1,4 @@
-//! Being told of each call.
+//! The interface of a trace, which sees a guest's calls.
 
 use std::any::Any;
 
@@ -7,31 +7,31 @@ use super::{Mem, Row};
 use crate::errno::Errno;
 use crate::vfs::path;
 
-/// How a call ended, for a [`Trace`].
+/// The outcome of a call, as a [`Trace`] sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallOutcome {
-    /// With success or an errno (`None` is success).
+    /// The call returned an errno; `None` is success.
     Done(Option<Errno>),
-    /// It has to wait; the same call comes again.
+    /// The call has to wait. The trace will see it again.
     Parked,
-    /// It lets others go first; the same call comes again.
+    /// The call lets other guests run first. The trace will see it again.
     Yielded,
-    /// It ended the guest with this status.
+    /// The call ended the guest with this status.
     Exit(u32),
 }
 
 impl CallOutcome {
-    /// Whether that was its end.
+    /// Whether the call is complete.
     pub fn is_end(self) -> bool {
         !matches!(self, CallOutcome::Parked | CallOutcome::Yielded)
     }
 }
 
-/// A call as a [`Trace`] sees it: what it is, and what it is about.
+/// A call as a [`Trace`] sees it: its row, its arguments, and the guest's memory and descriptors.
 pub struct TracedCall<'a> {
-    /// Which it is.
+    /// The syscall.
     pub row: &'static Row,
-    /// Its raw arguments, in the order of the row's parameters.
+    /// The raw arguments, in the order of the row's parameters.
     pub args: &'a [u64],
     /// The guest's memory.
     pub mem: &'a Mem<'a>,
@@ -48,24 +48,24 @@ impl<'a> TracedCall<'a> {
         TracedCall { row, args, mem, fds }
     }
 
-    /// What is behind a descriptor number now.
+    /// The descriptor with this number, if it is open now.
     pub fn descriptor(&self, fd: u32) -> Option<&'a Descriptor> {
         self.fds.at(fd)
     }
 
-    /// The argument with this name of the spec's, if it has such a one.
+    /// The argument with this name in the specification, if the call has one.
     pub fn arg(&self, name: &str) -> Option<u64> {
         let index = self.row.params.iter().position(|param| param.name == name)?;
         Some(self.args[index])
     }
 
-    /// An argument of at most 32 bits.
+    /// The argument with this name, if it fits 32 bits.
     pub fn arg_u32(&self, name: &str) -> Option<u32> {
         self.arg(name).and_then(|raw| u32::try_from(raw).ok())
     }
 
-    /// The path argument `path`, as it is, with the descriptor `fd` it starts from: as one
-    /// path from the guest's root if the descriptor is open.
+    /// The path argument named `path`, joined to the path of the directory in the argument named
+    /// `fd`. For display: it is not resolved, and the files need not exist.
     pub fn path(&self, fd: &str, path: &str) -> Option<String> {
         let index = self.row.params.iter().position(|param| param.name == path)?;
         let text = |at: usize| u32::try_from(self.args[at]).ok();
@@ -89,7 +89,7 @@ pub(super) fn join(dir: &str, rest: &str) -> String {
     path::join(dir, rest)
 }
 
-/// Sees the calls of a guest.
+/// Sees the calls of a guest. Set it with [`Builder::trace`](super::Builder::trace).
 ///
 /// ```
 /// use std::sync::mpsc::{Sender, channel};
@@ -113,16 +113,16 @@ pub(super) fn join(dir: &str, rest: &str) -> String {
 /// # }
 /// ```
 pub trait Trace: Any + Send {
-    /// A call is about to be made, or, if it was parked, to be made again.
+    /// A call is about to be made, or to be run again after it was parked or yielded.
     fn begin(&mut self, call: &TracedCall<'_>) {
         let _ = call;
     }
 
-    /// It has been made, with this outcome; if it was parked or gave way, it comes again.
+    /// The call was made, with this outcome. If it was parked or yielded, it will be run again.
     fn call(&mut self, call: &TracedCall<'_>, outcome: CallOutcome);
 }
 
-/// Several that see the same calls, each before the next.
+/// Several traces of the same calls. Each sees a call in turn.
 #[derive(Default)]
 pub struct Tee(pub Vec<Box<dyn Trace>>);
 
@@ -136,7 +136,7 @@ impl Trace for Tee {
     }
 }
 
-/// The one of type `T` among those that see the calls.
+/// The trace of type `T` in `trace`, which may be a [`Tee`].
 pub(crate) fn find<T: Trace>(trace: &dyn Trace) -> Option<&T> {
     let any: &dyn Any = trace;
     match any.downcast_ref::<Tee>() {

@@ -133,7 +133,8 @@ fn pause(at_most: Option<Duration>) {
     }
 }
 
-/// Without threads nobody could unpark this one, and the standard library panics if it tries.
+/// Without threads no other thread could unpark this one, and the standard library panics if it
+/// tries.
 #[cfg(all(not(feature = "net"), target_family = "wasm"))]
 fn pause(at_most: Option<Duration>) {
     std::thread::sleep(at_most.unwrap_or(ASK_AGAIN));
