@@ -41,7 +41,7 @@ impl Alarms {
     }
 
     /// Forgets those that mean nothing any more, once they are most of all there are: a
-    /// guest that ends or goes on leaves its own behind.
+    /// guest that ends or runs on leaves its alarms in the heap.
     pub fn remove_stale(&mut self, meant: impl Fn(Alarm) -> bool) {
         if self.heap.len() >= self.kept * 2 + 1024 {
             self.heap.retain(|Reverse((_, alarm))| meant(*alarm));

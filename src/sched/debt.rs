@@ -1,8 +1,8 @@
-//! What guests that only compute owe to everybody else.
+//! The time that computing guests owe to the others.
 
 use std::time::{Duration, Instant};
 
-/// How long guests that only compute may go on before everybody else is looked after.
+/// How long guests that only compute may run before the others do.
 const PER_TURN: Duration = Duration::from_millis(1);
 
 /// Time of a slice among others that are served, and of one while nothing else happens: coming
@@ -10,15 +10,15 @@ const PER_TURN: Duration = Duration::from_millis(1);
 pub(super) const SLICE_TIME: Duration = Duration::from_micros(100);
 const LONE_TIME: Duration = Duration::from_micros(500);
 
-/// How long it lasts that something has happened.
+/// How long after the last event the scheduler counts as quiet.
 const QUIET_AFTER: Duration = Duration::from_millis(10);
 
 /// The most that is owed.
 const MAX: Duration = Duration::from_secs(1);
 
 /// A slice can't be interrupted in a call, which may take far longer than a turn has for it (a
-/// sync of a slow disk). What it took too much is owed: the others get as much before anybody
-/// computes again.
+/// sync of a slow disk). What it took too much is owed: the others get as much time before any
+/// guest computes again.
 pub(super) struct Debt {
     owed: Duration,
     /// When guests last computed, or it was last paid.
@@ -27,7 +27,7 @@ pub(super) struct Debt {
     last_activity: Instant,
 }
 
-/// What those who compute are given.
+/// The time that computing guests are given.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Grant {
     /// For all of them together.
@@ -57,7 +57,7 @@ impl Debt {
         Some(Grant { until: now + PER_TURN, slice })
     }
 
-    /// They are done now, and should have been then.
+    /// The computing guests stopped at `now` and should have stopped at `until`.
     pub fn settle(&mut self, until: Instant, now: Instant) {
         self.owed = (self.owed + now.saturating_duration_since(until)).min(MAX);
         self.since = now;

@@ -30,7 +30,7 @@ impl Mailbox {
         !self.slots().is_empty()
     }
 
-    /// Nobody needs to be woken any more.
+    /// The wait is over: a wake needs no system call.
     pub fn end_wait(&self) {
         self.asleep.store(false, Ordering::SeqCst);
     }
@@ -46,7 +46,7 @@ impl Mailbox {
 
     fn put(&self, slot: usize) {
         self.slots().push(slot);
-        // A system call only if there is somebody to be woken.
+        // A system call only if the scheduler waits in its poll.
         if self.asleep.swap(false, Ordering::SeqCst) {
             // If this fails the loop still comes round with its next timer or event.
             let _ = self.waker.wake();

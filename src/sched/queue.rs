@@ -1,4 +1,4 @@
-//! Who is run next, and for how long.
+//! The run queue: which guest runs next, and for how long.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use crate::guest::Pace;
 /// Time of a slice of a guest that was woken: there may be many of them in one turn.
 pub(super) const WOKEN_TIME: Duration = Duration::from_micros(100);
 
-/// Time after which a guest that computes goes behind those that have used less: who has an
-/// answer soon need not wait for those that will not have one for long.
+/// Time after which a computing guest queues after those that have used less. So a guest that is
+/// nearly done need not wait for those that are not.
 const YOUNG_TIME: Duration = Duration::from_millis(2);
 
 /// What is known of a guest's running so far.
@@ -21,7 +21,7 @@ const YOUNG_TIME: Duration = Duration::from_millis(2);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Record {
     pub pace: Pace,
-    /// Time used since it last waited by itself.
+    /// Time used since the guest last waited of its own accord.
     spent: Duration,
     /// It used most of its last slice: it computes more than it waits.
     busy: bool,
@@ -32,7 +32,7 @@ impl Record {
         Record { pace: Pace::new(), spent: Duration::ZERO, busy: false }
     }
 
-    /// A slice is over, which took this long; `used_up` if the guest would have gone on.
+    /// Notes a slice that took this long. `used_up` says that the guest was interrupted.
     pub fn record_slice(&mut self, took: Duration, used_up: bool) {
         self.busy = used_up || took >= SLICE_TIME / 2;
         self.spent = if self.busy { self.spent.saturating_add(took) } else { Duration::ZERO };

@@ -83,7 +83,7 @@ impl Drop for Ticket {
     }
 }
 
-/// Whom an address is counted for.
+/// The address that a client's connections are counted for: an IPv4 address or an IPv6 /64.
 pub(crate) fn party(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
         IpAddr::V6(addr) => Ipv6Addr::from(u128::from(addr) >> 64 << 64).into(),

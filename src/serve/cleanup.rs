@@ -1,4 +1,4 @@
-//! Memory that is not needed any more: of guests that are over, bit by bit; of a busy time,
+//! Freeing memory that is not needed any more: of ended guests in small pieces, and of a busy time
 //! in a quiet one.
 
 use std::collections::VecDeque;
@@ -21,7 +21,7 @@ pub(super) const CLEANUP_EVERY: Duration = Duration::from_secs(2);
 /// Fewer guests and connections than this make no difference worth the work.
 pub(super) const FEW: usize = 16;
 
-/// Since memory was last given back.
+/// The state since memory was last released.
 #[derive(Default)]
 pub(super) struct Cleanup {
     /// A guest or a connection has come or gone since the last check.

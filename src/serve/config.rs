@@ -1,4 +1,4 @@
-//! What a server is to do.
+//! The configuration of a server.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -11,85 +11,85 @@ use crate::program::Program;
 use crate::vfs::Namespace;
 use crate::wasi::Builder;
 
-/// How long guests may go on once the server is told to stop.
+/// How long guests may run after a server is told to shut down.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// What one guest serves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unit {
-    /// Each line is the stdin of a fresh guest; what it writes is the reply. A guest whose
-    /// client has reset the connection is ended at once.
+    /// A new guest for each line. The line is its standard input, and its standard output is the
+    /// reply. A guest whose client resets the connection is ended at once.
     #[default]
     Line,
-    /// A guest's stdin and stdout are the connection; it begins and ends with it. Once its
-    /// client is gone its reads are at their end and its writes are EPIPE, and it has
-    /// [`Limits::timeout`] to end.
+    /// A new guest for each connection, which is its standard input and output. Once the client is
+    /// gone, reads are at end of file, writes fail with EPIPE, and the guest has
+    /// [`Limits::timeout`] to exit.
     Connection,
 }
 
 /// Makes the namespace of each guest.
 pub type MakeNamespace = Arc<dyn Fn() -> Namespace + Send + Sync>;
 
-/// Loads the program anew; the error says why it can't be run.
+/// Loads the program again. The error is the reason why it can't be run, for the log.
 pub type Load = Arc<dyn Fn() -> Result<Program, String> + Send + Sync>;
 
-/// Adds to the context of each guest, which serves the client of that address, before the
-/// guest is made: who is told of its calls, clocks, randomness. A guest that is run ahead of
-/// its line has no client yet.
+/// Changes the context of each guest before the guest is made: its trace, clocks, random bytes.
+/// The address is the client's; a guest that is started ahead of its line has none yet.
 pub type Prepare = Arc<dyn Fn(Option<SocketAddr>, Builder) -> Builder + Send + Sync>;
 
-/// Looks at a guest that trapped or was ended by the host: why, its time, and itself.
+/// Called with each guest that trapped or that the host ended: the reason, the time it ran, and
+/// the guest.
 pub type PostMortem = Arc<dyn Fn(&str, Duration, &Guest) + Send + Sync>;
 
-/// What a server is to do.
+/// The configuration of a server.
 #[derive(Clone)]
 pub struct Config {
-    /// What is run.
+    /// The program to run.
     pub program: Program,
-    /// Its name: the guest's `argv[0]`, and what logs call it.
+    /// The program's name: the guest's `argv[0]`, and the name in logs.
     pub name: String,
     /// Arguments after the name.
     pub args: Vec<String>,
-    /// Variables beside `PROTO`, `TCPREMOTEIP`, `TCPREMOTEPORT`, `TCPLOCALIP` and
-    /// `TCPLOCALPORT`, which tell of the connection.
+    /// Environment variables. The server adds `PROTO`, `TCPREMOTEIP`, `TCPREMOTEPORT`,
+    /// `TCPLOCALIP` and `TCPLOCALPORT`, as tcpserver does.
     pub env: Vec<(String, String)>,
-    /// What the guest can open.
+    /// Makes the files that a guest sees.
     pub namespace: MakeNamespace,
-    /// Where to listen. Port 0: any that is free.
+    /// The addresses to listen at. Port 0 is any free port.
     pub binds: Vec<SocketAddr>,
-    /// Sockets that listen already (handed over by systemd).
+    /// Listening sockets, such as those inherited from systemd.
     pub listeners: Vec<Arc<TcpListener>>,
     /// What one guest serves.
     pub unit: Unit,
-    /// With [`Unit::Line`]: answer line after line until the client closes, rather than
-    /// close after the first reply.
+    /// With [`Unit::Line`]: answer line after line until the client closes the connection. If not
+    /// set, the connection is closed after the first reply.
     pub keep_open: bool,
-    /// With [`Unit::Line`]: guests of each worker that are run up to their first read
-    /// before their line comes, if the program is [suited](crate::Ahead).
+    /// With [`Unit::Line`]: the number of guests that each worker starts ahead of their lines, up to
+    /// their first read, if the program is [suited](crate::Ahead).
     pub ahead: usize,
-    /// How long such a guest may wait before another is made in its place.
+    /// How long a guest started ahead may wait before it is replaced.
     pub ahead_ttl: Duration,
-    /// Threads; at least 1.
+    /// The number of worker threads. 0 is taken as 1.
     pub workers: usize,
-    /// What clients and guests may use.
+    /// Limits on clients and guests.
     pub limits: Limits,
-    /// How the program is loaded anew, for [`Handle::reload`] and `watch`.
+    /// Loads the program again, for [`Handle::reload`] and `watch`.
     pub reload: Option<Load>,
-    /// A file: when it changes, the program is loaded anew.
+    /// A file. When it changes, the program is reloaded.
     pub watch: Option<PathBuf>,
-    /// Where to answer `GET /metrics` and `GET /healthz`.
+    /// The address at which to serve `GET /metrics` and `GET /healthz`.
     pub metrics: Option<SocketAddr>,
-    /// How long a worker may do nothing before `/healthz` says that it is stuck. Each turns at
-    /// least every second.
+    /// How long a worker may be busy with one turn before `/healthz` reports it as stuck. A worker
+    /// that is well turns at least every second.
     pub stuck_after: Duration,
-    /// Adds to each guest's context.
+    /// Changes each guest's context.
     pub prepare: Option<Prepare>,
-    /// Looks at each guest that trapped or was ended.
+    /// Called with each guest that trapped or that the host ended.
     pub post_mortem: Option<PostMortem>,
 }
 
 impl Config {
-    /// One worker, the default limits, and nowhere to listen yet.
+    /// A configuration with one worker, the default limits, and no address to listen at.
     pub fn new(program: Program, name: impl Into<String>) -> Config {
         let namespace = Namespace::default();
         Config {
@@ -122,30 +122,30 @@ impl fmt::Debug for Config {
     }
 }
 
-/// What clients and guests may use.
+/// Limits on the clients and guests of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once.
+    /// Open connections.
     pub max_conns: usize,
-    /// Connections at once from one address (of IPv6, from one /64, which is what a single
-    /// client has at its disposal).
+    /// Open connections from one IPv4 address, or from one IPv6 /64, which a single client commonly
+    /// has to itself.
     pub max_conns_per_addr: usize,
-    /// Bytes of a line, its newline not counted.
+    /// Bytes of a line without its newline.
     pub max_line: usize,
-    /// Bytes of the reply to a line. A guest that serves a whole connection may write any
-    /// number.
+    /// Bytes of the reply to a line. The output of a guest that serves a whole connection is not
+    /// limited.
     pub max_reply: usize,
-    /// Wall time of a line, from its first byte (or from the end of the one before, if it
-    /// was sent ahead) to its guest's end, wherever that time goes; also how long a client
-    /// may take to fetch the last of a reply. For a guest that serves a whole connection,
-    /// the time it has to end once its client is gone.
+    /// Wall time from the first byte of a line until its guest ends. If the line was sent ahead,
+    /// the time begins at the end of the line before. It also limits how long a client may take to
+    /// read the end of a reply. A guest that serves a whole connection has this time to end once
+    /// its client is gone.
     pub timeout: Duration,
-    /// Time between two lines; for a guest that serves a whole connection, time in which
-    /// no byte moved either way.
+    /// Time between two lines. For a guest that serves a whole connection, time without a byte in
+    /// either direction.
     pub idle: Duration,
     /// Bytes of memory of a guest.
     pub memory: usize,
-    /// Bytes of memory of all guests together, beyond 4 MiB of each.
+    /// Bytes of memory of all guests together. The first 4 MiB of each are not counted.
     pub memory_total: usize,
     /// Fuel of a guest, as [`Guest::limit_fuel`](crate::Guest::limit_fuel) counts it.
     pub fuel: Option<u64>,
@@ -174,7 +174,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The same, with times that any clock can count: the longest is a century.
+    /// Cuts times to a century, which any clock can count.
     pub(super) fn countable(self) -> Limits {
         Limits { timeout: self.timeout.min(CENTURY), idle: self.idle.min(CENTURY), ..self }
     }

@@ -17,7 +17,7 @@ use crate::wasi::{Strings, WasiCtx};
 /// How long a guest is run ahead before it is seen whether there is something else to do.
 const AHEAD_TIME: Duration = Duration::from_micros(250);
 
-/// Where the guests of a worker come from, and go to.
+/// The guests of a worker: makes them, and takes them back.
 pub(super) struct Guests {
     shared: Arc<Shared>,
     reporter: Arc<Reporter>,
@@ -39,8 +39,8 @@ impl Guests {
         }
     }
 
-    /// The one place where guests are made: for a client, with variables of its own job. Says
-    /// whether it had waited for that.
+    /// Makes the guest of a job, whose variables are `own`. Also returns whether it was started
+    /// ahead. This is the one place where guests are made.
     pub fn make(&mut self, session: &mut Session, own: &Strings, last: bool) -> (Guest, bool) {
         self.update_program();
         let shared = &self.shared;
@@ -48,7 +48,7 @@ impl Guests {
         let local = session.local;
         let base = &shared.env;
         let env = session.env.get_or_insert_with(|| environment(base, local, peer));
-        // Nobody needs it after the last job of a connection, which may take long.
+        // It is not needed after the last job of a connection, which may take long.
         let mut env = if last { std::mem::take(env) } else { env.clone() };
         env.append(own);
         let (mut guest, waited) = match self.ahead.take() {
@@ -75,7 +75,7 @@ impl Guests {
         (guest, waited)
     }
 
-    /// Takes over a new program, if there is one.
+    /// Switches to the new program after a reload.
     pub fn update_program(&mut self) {
         let generation = self.shared.generation.load(Acquire);
         if generation != self.generation {
@@ -86,11 +86,11 @@ impl Guests {
         }
     }
 
-    /// Goes on with one more guest, for a slice, up to where it waits for its input.
+    /// Runs one guest for a slice towards its first read.
     ///
     /// # Errors
     ///
-    /// Why the program turned out not to be suited, once.
+    /// The reason, if the program turns out not to be suited. This is reported once.
     pub fn run_ahead(&mut self, now: Instant) -> Result<(), String> {
         let shared = &self.shared;
         let reporter = &self.reporter;
@@ -101,7 +101,7 @@ impl Guests {
         })
     }
 
-    /// Drops those whose time to live is over.
+    /// Drops the guests started ahead whose time to live is over.
     pub fn expire_ahead(&mut self, now: Instant) {
         self.ahead.expire(&mut self.pool, now);
     }
@@ -131,7 +131,7 @@ fn context(
     }
 }
 
-/// What a guest is told of its connection, as by tcpserver (its manual page's names).
+/// The environment variables about a connection, with the names of tcpserver's manual page.
 fn environment(base: &Strings, local: SocketAddr, peer: SocketAddr) -> Strings {
     let mut env = base.clone();
     let mut push = |key: &str, value: &str| {

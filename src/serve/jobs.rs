@@ -25,8 +25,7 @@ use crate::step::{End, Step};
 
 const SCRATCH: usize = 64 << 10;
 
-/// What a worker has besides its door and its connections: all that is needed to do what these
-/// ask for.
+/// The state of a worker apart from its door and its connections. Carries out what these ask for.
 pub(super) struct Jobs {
     pub shared: Arc<Shared>,
     pub handle: Arc<WorkerHandle>,
@@ -34,11 +33,11 @@ pub(super) struct Jobs {
     pub guests: Guests,
     pub reporter: Arc<Reporter>,
     pub cleanup: Cleanup,
-    /// Whose guest each is.
+    /// The connection of each guest.
     pub owners: HashMap<GuestId, usize>,
     /// Connections that want a turn of their own.
     pub ready: VecDeque<usize>,
-    /// Its clients are not counted and logged.
+    /// Set for the status page, whose clients are not counted and logged.
     pub quiet: bool,
     /// When this turn of the worker began.
     pub now: Instant,
@@ -84,15 +83,15 @@ impl Jobs {
         self.counters().memory.store(memory as u64, Relaxed);
     }
 
-    /// Sets a guest of the scheduler to a connection.
+    /// Assigns a guest of the scheduler to a connection.
     fn assign_guest(&mut self, session: &mut Session, id: GuestId) {
         session.guest = Some(id);
         self.owners.insert(id, session.key);
         session.link.watch_output();
     }
 
-    /// The guest of a connection. One that has just come to its end stays the connection's until
-    /// that is told, in this turn.
+    /// Takes the guest of a connection from the scheduler. A guest that has just ended stays the
+    /// connection's until its event is handled, in this turn.
     pub fn take_guest(&mut self, session: &mut Session) -> Option<Guest> {
         let guest = session.guest.and_then(|id| self.sched.cancel(id))?;
         session.guest.take().map(|id| self.owners.remove(&id));
@@ -124,7 +123,7 @@ impl Jobs {
         if let Some(look) = self.shared.config.post_mortem.as_ref().filter(|_| outcome.is_crash()) {
             look(&format!("{}: {why}", outcome.name()), session.started.elapsed(), &guest);
         }
-        // It says its last words to the log before its end is told there.
+        // The last lines of its stderr are logged before its end.
         self.release(guest);
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(session.started);
@@ -148,7 +147,7 @@ impl Jobs {
         self.cleanup.release(&mut self.guests.pool, guest);
     }
 
-    /// Goes on with one more guest that is run ahead of its job.
+    /// Runs one guest ahead of its job for a slice.
     pub fn run_ahead(&mut self) {
         self.cleanup.changed = true;
         if let Err(why) = self.guests.run_ahead(self.now) {
@@ -196,7 +195,7 @@ impl Host for Jobs {
         let until = session.conn.job_until(&job, now);
         let step = if whole { Step::Parked } else { guest.step_untimed(FIRST_FUEL) };
         if !whole {
-            // The thread's own clock would cost a line more than it tells.
+            // Reading the thread's CPU clock would cost a line more than it is worth.
             guest.count_cpu(now.elapsed());
         }
         let id = match step {

@@ -1,8 +1,8 @@
-//! The server: guests behind a TCP port.
+//! A server that runs guests for the clients of TCP ports.
 //!
-//! Each worker is a thread with a [scheduler](crate::sched), a copy of every listener and
-//! connections of its own; it shares nothing with the others on the path of a line. What a
-//! guest serves is a [line](Unit::Line) or a [connection](Unit::Connection).
+//! A guest serves a [line](Unit::Line) or a whole [connection](Unit::Connection). Each worker is
+//! a thread with its own [scheduler](crate::sched), a copy of every listener, and its own
+//! connections. Workers share nothing while they serve a line.
 //!
 //! ```no_run
 //! use tinyhost::{Program, serve::{Config, Server}};
@@ -97,7 +97,7 @@ pub use observe::metrics::{Metrics, Outcome, Refusal};
 use shared::{Shared, WorkerHandle};
 use worker::Worker;
 
-/// A server that has its ports and does not serve yet.
+/// A server that has bound its ports. [`run`](Server::run) starts serving.
 pub struct Server {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
@@ -105,19 +105,19 @@ pub struct Server {
     status: Option<(Worker, Arc<WorkerHandle>, SocketAddr)>,
 }
 
-/// Steers a server from any thread. Cheap to clone.
+/// Controls a server from any thread. Cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
 }
 
 impl Server {
-    /// Binds all addresses, or none.
+    /// Binds all addresses of the configuration, or none.
     ///
     /// # Errors
     ///
-    /// If an address can't be bound (the text names it), an argument or variable has a NUL
-    /// in it, or the system has no poll to give.
+    /// If an address can't be bound (the error names it), an argument or variable contains a NUL
+    /// byte, or the operating system can't create a poll.
     pub fn bind(mut config: Config) -> io::Result<Server> {
         config.limits = config.limits.countable();
         let mut listeners = std::mem::take(&mut config.listeners);
@@ -144,28 +144,28 @@ impl Server {
         Ok(Server { shared, workers, addrs, status })
     }
 
-    /// Where it listens, in the order of the configuration: sockets it was given, then
-    /// those it bound.
+    /// The addresses it listens at: those of [`Config::listeners`], then those of
+    /// [`Config::binds`].
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addrs
     }
 
-    /// Where it answers for its metrics.
+    /// The address that serves `/metrics` and `/healthz`, if there is one.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
         self.status.as_ref().map(|(_, _, addr)| *addr)
     }
 
-    /// To steer it with.
+    /// A handle to control the server.
     pub fn handle(&self) -> Handle {
         Handle { shared: self.shared.clone() }
     }
 
-    /// Serves until it is told to [shut down](Handle::shutdown) and all has ended.
+    /// Serves until [`Handle::shutdown`] is called and all guests have ended. Blocks the thread.
     ///
     /// # Errors
     ///
-    /// If a worker can't go on: no thread to be had, or its poll fails. The others are
-    /// stopped then, too.
+    /// If a worker fails: its thread can't be started, its poll fails, or no listener accepts
+    /// connections any more. The other workers are then stopped, too.
     pub fn run(self) -> io::Result<()> {
         let Server { shared, workers, status, .. } = self;
         let mut threads = Vec::new();
@@ -185,7 +185,7 @@ impl Server {
         shared.ended.store(true, Ordering::Release);
         status_handle.inspect(|handle| handle.wake());
         for thread in threads {
-            // These have nothing to answer; a panic of theirs was printed.
+            // These threads return nothing, and a panic was printed.
             let _ = thread.join();
         }
         result
@@ -233,16 +233,16 @@ fn run_all(mut workers: Vec<Worker>, shared: &Arc<Shared>) -> io::Result<()> {
 }
 
 impl Handle {
-    /// Stops accepting, drops idle connections, lets what runs end (at most
-    /// [`DRAIN_MAX`]), and has [`Server::run`] return. Guests that serve a whole connection
-    /// find their stdin at its end.
+    /// Shuts the server down: stops accepting, closes idle connections, and waits for running
+    /// guests, at most [`DRAIN_MAX`]. Then [`Server::run`] returns. Guests that serve a whole
+    /// connection find their standard input at its end.
     pub fn shutdown(&self) {
         self.shared.stop();
     }
 
-    /// Loads the program anew, on a thread of its own: lines under way finish on the old
-    /// one. One that does not load is logged, and the old one stays; so is that there is
-    /// nothing to load it from.
+    /// Reloads the program on a thread of its own. Running guests finish with the old program. If
+    /// the new one fails to load, or [`Config::reload`] is not set, that is logged and the old
+    /// program stays.
     pub fn reload(&self) {
         if self.shared.config.reload.is_none() {
             let program = self.shared.config.name.as_str();
@@ -251,7 +251,7 @@ impl Handle {
         self.shared.reloads.request();
     }
 
-    /// What was counted so far.
+    /// The metrics so far.
     pub fn metrics(&self) -> Metrics {
         self.shared.metrics()
     }

@@ -1,4 +1,4 @@
-//! Another program in the place of the one that runs.
+//! Reloading the program of a running server.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -63,7 +63,7 @@ impl ReloadRequests {
 }
 
 /// Which state of a file this is. Its length and time of modification can be those of the last
-/// one (rsync sets them, and so do builds that come out the same each time); nobody can set the
+/// one (rsync sets them, and so do builds that come out the same each time); no program can set the
 /// time of change.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Version {

@@ -26,9 +26,9 @@ pub(super) struct Shared {
     /// Counts programs: a worker looks into `program` only when this has changed.
     pub generation: AtomicU64,
     pub stopping: AtomicBool,
-    /// All who ran guests have ended: who reports on them ends, too.
+    /// All workers that run guests have ended, so the worker that reports on them ends, too.
     pub ended: AtomicBool,
-    /// Those who run guests.
+    /// The workers that run guests.
     pub workers: Vec<Arc<WorkerHandle>>,
     pub reloads: reload::ReloadRequests,
 }
@@ -63,7 +63,7 @@ impl WorkerHandle {
         self.waker.wake_by_ref();
     }
 
-    /// Hands it a connection that another worker has accepted.
+    /// Passes it a connection that another worker has accepted.
     pub fn post(&self, arrival: Arrival) {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner).push(arrival);
         self.mail.store(true, Ordering::Release);
@@ -107,7 +107,7 @@ impl Shared {
         (since >= self.config.stuck_after).then_some((index, since))
     }
 
-    /// Has all workers drain and end.
+    /// Makes all workers drain and end.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.wake_all();
@@ -121,7 +121,7 @@ impl Shared {
     pub fn replace(&self, program: Program) {
         *self.program.lock().unwrap_or_else(PoisonError::into_inner) = program;
         self.generation.fetch_add(1, Ordering::Release);
-        // What they hold of the old one goes at once.
+        // They drop what they hold of the old program at once.
         self.wake_all();
     }
 

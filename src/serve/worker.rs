@@ -30,8 +30,8 @@ const TURN: u64 = u64::MAX - 2;
 const CLEANUP: u64 = u64::MAX - 3;
 pub(super) const EXPIRY: u64 = u64::MAX - 4;
 
-/// How often a worker turns at the least, if somebody may ask how it is. The memory of its guests
-/// is added up then.
+/// How often a worker turns at least, if there is a status page to report on it. The memory of its
+/// guests is added up then.
 pub(super) const TURN_EVERY: Duration = Duration::from_secs(1);
 
 /// How long connections with requests waiting have their turns in one turn of the worker, and how
@@ -52,7 +52,7 @@ pub(super) struct Worker {
     dirty: Arc<Dirty>,
     dirty_keys: Vec<usize>,
     draining: bool,
-    /// The patience with those that still run is over.
+    /// [`DRAIN_MAX`] is over.
     drain_expired: bool,
 }
 
@@ -183,7 +183,7 @@ impl Worker {
         }
     }
 
-    /// Looks after a connection, if it is still there.
+    /// Calls `act` with a connection, if it is still there, and advances it.
     fn with_session(&mut self, key: usize, act: impl FnOnce(&mut Worker, &mut Session)) {
         if let Some(mut session) = self.sessions.take(key) {
             act(self, &mut session);
@@ -198,7 +198,7 @@ impl Worker {
         }
     }
 
-    /// Puts a connection in its place until it is next looked after.
+    /// Puts a connection back in the table.
     fn put(&mut self, session: Box<Session>) {
         if let Some((when, key)) = self.sessions.put(session) {
             self.jobs.sched.alarm(when, key);
@@ -207,7 +207,7 @@ impl Worker {
 
     fn close(&mut self, mut session: Box<Session>) {
         self.jobs.cleanup.changed = true;
-        // Its end is not counted here: whoever decided to close has done that.
+        // Not counted here: the code that decided to close has done that.
         if let Some(guest) = self.jobs.take_guest(&mut session) {
             self.jobs.release(guest);
         }
@@ -235,7 +235,7 @@ impl Worker {
         }
     }
 
-    /// Looks after the connections whose guests wrote something in the scheduler's turn.
+    /// Advances the connections whose guests wrote something in the scheduler's turn.
     fn advance_dirty(&mut self) {
         let mut keys = std::mem::take(&mut self.dirty_keys);
         self.dirty.swap(&mut keys);
@@ -256,7 +256,7 @@ impl Worker {
         for _ in 0..ACCEPTS_PER_TURN {
             match self.door.next() {
                 None => return Ok(()),
-                // The others have ended perhaps, and whoever comes now comes too late.
+                // Other workers may have ended: a connection accepted now would be too late.
                 Some(Ok(_)) if self.stopping() => {}
                 Some(Ok(accepted)) => self.admit(accepted),
                 Some(Err(error)) if is_of_connection(&error) => {}
@@ -375,7 +375,7 @@ impl Worker {
         self.jobs.counters().reset_gauges();
     }
 
-    /// Gives back what is not needed any more.
+    /// Releases memory that is not needed any more.
     fn clean_up(&mut self) {
         let jobs = &mut self.jobs;
         jobs.guests.pool.trim();

@@ -126,7 +126,7 @@ impl Io {
         Some(&mut self.stdin)
     }
 
-    /// So many bytes were added; perhaps no more will be.
+    /// Notes that `count` bytes were added, and with `whole` that no more will be.
     pub fn commit_feed(&mut self, count: usize, whole: bool) {
         self.bytes_in += count as u64;
         self.input_added |= count > 0 || whole;
@@ -135,8 +135,8 @@ impl Io {
         }
     }
 
-    /// Who waits for what its protocol has done, to be woken once the lock is free: to read what
-    /// was added, to write in the place of what was framed.
+    /// The wakers of guests that wait for what the protocol has done: to read added input, to write
+    /// into freed room. Wake them once the lock is released.
     pub fn waiters(&mut self) -> [Option<Waker>; 2] {
         let reader = if std::mem::take(&mut self.input_added) { self.reader.take() } else { None };
         let room = self.framed && self.room() >= OUTPUT_MAX / 2;
@@ -178,12 +178,12 @@ impl Io {
         }
     }
 
-    /// Who waits to read, to be woken once the lock is free.
+    /// Takes the waker of the reader. Wake it once the lock is released.
     pub fn reader(&mut self) -> Option<Waker> {
         self.reader.take()
     }
 
-    /// Who waits to write, to be woken once the lock is free.
+    /// Takes the waker of the writer. Wake it once the lock is released.
     pub fn writer(&mut self) -> Option<Waker> {
         self.writer.take()
     }

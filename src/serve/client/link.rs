@@ -39,7 +39,7 @@ impl Dirty {
     }
 }
 
-/// Wakes those who waited.
+/// Wakes the waiters.
 pub(crate) fn wake(waiters: [Option<Waker>; 2]) {
     waiters.into_iter().flatten().for_each(Waker::wake);
 }
@@ -81,7 +81,7 @@ impl Link {
                 }
                 Ok(count) => {
                     // Less than there was room for: it is empty, and the next byte makes
-                    // a new event. So does the end, unless it was told of already.
+                    // a new event. So does the end, unless an event has announced it.
                     let asked = bufs.iter().map(|buf| buf.len()).sum::<usize>();
                     io.readable = io.last || count == asked || !self.wire.short_means_blocked();
                     return Ok(count);
@@ -123,7 +123,7 @@ impl Link {
         Ok(moved)
     }
 
-    /// The client is gone: whoever waits for it learns so.
+    /// The client is gone. Wakes the reader and the writer.
     pub fn hang_up(&self) {
         let mut io = self.io();
         io.gone = true;
@@ -200,7 +200,7 @@ impl Link {
             return Err(Errno::Pipe);
         }
         if wanted > 0 && io.reply_left == 0 {
-            // Never told: the worker ends the guest.
+            // The guest never sees this: the worker ends it.
             io.too_long = true;
             self.mark_dirty(&mut io);
             return Err(Errno::Again);

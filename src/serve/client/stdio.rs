@@ -19,7 +19,7 @@ const WRITE_MAX: usize = 16 << 10;
 /// Where a guest that is run ahead of its input finds its client, once it has one.
 pub(crate) type PendingLink = Arc<OnceLock<Arc<Link>>>;
 
-/// Whom a guest serves.
+/// The client that a guest serves.
 #[derive(Clone)]
 pub(crate) enum Client {
     Known(Arc<Link>),

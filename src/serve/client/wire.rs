@@ -26,7 +26,7 @@ pub(crate) trait Wire: Send + Sync {
     /// WouldBlock if there is no room; any other says that the other end is gone.
     fn write(&self, bytes: &[u8], last: bool) -> io::Result<usize>;
 
-    /// Tells the other end that nothing more comes.
+    /// Shuts down the sending direction.
     ///
     /// # Errors
     ///

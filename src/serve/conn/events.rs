@@ -68,7 +68,7 @@ impl Conn {
         self.deadline
     }
 
-    /// The deadline has come, perhaps: it may have been put off since.
+    /// An alarm for the deadline has come. The deadline may have moved since.
     pub fn on_deadline(&mut self, io: &Io, now: Instant) {
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return;
@@ -117,9 +117,9 @@ impl Conn {
         self.report = Some(Action::Cancel(outcome, why));
     }
 
-    // What others want to know.
+    // Queries.
 
-    /// Whether the client was told that nothing more comes.
+    /// Whether the sending direction was shut down.
     pub fn is_shut(&self) -> bool {
         self.shut
     }

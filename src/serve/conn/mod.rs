@@ -55,7 +55,7 @@ pub(crate) struct Conn {
     draining: bool,
     /// It had to wait for room once: its client may be about to send more.
     was_full: bool,
-    /// The client was told that nothing more comes.
+    /// The sending direction was shut down.
     shut: bool,
 }
 
@@ -74,8 +74,8 @@ enum Phase {
     Open,
     /// Nothing more is run; what was written is still sent.
     Closing,
-    /// All is sent and the client told so; what it still sends is thrown away, for closing
-    /// a socket with something unread resets it, and the reply may be lost with it.
+    /// Everything is sent and the sending direction shut down. What the client still sends is
+    /// discarded: closing a socket with unread bytes resets it, and the reply may be lost.
     Lingering,
     /// Over.
     Closed,
@@ -106,7 +106,7 @@ pub(crate) enum Action {
     ReportIdle(&'static str),
     /// Send what there is, of which nothing follows the `last`.
     Flush { last: bool },
-    /// Tell the client that nothing more comes.
+    /// Shut down the sending direction.
     Shut,
     /// Give it a turn of its own, soon.
     Queue,
@@ -163,8 +163,8 @@ impl Conn {
             Turn::Others => return Some(Action::Queue),
             Turn::Asked => return None,
         }
-        // Its first request has often come by now, and one that is answered at once never gets
-        // into the poll. It does no harm to a guest that reads by itself: it has not begun.
+        // The first request has often arrived by now, and a connection that is answered at once
+        // never enters the poll. A guest that reads the wire itself has not started yet.
         let fresh = self.phase == Phase::Fresh;
         self.phase = Phase::Open;
         loop {
@@ -293,7 +293,7 @@ impl Conn {
         if last {
             return self.finish(io, now);
         }
-        // Half-close: the guest goes on reading, but has closed its stdout.
+        // Half-close: the guest still reads, but has closed its stdout.
         let reads_on = self.job.as_ref().is_some_and(|job| job.stdin == Stdin::Wire);
         if io.closed && reads_on && !self.shut {
             self.shut = true;

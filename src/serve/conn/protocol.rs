@@ -97,8 +97,8 @@ pub(crate) enum Stdin {
     Whole,
     /// More comes by [`Protocol::feed`]; the time is the same.
     Fed,
-    /// All that still comes on the connection, which is the guest's until it ends: it may be idle
-    /// for a while, and is told by end of file and EPIPE when its client goes.
+    /// Everything that follows on the connection, which is the guest's until it ends. The guest may
+    /// be idle for a while. When its client goes, it gets end of file and EPIPE.
     Wire,
 }
 

@@ -54,7 +54,7 @@ pub(crate) enum PollInterest {
     Both,
 }
 
-/// What happens to a connection that was looked after.
+/// Whether a connection stays open after it was advanced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum Disposition {
@@ -69,7 +69,7 @@ pub(crate) struct TurnTime {
     pub until: Instant,
 }
 
-/// What looks after connections: a worker, or the simulator.
+/// Carries out the actions of connections: a worker, or the simulator.
 pub(crate) trait Host {
     /// The time, as of the beginning of the turn.
     fn now(&self) -> Instant;
@@ -77,11 +77,11 @@ pub(crate) trait Host {
     /// Room for what is read.
     fn scratch(&mut self) -> &mut [u8];
 
-    /// Runs a guest. If it ends at once, that is [told](Session::ended) before this returns.
-    /// Returns the time after it.
+    /// Runs a guest. If it ends in its first slice, [`Session::ended`] is called before this
+    /// returns. Returns the time afterwards.
     fn start(&mut self, session: &mut Session, job: Job, now: Instant) -> Instant;
 
-    /// Ends the guest, unless it has just ended and that is about to be told.
+    /// Ends the guest, unless it has just ended and its event is pending.
     fn cancel(&mut self, session: &mut Session, outcome: Outcome, why: &str);
 
     /// Counts and logs a request that no guest was run for.
@@ -93,7 +93,7 @@ pub(crate) trait Host {
     /// Gives the connection a turn of its own.
     fn queue(&mut self, session: &mut Session);
 
-    /// Has [`Session::on_event`] called for what is wanted.
+    /// Registers the connection with the poll, so that [`Session::on_event`] is called.
     ///
     /// # Errors
     ///
@@ -101,8 +101,8 @@ pub(crate) trait Host {
     fn watch(&mut self, session: &mut Session, wanted: PollInterest) -> io::Result<()>;
 }
 
-/// Goes on with a connection as far as that is possible now. Jobs are begun only in a turn of its
-/// own; otherwise it is queued for one.
+/// Advances a connection as far as possible now. Jobs are started only in a turn of its own;
+/// otherwise the connection is queued for one.
 pub(crate) fn advance<H: Host>(
     host: &mut H,
     session: &mut Session,
@@ -254,7 +254,7 @@ impl Session {
         wake([reader, None]);
     }
 
-    /// Its deadline has come, perhaps. To be advanced then.
+    /// An alarm for its deadline has come; the deadline may have moved since. Advance it afterwards.
     pub fn on_deadline(&mut self, now: Instant) {
         self.conn.on_deadline(&self.link.io(), now);
     }
@@ -274,7 +274,7 @@ impl Session {
     }
 }
 
-/// What an event of the poll says.
+/// The readiness of a socket that the poll reports.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Readiness {
     pub readable: bool,

@@ -17,8 +17,8 @@ use super::client::wire::Wire;
 use super::conn::table::LISTENER;
 use super::observe::reporter::RateLimiter;
 
-/// Connections accepted before those that are there are looked after. Clients that come
-/// faster than they are taken fill the system's queue, and whoever then finds it full waits
+/// Connections accepted before the existing ones are advanced. Clients that come
+/// faster than they are taken fill the system's queue, and a client that finds it full waits
 /// a second for the next try: so this is done in big pieces, and making guests is not part
 /// of it.
 pub(super) const ACCEPTS_PER_TURN: usize = 512;

@@ -1,7 +1,6 @@
 //! What is counted: a row for each metric, and the text of Prometheus.
 //!
-//! Each worker counts for itself, in atomics only it writes; they are added up when
-//! somebody asks.
+//! Each worker counts for itself, in atomics that only it writes. They are added up on request.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -60,7 +59,7 @@ macro_rules! metrics {
         }
 
         impl Counters {
-            /// There is nothing any more.
+            /// Sets all gauges to 0.
             pub fn reset_gauges(&self) {
                 $(if Kind::$kind == Kind::Gauge {
                     self.$field.store(0, Relaxed);
@@ -68,7 +67,7 @@ macro_rules! metrics {
             }
         }
 
-        /// All workers' counts, added up.
+        /// The metrics of a server, added up over all workers.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct Metrics {
             outcomes: [u64; Outcome::ALL.len()],
@@ -195,17 +194,17 @@ impl Metrics {
         sum
     }
 
-    /// Lines (or whole connections) that ended so.
+    /// The number of lines, or whole connections, that ended with this outcome.
     pub fn outcome(&self, outcome: Outcome) -> u64 {
         self.outcomes[outcome as usize]
     }
 
-    /// How often that was refused.
+    /// The number of refusals for this limit.
     pub fn refused(&self, refusal: Refusal) -> u64 {
         self.refusals[refusal as usize]
     }
 
-    /// The text format of Prometheus (0.0.4).
+    /// The metrics in the text format of Prometheus (0.0.4).
     pub fn prometheus(&self) -> String {
         let mut text = String::with_capacity(4096);
         NUMBERS.iter().chain(FAMILIES).for_each(|row| row.write(self, &mut text));

@@ -1,4 +1,4 @@
-//! What becomes of a job, and what is refused.
+//! Outcomes of jobs, and limits that refuse.
 
 use std::borrow::Cow;
 
@@ -7,15 +7,15 @@ use crate::wasi::MemoryRefusal;
 
 macro_rules! outcomes {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
-        /// What became of a line, or of a connection if a guest serves a whole one.
+        /// The outcome of a line, or of a connection if a guest serves a whole one.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Outcome { $($(#[doc = $doc])* $name,)* }
 
         impl Outcome {
-            /// All there are.
+            /// All values.
             pub const ALL: &[Outcome] = &[$(Outcome::$name,)*];
 
-            /// Its name in metrics and logs.
+            /// The name in metrics and logs.
             pub fn name(self) -> &'static str {
                 match self { $(Outcome::$name => $text,)* }
             }
@@ -24,31 +24,31 @@ macro_rules! outcomes {
 }
 
 outcomes! {
-    /// The guest ended with status 0.
+    /// The guest exited with status 0.
     Ok = "ok",
-    /// It ended with another status.
+    /// The guest exited with another status.
     Exit = "exit",
-    /// It trapped.
+    /// The guest trapped.
     Trap = "trap",
-    /// Its time was up, or the line's before it was whole.
+    /// The time limit was reached, by the guest or before the line was complete.
     Timeout = "timeout",
-    /// It failed for want of memory.
+    /// The guest failed after it was refused memory.
     Memory = "memory",
-    /// It used up its fuel.
+    /// The guest used up its fuel.
     Fuel = "fuel",
-    /// It used up its CPU time.
+    /// The guest used up its CPU time.
     Cpu = "cpu",
-    /// The line was too long; no guest saw it.
+    /// The line was too long. No guest was run for it.
     LineTooLong = "line_too_long",
-    /// It wrote more than a reply may have.
+    /// The guest wrote more than the limit of a reply.
     ReplyTooLong = "reply_too_long",
-    /// The client went away before it had ended.
+    /// The client closed the connection before the guest had ended.
     ClientGone = "client_gone",
-    /// A connection on which nothing moved for too long, and its guest with it.
+    /// The connection was idle for too long, and was closed with its guest.
     Idle = "idle",
-    /// It ran still when the server's patience at shutdown was over.
+    /// The guest was still running when the server shut down.
     Stopped = "stopped",
-    /// The host could not run it.
+    /// The host could not run the guest.
     Failed = "failed",
 }
 
@@ -62,15 +62,15 @@ impl Outcome {
 
 macro_rules! refusals {
     ($($(#[doc = $doc:literal])* $name:ident = $text:literal,)*) => {
-        /// What was refused for a limit.
+        /// A limit for which something was refused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Refusal { $($(#[doc = $doc])* $name,)* }
 
         impl Refusal {
-            /// All there are.
+            /// All values.
             pub const ALL: &[Refusal] = &[$(Refusal::$name,)*];
 
-            /// Its name in metrics.
+            /// The name in metrics.
             pub fn name(self) -> &'static str {
                 match self { $(Refusal::$name => $text,)* }
             }
@@ -79,21 +79,22 @@ macro_rules! refusals {
 }
 
 refusals! {
-    /// A connection, for there were too many.
+    /// A connection: too many were open.
     Conns = "conns",
-    /// A connection, for its client's address had too many.
+    /// A connection: too many were open from its client's address.
     ConnsPerAddr = "conns_per_addr",
-    /// Accepting, for the system had no descriptors left; once for each pause.
+    /// Accepting: the system had no descriptors left. Counted once for each pause.
     Accept = "accept",
-    /// Memory, to a guest; once for each guest.
+    /// Memory of a guest, for its own limit. Counted once for each guest.
     Memory = "memory",
-    /// The same, for all of them together had too much.
+    /// Memory of a guest, for the limit of all guests. Counted once for each guest.
     MemoryTotal = "memory_total",
-    /// Descriptors, to a guest; once for each guest.
+    /// Descriptors of a guest. Counted once for each guest.
     Fds = "fds",
 }
 
-/// What became of a job by the end of its guest, which was refused memory perhaps; and why.
+/// The outcome of a job by the end of its guest, and the reason in words. `refused` is set if the
+/// guest was refused memory.
 pub(crate) fn of_end(end: End, refused: Option<MemoryRefusal>) -> (Outcome, Cow<'static, str>) {
     let more = match refused {
         Some(MemoryRefusal::Shared) => " (allow more with --memory-total SIZE)",
