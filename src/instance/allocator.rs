@@ -36,7 +36,7 @@ static IN_USE: AtomicBool = AtomicBool::new(false);
 /// Whether the kernel has refused to take pages from under a memory.
 static REFUSED: AtomicBool = AtomicBool::new(false);
 
-/// Mappings nobody uses, whose pages are there: address and length. What they hold is
+/// Unused mappings whose pages are resident: address and length. What they hold is
 /// whatever their last user left.
 static KEPT_MAPPINGS: Mutex<[(usize, usize); KEPT]> = Mutex::new([(0, 0); KEPT]);
 
@@ -74,7 +74,7 @@ fn keep(address: usize, len: usize) -> bool {
 fn map(len: usize, flags: MapFlags) -> *mut u8 {
     IN_USE.store(true, Ordering::Relaxed);
     let access = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: a new mapping, wherever the kernel has room: nobody else's memory is touched.
+    // SAFETY: a new mapping, wherever the kernel has room: no other memory is touched.
     let mapped = unsafe { mmap_anonymous(ptr::null_mut(), len, access, flags) };
     mapped.map_or(ptr::null_mut(), |address| address.cast())
 }
@@ -101,20 +101,20 @@ pub(super) fn take_pages(memory: &mut [u8]) -> bool {
     // was made for them just now. Linux before 5.7 and mappings of other kinds refuse.
     let Ok(moved) = (unsafe { mremap_fixed(at, len, len, flags, target.cast()) }) else {
         // Whether the target is mapped still is not known, so it can't be unmapped: it is
-        // left behind, this once, without a page in it.
+        // leaked, this once, without a page in it.
         REFUSED.store(true, Ordering::Relaxed);
         return false;
     };
     if !keep(moved.expose_provenance(), len) {
-        // SAFETY: it was mapped just now and nobody knows of it.
+        // SAFETY: it was mapped just now and no pointer to it exists.
         let _ = unsafe { munmap(moved, len) };
     }
     true
 }
 
 /// Gives back to the kernel what is kept here for the next guest, and whole pages that the
-/// system's allocator has free: it gives back those at the end of its heap by itself, and
-/// what many guests leave behind lies before what is in use. Takes milliseconds if it is
+/// system's allocator has free: it releases only what lies at the end of
+/// its heap, and what many guests free lies before what is in use. Takes milliseconds if it is
 /// much, for which other threads may have to wait.
 pub(crate) fn release_free_memory() {
     if !IN_USE.load(Ordering::Relaxed) {
@@ -123,7 +123,7 @@ pub(crate) fn release_free_memory() {
     let mut kept = KEPT_MAPPINGS.lock().unwrap_or_else(PoisonError::into_inner);
     for (address, len) in std::mem::take(&mut *kept).into_iter().filter(|(_, len)| *len > 0) {
         let at = ptr::with_exposed_provenance_mut(address);
-        // SAFETY: a mapping of this size, of which nobody knows any more.
+        // SAFETY: a mapping of this size, to which no pointer exists any more.
         let _ = unsafe { munmap(at, len) };
     }
     drop(kept);
@@ -168,7 +168,7 @@ unsafe impl GlobalAlloc for GuestAllocator {
             unsafe { System.dealloc(block, layout) }
         } else if !keep(block.expose_provenance(), layout.size()) {
             // SAFETY: it is a mapping of this size, and the caller is done with it. There is
-            // nobody to tell of a failure.
+            // no caller to report a failure to.
             let _ = unsafe { munmap(block.cast(), layout.size()) };
         }
     }

@@ -1,4 +1,4 @@
-//! An instance of a program: a store, what is called in it, and how it is put back.
+//! An instance of a program: its store, its entry point, and how it is restored.
 
 #[cfg(all(target_os = "linux", feature = "recycle"))]
 mod allocator;
@@ -21,30 +21,30 @@ use pages::Pages;
 /// Memory an idle instance may keep resident; with more, all is given back to the kernel.
 const RESIDENT_MAX: usize = 1 << 20;
 
-/// So often is it given back in any case: what one guest has touched would otherwise be
-/// zeroed after each of those that come after it.
+/// Runs after which all pages are released in any case: what one guest has touched would otherwise
+/// be zeroed after each later guest.
 const RUNS_BETWEEN_RELEASES: u32 = 64;
 
 /// An instance of a program, with or without a guest in it.
 pub(crate) struct Instance {
     pub(crate) store: Store<WasiCtx>,
     program: Arc<Shared>,
-    /// What is called to run a guest, or what a guest comes to whose instance can't be made.
+    /// The functions to call, or the last step of a guest whose instance can't be made.
     pub(crate) entry: Result<Entry, Step>,
     /// Its exports, if it could be made.
     exports: Option<wasmi::Instance>,
-    /// How it was when it was new. `None` if it can't be put back.
+    /// Its state when it was new. `None` if it can't be restored.
     snapshot: Option<Box<Snapshot>>,
 }
 
-/// How an instance was when it was new.
+/// The state of a new instance.
 struct Snapshot {
     memory: Memory,
     memory_bytes: usize,
     globals: Vec<(Global, Val)>,
     /// Memory and tables as its limits count them.
     memory_used: usize,
-    /// Guests that were in it.
+    /// Guests that have run in it.
     runs: u32,
 }
 
@@ -69,15 +69,15 @@ impl Instance {
         Instance { store, program, entry, exports, snapshot: None }
     }
 
-    /// A new instance that can be used again if the program allows it, with none of its memory
-    /// resident but what is not zero.
+    /// A new instance that can be restored if the program allows it. Only pages of its memory that
+    /// are not zero are resident.
     pub(crate) fn reusable(program: &Program, cx: WasiCtx, pages: &Pages) -> Instance {
         let mut instance = Instance::new(program, cx);
         instance.snapshot = instance.take_snapshot(pages).map(Box::new);
         instance
     }
 
-    /// Keeps how it is now, before anything has run in it.
+    /// Records the state of a new instance, before anything has run in it.
     fn take_snapshot(&mut self, pages: &Pages) -> Option<Snapshot> {
         let recipe = self.program.recipe.as_ref()?;
         let exports = self.exports?;
@@ -90,7 +90,7 @@ impl Instance {
         let memory = store.data().memory?;
         let memory_used = store.data().limits.used;
         let bytes = memory.data_mut(&mut *store);
-        // A failure can leave anything behind: then nothing may be assumed of what is zero.
+        // After a failure no page can be assumed to be zero.
         let released = pages.release(bytes);
         if released.is_err() {
             bytes.fill(0);
@@ -106,8 +106,8 @@ impl Instance {
         Arc::ptr_eq(&self.program, &program.shared)
     }
 
-    /// Puts everything back. `None` if that can't be done: the program doesn't allow it, its
-    /// memory has grown, or the kernel fails us.
+    /// Restores the state of a new instance. `None` if that fails: the program doesn't allow it, its
+    /// memory has grown, or a system call fails.
     pub(crate) fn restore(mut self, pages: &mut Pages) -> Option<Instance> {
         let Instance { store, program, snapshot, .. } = &mut self;
         let snapshot = snapshot.as_mut()?;
@@ -137,7 +137,7 @@ impl Instance {
         self.snapshot.as_ref().map_or(0, |snapshot| snapshot.memory_used)
     }
 
-    /// The same instance for another context, whose limits know what it has.
+    /// Puts a context into a restored instance. Its limits must have counted the memory.
     pub(crate) fn with_context(mut self, mut cx: WasiCtx) -> Instance {
         cx.memory = self.snapshot.as_ref().map(|snapshot| snapshot.memory);
         *self.store.data_mut() = cx;

@@ -1,4 +1,4 @@
-//! What is behind the exports that were added to a module: see `rewrite`.
+//! The functions for the exports that were added to a module: see `rewrite`.
 
 use wasmi::{
     Caller, Extern, Func, FuncType, Instance, Memory, Ref, RefType, Store, Table, Val, ValType,
@@ -22,7 +22,7 @@ const CALL_FUEL: u64 = 20;
 /// What growing instructions answer if they fail.
 const FAILED: u32 = u32::MAX;
 
-/// What is called to run a guest: a start section, if there is one, and `_start`.
+/// The functions to call to run a guest: the start section, if there is one, and `_start`.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
     pub(crate) first: Func,
@@ -30,7 +30,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// That of an instance.
+    /// The entry of an instance.
     pub(crate) fn of(hooks: &Hooks, store: &Store<WasiCtx>, instance: Instance) -> Entry {
         let find = |name: &str| instance.get_func(store, name);
         let start = find("_start").expect("checked when the program was made");
@@ -94,7 +94,7 @@ fn operands(given: &[Val], element: RefType) -> (Ref, u32) {
     (init, given[1].i32().unwrap_or(0).cast_unsigned())
 }
 
-/// Takes the fuel for so many bytes. What is more than there is, the guest owes.
+/// Takes the fuel for so many bytes. The guest owes what its store has too little for.
 fn charge(caller: &mut Caller<'_, WasiCtx>, bytes: u64) {
     let cost = CALL_FUEL + bytes / BYTES_PER_FUEL;
     let there = caller.get_fuel().unwrap_or(u64::MAX);

@@ -3,7 +3,7 @@
 //! An instance consists of its memory, globals and tables, and of its segments, which can
 //! be dropped. Memory and globals can be put back. Tables and segments can't be, so a module
 //! with an instruction that changes those is left alone. A start section is run for each guest
-//! (`rewrite.rs`), so it is in nobody's way.
+//! (`rewrite.rs`), so it can't collide.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use super::survey::Survey;
 /// Whether the system can say which pages of a memory were touched.
 pub(crate) const SUPPORTED: bool = cfg!(all(target_os = "linux", feature = "recycle"));
 
-/// More mutable globals than this is no program of any toolchain, and would make putting
+/// No toolchain makes a program with more mutable globals than this, and it would make putting
 /// them back the greater part of the work.
 const GLOBALS_MAX: usize = 1024;
 

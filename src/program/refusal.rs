@@ -6,7 +6,7 @@ use wasmparser::WasmFeatures;
 
 use super::survey::validates;
 
-/// What a file is that is no module, by how it begins.
+/// Kinds of files that are not modules, by their first bytes.
 const FILES: &[(&[u8], &str)] = &[
     (b"\x1f\x8b", "a gzip file: unpack it first (gunzip)"),
     (b"\x28\xb5\x2f\xfd", "a zstd file: unpack it first (unzstd)"),
@@ -28,7 +28,7 @@ const FILES: &[(&[u8], &str)] = &[
     (b"(module", "a module in text: convert it (wat2wasm, or wasm-tools parse)"),
 ];
 
-/// What a file is that is no module, and what to do.
+/// What a file that is not a module is, and what to do.
 pub(super) fn file(bytes: &[u8]) -> Option<&'static str> {
     if bytes.is_empty() {
         return Some("an empty file: build the program again");

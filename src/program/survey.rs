@@ -137,7 +137,7 @@ impl<'a> Survey<'a> {
             Payload::TableSection(tables) => self.take_tables(tables)?,
             Payload::ExportSection(exports) => {
                 for export in exports {
-                    // No toolchain makes a name with a NUL, but anybody can.
+                    // No toolchain makes a name with a NUL, but a hostile module can have one.
                     let name = export?.name;
                     while name.starts_with(&self.prefix) {
                         self.prefix.push('.');

@@ -73,7 +73,7 @@ pub struct Config {
     pub workers: usize,
     /// Limits on clients and guests.
     pub limits: Limits,
-    /// Loads the program again, for [`Handle::reload`] and `watch`.
+    /// Loads the program again, for [`Handle::reload`](crate::serve::Handle::reload) and `watch`.
     pub reload: Option<Load>,
     /// A file. When it changes, the program is reloaded.
     pub watch: Option<PathBuf>,

@@ -1,8 +1,8 @@
-//! What a call costs the host, beside moving bytes; and for whom it is.
+//! The fuel that calls cost beyond moving bytes, and the guest they are charged to.
 //!
 //! A slice must not be hours of calls, so a guest pays fuel for them: about one for a nanosecond.
-//! What a call costs in any case stands in its row (`wasi`). What it costs more for its
-//! arguments is noted here by whoever does the work, as none of the calls and traits on the way
+//! The fixed cost of a call is in its row (`wasi`). What it costs more for its arguments is noted
+//! here by the code that does the work, as none of the calls and traits on the way
 //! has to know of it:
 //!
 //! - Work in memory is counted, by the table below: the same each time, so that a guest that
@@ -45,7 +45,7 @@ pub(crate) const HOLE: u64 = 8;
 /// A byte of `/dev/random`.
 pub(crate) const RANDOM_BYTE: u64 = 3;
 
-/// A descriptor waited for: the system has to be told of it, and told again when it is not.
+/// A descriptor waited for: it is registered with the system and deregistered later.
 pub(crate) const WATCH: u64 = 2_000;
 
 thread_local! {
@@ -55,7 +55,7 @@ thread_local! {
     static PARTY: Cell<Party> = const { Cell::new(Party::NOBODY) };
 }
 
-/// A call begins on this thread. What was noted outside of one is nobody's.
+/// A call begins on this thread. What was noted outside of a call is not charged.
 #[inline(always)]
 pub(crate) fn begin() {
     FUEL.set(0);
@@ -88,7 +88,7 @@ pub(crate) fn take() -> u64 {
     FUEL.take().saturating_add(u64::try_from(asked).unwrap_or(u64::MAX))
 }
 
-/// For whom something is taken of what many guests share: a guest, and the client it serves.
+/// The party that a share of common resources is counted for: a guest, and the client it serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Party {
     pub guest: u64,
@@ -97,7 +97,7 @@ pub(crate) struct Party {
 }
 
 impl Party {
-    /// Who asks without being a guest.
+    /// The host itself, outside of any guest.
     pub const NOBODY: Party = Party { guest: 0, client: None };
 
     /// A guest of which nothing is known.
@@ -121,7 +121,7 @@ pub(crate) fn serve(party: Party) {
     PARTY.set(party);
 }
 
-/// For whom the call under way is.
+/// The party of the call under way.
 pub(crate) fn party() -> Party {
     PARTY.get()
 }

@@ -63,7 +63,7 @@ impl Covers {
         Ok(())
     }
 
-    /// Tells in which mount another one is.
+    /// Finds the mount in which another one is.
     pub(super) fn nest(&mut self, mount: MountId, parent: Option<MountId>) {
         let index = mount.number as usize;
         if self.mounts.len() <= index {

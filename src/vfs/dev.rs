@@ -33,7 +33,7 @@ impl Dev {
     }
 
     /// Has `/dev/random` and `/dev/urandom` take their bytes from `source`, so that a guest
-    /// reads the same there each time. Unless told otherwise they come from the operating
+    /// reads the same there each time. By default they come from the operating
     /// system, or with the feature `os-random` left out a read answers EIO.
     #[must_use]
     pub fn random(mut self, source: impl Random + 'static) -> Dev {
@@ -215,7 +215,7 @@ impl Node for Alias {
         Ok(Stat::of(CHARACTER))
     }
 
-    /// Who opens it by way of a guest gets the descriptor itself; nobody else has one.
+    /// A guest that opens it gets the descriptor itself; no other caller has one.
     fn open(&self, _how: Open) -> Result<Opened> {
         Err(Errno::Nxio)
     }

@@ -29,7 +29,7 @@ struct Shown {
     ino: u64,
 }
 
-/// The positions in a directory that are not shown by itself.
+/// The positions in a directory that the directory itself does not list.
 fn shown(place: &Place, here: &Mount) -> Result<Vec<Shown>> {
     let mut mounts = Vec::new();
     for (name, below) in &here.below {

@@ -51,7 +51,7 @@ pub trait Question: Send {
 struct Questions {
     /// The answers so far, each with what was asked.
     answers: Vec<(u64, Box<dyn Any + Send>)>,
-    /// How many of them this run has had.
+    /// How many of them this run has used.
     had: usize,
     /// The question that has no answer yet.
     under_way: Option<(u64, Box<dyn Asked>)>,
@@ -88,7 +88,7 @@ impl Asker {
 
     /// Answers from the memo, or sends the question.
     ///
-    /// `what` stands for what is asked: a hash of node, verb and names. It is compared with
+    /// `what` identifies what is asked: a hash of node, verb and names. It is compared with
     /// what was asked at this place before. If that differs, something else has changed the
     /// tree meanwhile, and what was answered from there on is forgotten.
     ///
@@ -141,7 +141,7 @@ impl Memo {
         }
     }
 
-    /// Whether any node had access to it.
+    /// Whether any node has used it.
     pub fn is_used(&self) -> bool {
         self.0.get().is_some()
     }

@@ -1,24 +1,22 @@
-//! The virtual filesystem: what a name can lead to, and what can be done with it.
+//! The virtual filesystem: nodes, files, and the backends that implement them.
 //!
-//! There are two levels, as in Unix. A [`Node`] is a thing with a name (an inode); it is
-//! shared and knows nothing of any guest. [`Node::open`] gives a [`File`], an open file
-//! description, owned by one guest's descriptor. Offset, append mode, rights and flags
-//! live in the descriptor, beside the file.
+//! There are two levels, as in Unix. A [`Node`] is an inode: it has a name, is shared, and knows
+//! no guest. [`Node::open`] returns a [`File`], an open file description, which the descriptor of
+//! one guest owns. Offset, append mode, rights and flags belong to the descriptor.
 //!
 //! # The contract
 //!
-//! *Nothing here blocks.* A read that has nothing answers [`Errno::Again`], which means:
-//! nothing happened, nothing changed, call again with the same arguments once
-//! [`File::ready`]. Readiness is a separate question and carries no data. A wake-up may be
-//! false; a missing one is a bug. (Regular files of the host are the exception: no Unix
-//! has a readiness for them, so their reads and writes go to the kernel directly.)
+//! *Nothing here blocks.* A read without data returns [`Errno::Again`]. That means: nothing was
+//! done, nothing has changed, call again with the same arguments once [`File::ready`] succeeds.
+//! Readiness is separate from data. A wake may be spurious; a missing wake is a bug. Regular files
+//! of the host are the exception: Unix has no readiness for them, so their reads and writes go to
+//! the kernel directly.
 //!
-//! *A directory never sees a path.* It is asked for one [`Name`] at a time; only
-//! [`walk`] knows what `..`, symbolic links and mount points are. So a backend can't be
-//! talked into leaving its tree.
+//! *A directory never sees a path.* It looks up one [`Name`] at a time. Only [`walk`] knows `..`,
+//! symbolic links and mount points, so no path can lead out of a backend's tree.
 //!
-//! *What a node can't do has its own errno*: a method left out of an implementation
-//! answers ENOTDIR, ENOTSOCK, ESPIPE and so on, as the same call would on Unix.
+//! *What a node can't do has its own errno.* The default of each method returns ENOTDIR, ENOTSOCK,
+//! ESPIPE and so on, as the same call does on Unix.
 
 pub(crate) mod charge;
 mod covers;
@@ -66,20 +64,20 @@ pub use ready::{Armed, Fd, Interest, Ready, Wait};
 pub use stat::{Filetype, SetTime, Stat, Times, new_device};
 pub use whole::{read, write};
 
-/// What a filesystem call answers.
+/// The result of a filesystem call.
 pub type Result<T, E = Errno> = std::result::Result<T, E>;
 
 /// How a file is opened. Creation is a verb of its own ([`Node::create`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Open {
-    /// Reading is wanted.
+    /// Open for reading.
     pub read: bool,
-    /// Writing is wanted.
+    /// Open for writing.
     pub write: bool,
-    /// A regular file is cut to length 0.
+    /// Truncate a regular file to length 0.
     pub truncate: bool,
-    /// Opening doesn't wait for another end (`O_NONBLOCK`): a FIFO that nobody reads is ENXIO to
-    /// a writer.
+    /// Opening doesn't wait for another end (`O_NONBLOCK`): a writer of a FIFO without a reader gets
+    /// ENXIO.
     pub nonblock: bool,
 }
 
@@ -112,24 +110,24 @@ impl Access {
 /// One entry of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dirent<'a> {
-    /// Cookie of the entry after this one.
+    /// The cookie of the entry after this one.
     pub next: u64,
-    /// The inode, 0 when not known.
+    /// The inode number, 0 if not known.
     pub ino: u64,
-    /// What the entry is.
+    /// The type of the entry.
     pub filetype: Filetype,
-    /// Its name; the host may have names that are not UTF-8.
+    /// The name. A host can have names that are not UTF-8.
     pub name: &'a [u8],
 }
 
-/// Takes directory entries until it answers `false`: that one was not wanted any more
-/// and must come again when its cookie is asked for.
+/// Takes directory entries until it returns `false`. The entry for which it returned `false` was
+/// not taken, and must come again when its cookie is asked for.
 pub type Emit<'a> = dyn FnMut(Dirent<'_>) -> bool + 'a;
 
-/// A thing with a name. Everything a backend has to write.
+/// A thing with a name: a file, a directory, a device. This is what a backend implements.
 ///
-/// `stat` and `open` make a complete node; a directory adds `lookup`, a writable one the
-/// verbs below it. One that tells the players' number to whoever reads it:
+/// `stat` and `open` make a complete node. A directory adds `lookup`, a writable directory the
+/// methods that follow it. A node whose text is the number of players:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -162,20 +160,20 @@ pub type Emit<'a> = dyn FnMut(Dirent<'_>) -> bool + 'a;
 /// # }
 /// ```
 ///
-/// What a file does that can't be told beforehand it does in [`File::read`] and
-/// [`File::write`], which are given the guest's own buffers.
+/// A file whose content isn't known when it is opened implements [`File::read`] and
+/// [`File::write`], which get the guest's own buffers.
 ///
 /// # Errors
 ///
-/// Each method that is not written answers what Unix answers for a node that has no such
-/// ability; each that is written answers what the call of the same name in POSIX does.
+/// Each default method returns the errno that Unix returns for a node without that ability. Each
+/// method you write returns the errors of the POSIX call of the same name.
 pub trait Node: Any + Send + Sync {
-    /// What it is, or was when it was looked up: who wants to know anew looks up anew, or
-    /// asks the open file. Never opens, dials or waits.
+    /// The node's type, size, times and so on, as of its lookup or later. For current values look
+    /// it up again, or call [`File::stat`]. Must not open, dial or wait.
     fn stat(&self) -> Result<Stat>;
 
-    /// Opens it: a file, a directory for reading its entries, a connection.
-    /// What takes time is begun here, and proceeds as a [`Pending`].
+    /// Opens the node: a file, a directory for reading its entries, a connection. An open that
+    /// takes time starts here and continues as a [`Pending`].
     fn open(&self, how: Open) -> Result<Opened>;
 
     /// The text of a symbolic link.
@@ -193,30 +191,28 @@ pub trait Node: Any + Send + Sync {
         Err(Errno::Notdir)
     }
 
-    /// Several components at once, all of them directories and none a link, if this
-    /// backend has a quicker way to go there; `None` means: walk. Only a shortcut: it must
-    /// never arrive anywhere the walk would not.
+    /// A shortcut for several components at once, all of them directories and none a link. `None`
+    /// means: walk. It must never lead anywhere that the walk would not.
     fn descend(&self, _dirs: &str) -> Option<Arc<dyn Node>> {
         None
     }
 
-    /// Opens what is at a path of plain names below this directory, if this backend has a
-    /// quicker way there. `None` means: walk, which also tells what is wrong. Only a
-    /// shortcut: it must never open what the walk would not, nor anything that is a
-    /// directory or behind a link.
+    /// A shortcut that opens the file at a path of plain names below this directory. `None` means:
+    /// walk, which also finds the error. It must never open what the walk would not, nor a
+    /// directory, nor what is reached through a link.
     fn open_at(&self, _path: &str, _how: Open) -> Option<(Box<dyn File>, Filetype)> {
         None
     }
 
-    /// What is at a path of plain names below this directory, and is no link nor behind
-    /// one; on the same terms as [`Node::open_at`].
+    /// A shortcut for the stat of what is at a path of plain names below this directory, on the
+    /// terms of [`Node::open_at`]. `None` for a link and what is reached through one.
     fn stat_at(&self, _path: &str) -> Option<Stat> {
         None
     }
 
     /// This node for the length of one call, whose questions and answers `memo` keeps; so are
     /// the nodes that its [`lookup`](Node::lookup) finds. `None`, as for all nodes that ask
-    /// nobody: it needs no memo.
+    /// no server: it needs no memo.
     ///
     /// A node that asks a server for what it answers is bound here. Its verbs may then answer
     /// EAGAIN: the call waits for the answer and is run again from its beginning (see
@@ -226,8 +222,8 @@ pub trait Node: Any + Send + Sync {
         None
     }
 
-    /// The number of the guest's own descriptor that this name stands for, as
-    /// `/dev/stdin` does: opening it gives a second number for that one.
+    /// The number of the guest's descriptor that this node duplicates, as `/dev/stdin` does. Opening
+    /// the node returns a second number for that descriptor.
     fn alias(&self) -> Option<u32> {
         None
     }
@@ -293,28 +289,28 @@ pub trait File: Send {
         Access::BOTH
     }
 
-    /// Reads into `bufs` in order, from `offset` where that means anything. 0 is the end.
+    /// Reads into `bufs` in order, from `offset` in a file that has positions. 0 is end of file.
     fn read(&mut self, _bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
         Err(Errno::Badf)
     }
 
-    /// Writes, and says how much was taken. A guest's write that blocks is whole: the rest is
-    /// offered again at once, and after an Again once the file is ready. 0 means that no more is
-    /// taken and ends the guest's write with a short count; so does an error after a part was
+    /// Writes, and returns how many bytes were taken. A guest's write that blocks is whole: the rest
+    /// is offered again at once, and after EAGAIN once the file is ready. 0 means that no more is
+    /// taken, and ends the guest's write with a short count. So does an error after a part was
     /// taken. A datagram is taken as one or refused, and never offered in parts.
     fn write(&mut self, _bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
         Err(Errno::Badf)
     }
 
-    /// Writes at the end, whoever else writes there too. Says how much was taken and the
-    /// offset behind it.
+    /// Appends, also if others write to the file at the same time. Returns how many bytes were
+    /// taken and the offset after them.
     fn append(&mut self, bufs: &[IoSlice<'_>]) -> Result<(usize, u64)> {
         let end = self.stat()?.size;
         let written = self.write(bufs, end)?;
         Ok((written, end + written as u64))
     }
 
-    /// Cuts or extends (with zeros) to this length.
+    /// Truncates or extends (with zeros) to this length, in bytes.
     fn set_len(&mut self, _len: u64) -> Result<()> {
         Err(Errno::Inval)
     }
@@ -329,7 +325,7 @@ pub trait File: Send {
         Err(Errno::Perm)
     }
 
-    /// Carries what was written to the disk; with `data_only`, as fdatasync does.
+    /// Writes changes through to the disk, as fsync does; with `data_only`, as fdatasync does.
     fn sync(&mut self, _data_only: bool) -> Result<()> {
         Err(Errno::Inval)
     }
@@ -339,13 +335,13 @@ pub trait File: Send {
         Err(Errno::Notdir)
     }
 
-    /// Whether what is wanted could be done now; Again if not.
+    /// Whether what is wanted could be done now; EAGAIN if not.
     fn ready(&mut self, _want: Interest) -> Result<Ready> {
         Ok(Ready::default())
     }
 
-    /// How to learn of readiness after an Again, be it from `read`, `write`, `accept` or
-    /// `ready`. Edge-triggered and one-shot.
+    /// How to learn of readiness after EAGAIN from `read`, `write`, `accept` or `ready`.
+    /// Edge-triggered and one-shot.
     fn wait(&mut self, _want: Interest, _waker: &Waker) -> Wait<'_> {
         Wait::Now
     }
@@ -360,13 +356,12 @@ pub trait File: Send {
         Err(Errno::Notsock)
     }
 
-    /// As `read`, but leaves the data there (`MSG_PEEK`).
+    /// Like `read`, but leaves the data to be read again (`MSG_PEEK`).
     fn peek(&mut self, _bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
         Err(Errno::Notsock)
     }
 
-    /// Whether the last read or peek left out the end of a datagram, which had no room
-    /// (`MSG_TRUNC`).
+    /// Whether the last read or peek cut off the end of a datagram (`MSG_TRUNC`).
     fn truncated(&self) -> bool {
         false
     }

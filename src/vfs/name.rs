@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A single name within a directory: not empty, at most 255 bytes, no `/`, no NUL, neither
-/// `.` nor `..`. Whoever holds one can hand it to an `*at` call without another thought.
+/// `.` nor `..`. It can be passed to an `*at` call without a further check.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name<'a>(&'a str);
 
@@ -11,7 +11,7 @@ impl<'a> Name<'a> {
     /// Bytes in the longest name; `NAME_MAX` of Linux.
     pub const MAX: usize = 255;
 
-    /// Checks `text`; `None` if it is no single name.
+    /// Checks `text`; `None` if it is not a single name.
     pub fn new(text: &'a str) -> Option<Name<'a>> {
         Name::is_one(text.as_bytes()).then_some(Name(text))
     }

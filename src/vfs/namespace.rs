@@ -1,4 +1,4 @@
-//! Which backend stands where: the mounts of a guest.
+//! Namespaces: the mounts of a guest.
 //!
 //! A namespace is one tree of names, as on Linux. Mounting is inserting: the longest mount
 //! wins, a walk crosses from one mount into another, a directory lists the mount points in
@@ -6,12 +6,12 @@
 //! built, so that any number of guests can share it without a lock.
 //!
 //! *A mount hides what it covers*, whatever a guest does. A name that leads to a mount can't be
-//! removed, renamed or replaced (EBUSY), or the mount would stay behind and what it covers turn
-//! up elsewhere. And what a mount covers is remembered by its device and inode when the namespace
+//! removed, renamed or replaced (EBUSY), or the mount would remain and what it covers would
+//! appear elsewhere. And what a mount covers is remembered by its device and inode when the namespace
 //! is built: met under another name (a link, a second mount of the same tree, letters of another
 //! case, a new name given from outside), it is covered there, too. In a mount that lies in the
 //! one that covers it, it is ELOOP, for the tree would be without end. Two things are left to
-//! whoever mounts: a second hard link to a file in a covered directory is a file of its own, and
+//! the embedder: a second hard link to a file in a covered directory is a file of its own, and
 //! a backend in which a thing has several names must give it a number (or the same [`Node`]).
 //!
 //! A directory that leads to a mount and is not there is shown, and made in its surroundings
@@ -29,13 +29,13 @@ use super::{Name, Node, Result};
 /// A mount point as a guest finds it.
 #[derive(Clone)]
 pub struct Preopen {
-    /// The name the guest is told (`fd_prestat_dir_name`), as it was given.
+    /// The name that `fd_prestat_dir_name` returns, as it was given.
     pub name: Arc<str>,
     /// The directory.
     pub place: Place,
 }
 
-/// The tree of names of a guest. Cheap to clone, and shared by any number of guests.
+/// The tree of names that a guest sees. Cheap to clone, and shared by any number of guests.
 ///
 /// ```
 /// use tinyhost::vfs::{Namespace, ReadOnly, dev::Dev, mem};
@@ -58,7 +58,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A namespace with nothing in it.
+    /// Starts from an empty namespace.
     pub fn builder() -> Builder {
         Builder { mounts: Vec::new() }
     }
@@ -75,7 +75,7 @@ impl fmt::Debug for Namespace {
     }
 }
 
-/// Collects mounts.
+/// Builds a [`Namespace`].
 #[derive(Clone)]
 pub struct Builder {
     mounts: Vec<Mounting>,
@@ -93,9 +93,9 @@ struct Mounting {
 /// Why something can't be mounted at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MountError {
-    /// The path has a component that is no name (`..`, too long, NUL).
+    /// A component of the path is not a valid name: `..`, too long, or with a NUL byte.
     BadPath(String),
-    /// Something is mounted there already.
+    /// Another node is already mounted there.
     Taken(String),
 }
 
@@ -136,7 +136,7 @@ impl Builder {
     }
 
     /// Done; the directories mounted become the preopens, in the order they were made. What
-    /// is mounted and is no directory (a socket) is reached through a directory around it;
+    /// is mounted and is not a directory (a socket) is reached through a directory around it;
     /// where no mount is that directory, an empty one is made. What the mounts cover is looked
     /// up now.
     pub fn build(self) -> Namespace {
@@ -195,6 +195,6 @@ fn insert(
         *positions += 1;
         Arc::new(Mount::empty(*positions))
     });
-    let below = Arc::get_mut(below).expect("nobody else has the tree while it is built");
+    let below = Arc::get_mut(below).expect("the tree is not shared while it is built");
     insert(below, rest, mounted, positions);
 }

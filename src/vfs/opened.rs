@@ -1,15 +1,15 @@
-//! What opening a node comes to: a file, or something that becomes one.
+//! The result of opening a node: a file, or an open under way.
 
 use std::task::Waker;
 use std::time::Instant;
 
 use super::{Errno, File, Result, Wait};
 
-/// What [`Node::open`](super::Node::open) answers.
+/// The result of [`Node::open`](super::Node::open).
 pub enum Opened {
-    /// It is open.
+    /// The open file.
     File(Box<dyn File>),
-    /// It takes time: a dial that has no answer yet, a server's wait for a client.
+    /// An open that takes time: a dial without an answer yet, a server's wait for a client.
     Pending(Box<dyn Pending>),
 }
 
@@ -19,7 +19,7 @@ impl Opened {
         Opened::File(Box::new(file))
     }
 
-    /// Begins: the file if it is there at once, else `pending`, to be asked again.
+    /// Starts an open: the file if `pending` completes at once, else `pending`.
     ///
     /// # Errors
     ///
@@ -32,7 +32,7 @@ impl Opened {
         }
     }
 
-    /// The same with `around` put around the file, once there is one.
+    /// Wraps the file with `around`, now or once it is open.
     pub fn map<F>(self, around: F) -> Opened
     where
         F: FnOnce(Box<dyn File>) -> Box<dyn File> + Send + 'static,
@@ -45,11 +45,11 @@ impl Opened {
         }
     }
 
-    /// The file of a backend whose opens take no time.
+    /// The file, for a backend whose opens take no time.
     ///
     /// # Errors
     ///
-    /// EAGAIN if this one does; what was begun is given up.
+    /// EAGAIN if the open takes time. It is then given up.
     pub fn at_once(self) -> Result<Box<dyn File>> {
         match self {
             Opened::File(file) => Ok(file),
@@ -58,11 +58,12 @@ impl Opened {
     }
 }
 
-/// An open under way. Dropping it gives it up.
+/// An open under way. Dropping it cancels the open.
 ///
-/// A call that waits for one keeps it in its frame, and asks it again after each wake.
+/// The frame of the call that waits keeps it, and calls [`proceed`](Pending::proceed) after each
+/// wake.
 pub trait Pending: Send {
-    /// Goes on as far as it can.
+    /// Advances the open as far as possible.
     ///
     /// # Errors
     ///

@@ -12,7 +12,7 @@ use super::{Errno, Filetype, Memo, Name, Node, Result, Stat};
 
 /// A position in the tree of mount points.
 pub(crate) struct Mount {
-    /// Tells this position from all others of its namespace; never 0.
+    /// Identifies this position in its namespace; never 0.
     pub(super) number: u32,
     /// The mount this position belongs to, if something is mounted just here.
     pub(super) mounted: Option<(MountId, Arc<dyn Node>)>,
@@ -22,11 +22,11 @@ pub(crate) struct Mount {
     absent: AtomicBool,
 }
 
-/// Tells mounts apart: links and renames never go from one to another.
+/// Identifies a mount. Links and renames never go from one mount to another.
 #[derive(Clone, Copy, Debug)]
 pub struct MountId {
     pub(super) number: u32,
-    /// The first mount of the same node: what has no number of its own is told apart by this.
+    /// The first mount of the same node. Part of the identity of nodes without a number.
     pub(super) tree: u32,
 }
 
@@ -74,7 +74,7 @@ pub struct Place {
     pub(super) mount: MountId,
     /// Another name of a directory that leads to a mount.
     busy: bool,
-    /// What tells it apart if it has no inode number of its own: a hash of the names that lead
+    /// Its identity if it has no inode number: a hash of the names that lead
     /// here from the root of its mount.
     names: u64,
     /// Position among the mount points, if any lies here or below.
@@ -108,8 +108,8 @@ impl Place {
         Place { node, mount, busy: false, names: ROOT_NAMES, here, covers }
     }
 
-    /// What is told of it. What says nothing of its device and inode has those of its name:
-    /// the same as long as it is called that.
+    /// The attributes of the node. A node without device and inode gets an identity from its name,
+    /// which stays the same as long as the name does.
     pub fn stat(&self) -> Result<Stat> {
         Ok(self.identify(self.node.stat()?))
     }
@@ -119,7 +119,7 @@ impl Place {
         Stat { dev, ino, ..stat }
     }
 
-    /// What it is told apart by if it has no numbers of its own.
+    /// Its identity if it has no numbers of its own.
     pub(crate) fn identity(&self) -> (u64, u64) {
         (UNNAMED + u64::from(self.mount.tree), self.names)
     }

@@ -202,7 +202,7 @@ impl Reach {
                     Ok(()) | Err(Os::EXIST) => left.push(name),
                     Err(error) => return Err(error.into()),
                 }
-                // Bounded: what is made and removed again and again is somebody's game.
+                // Bounded: what is made and removed again and again is an attack.
                 links += 1;
             } else {
                 let text = link(&here, &name)?.ok_or(error)?;
@@ -243,7 +243,7 @@ impl Reach {
             at = next;
             above = Some(parent);
         }
-        // Nobody's file lies so deep by chance.
+        // No file lies so deep by chance.
         Ok(true)
     }
 }

@@ -1,13 +1,13 @@
-//! Waiting and readiness: what is asked of a file, and what it answers.
+//! Waiting and readiness of files.
 
 use std::time::Duration;
 
-/// One direction of waiting.
+/// The directions to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interest {
-    /// Until a read or accept would not answer Again.
+    /// Until a read or accept would not return EAGAIN.
     pub read: bool,
-    /// Until a write would not answer Again.
+    /// Until a write would not return EAGAIN.
     pub write: bool,
 }
 
@@ -17,18 +17,18 @@ impl Interest {
     /// Writable.
     pub const WRITE: Interest = Interest { read: false, write: true };
 
-    /// Either of both.
+    /// The directions of both.
     pub fn or(self, other: Interest) -> Interest {
         Interest { read: self.read || other.read, write: self.write || other.write }
     }
 }
 
-/// What [`File::ready`](super::File::ready) tells of a ready file.
+/// The result of [`File::ready`](super::File::ready) for a ready file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ready {
-    /// Bytes that can be moved at once, as far as is known; 0 when not known.
+    /// Bytes that can be read or written at once; 0 if not known.
     pub nbytes: u64,
-    /// The other end is gone (`POLLHUP`).
+    /// The peer has hung up (`POLLHUP`).
     pub hangup: bool,
 }
 
@@ -36,19 +36,19 @@ pub struct Ready {
 #[cfg(any(unix, target_os = "wasi"))]
 pub type Fd<'a> = std::os::fd::BorrowedFd<'a>;
 
-/// There are no descriptors on this system, so there is no value of this type.
+/// This system has no descriptors, so this type has no values.
 #[cfg(not(any(unix, target_os = "wasi")))]
 #[derive(Debug)]
 pub struct Fd<'a>(std::convert::Infallible, std::marker::PhantomData<&'a ()>);
 
-/// How a driver learns that a file which answered Again may be asked once more.
+/// How to learn that a file which returned EAGAIN may be tried again.
 #[derive(Debug)]
 pub enum Wait<'a> {
-    /// It became ready meanwhile: ask at once.
+    /// Try again at once: the file became ready meanwhile.
     Now,
-    /// The file has taken the waker and will call it.
+    /// The file keeps the waker and will wake it.
     Waker,
-    /// The operating system knows: watch this descriptor.
+    /// Watch this descriptor of the operating system.
     Fd(Fd<'a>),
     /// It will never be ready.
     Never(std::marker::PhantomData<&'a ()>),
@@ -59,14 +59,14 @@ impl Wait<'_> {
     pub const NEVER: Wait<'static> = Wait::Never(std::marker::PhantomData);
 }
 
-/// What [`Guest::arm`](crate::Guest::arm) found.
+/// The result of [`Guest::arm`](crate::Guest::arm).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Armed {
-    /// Nothing to wait for: step it.
+    /// The guest need not wait: step it.
     Now,
-    /// Step it when woken, or after this time if there is one.
+    /// Step the guest when it is woken, or after this time if there is one.
     ///
-    /// The time is one of the guest's own clock, if it sleeps; a clock that stands still
-    /// until it is moved (a [`ManualClock`](crate::ManualClock)) is to be moved by as much.
+    /// If the guest sleeps, the time is one of its own clock. Advance a
+    /// [`ManualClock`](crate::ManualClock) by that much.
     Until(Option<Duration>),
 }

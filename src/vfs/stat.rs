@@ -1,10 +1,10 @@
-//! What is told of a node or file, and what of that can be set.
+//! The attributes of a node or file, and those that can be set.
 //!
 //! # Identity
 //!
 //! Programs take two things of the same device and inode for one: `cp` for its own source, a
 //! walk for a directory it has been in. So everything a guest sees has numbers that nothing else
-//! it sees has, and keeps them. Whoever knows of none leaves both 0 ([`Stat::of`]), and is given:
+//! it sees has, and keeps them. A backend that has none leaves both 0 ([`Stat::of`]), and is given:
 //!
 //! | what | device | inode |
 //! |---|---|---|
@@ -88,7 +88,7 @@ impl Filetype {
     }
 }
 
-/// What `stat` tells. Times are nanoseconds since 1970, sizes bytes.
+/// The attributes that `stat` returns. Times are nanoseconds since 1970, sizes are bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the fields of stat(2)")]
 pub struct Stat {
@@ -132,7 +132,7 @@ pub struct Times {
 /// A time to set: the backend's own now, or a given one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetTime {
-    /// Now, by the clock of whoever keeps the file.
+    /// The current time of the backend's clock.
     Now,
     /// Nanoseconds since 1970.
     To(u64),

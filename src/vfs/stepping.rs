@@ -18,7 +18,7 @@ use super::{
 pub(crate) struct Stepping {
     /// The directory it lies in, and its name there.
     around: Option<(Arc<dyn Node>, Arc<str>)>,
-    /// Of its position, by which it is told from others, also once it is made.
+    /// Of its position, which identifies it, also once it is made.
     number: u32,
     /// Directories that lead to mounts in it.
     below: u64,

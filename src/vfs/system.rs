@@ -22,7 +22,7 @@ pub fn filetype(kind: FileType) -> Filetype {
     }
 }
 
-/// Whether it is `/dev/null` or one of its neighbours, which keep nobody waiting.
+/// Whether it is `/dev/null` or one of its neighbours, which never wait.
 pub fn is_memory_device(stat: &Stat) -> bool {
     // The major number of memory devices (devices.txt of the Linux kernel).
     #[cfg(target_os = "linux")]
@@ -73,7 +73,7 @@ pub fn access(fd: impl AsFd) -> Access {
     }
 }
 
-/// A description of one's own of a terminal, to be written without waiting; `None` if it can't be
+/// A separate description of a terminal, to be written without waiting; `None` if it can't be
 /// opened by its name, or that is another's here.
 #[cfg(not(target_os = "wasi"))]
 pub fn own_terminal(fd: impl AsFd, stat: &Stat) -> Option<Standard> {

@@ -1,7 +1,7 @@
 //! The only code that sees a path.
 //!
 //! A walk goes down from a directory one name at a time and keeps the stack of directories
-//! it came through. `..` pops that stack and never asks a backend, so nobody can get above
+//! it came through. `..` pops that stack and never asks a backend, so no path leads above
 //! where the walk began, whatever the host's tree does meanwhile. Links are followed here,
 //! by their text, under the same rules: a link that is absolute or leads above the start is
 //! refused with ENOTCAPABLE when it is walked; one that only exists is harmless.
@@ -54,7 +54,7 @@ impl Entry<'_> {
     }
 
     /// Whether something is mounted there or below. Such a name can't be removed, renamed or
-    /// replaced: the mount would stay behind, and what it covers would turn up elsewhere.
+    /// replaced: the mount would remain, and what it covers would appear elsewhere.
     pub fn is_busy(&self) -> bool {
         self.found.as_ref().is_some_and(|(place, _)| place.leads_to_mount())
     }
@@ -65,7 +65,7 @@ impl<'p> Walked<'p> {
     ///
     /// # Errors
     ///
-    /// ENOENT if nothing is; ENOTDIR if the path ended in a slash and it is no directory.
+    /// ENOENT if nothing is there; ENOTDIR if the path ended in a slash and it is not a directory.
     pub fn existing(self) -> Result<(Place, Stat)> {
         match self {
             Walked::Itself(place) => {
@@ -96,7 +96,7 @@ impl<'p> Walked<'p> {
 pub enum Follow {
     /// It is followed: `open`, `stat`.
     Yes,
-    /// Only if a slash behind it asks for the directory it leads to: `lstat`, O_NOFOLLOW.
+    /// Only if a slash after it asks for the directory it leads to: `lstat`, O_NOFOLLOW.
     IfSlash,
     /// It is meant itself: `unlink`, `rename` and all others that change the name.
     No,
@@ -238,7 +238,7 @@ enum Stop {
     Done,
     /// Before its last component, a name.
     Last { name: std::ops::Range<usize>, slash: bool },
-    /// At a link before the end; `rest` is where the path goes on behind it.
+    /// At a link before the end; `rest` is where the path continues after it.
     Link { text: String, rest: usize },
 }
 
@@ -251,7 +251,7 @@ fn valid(name: &str) -> Result<Name<'_>> {
     Name::new(name).ok_or(Errno::Nametoolong)
 }
 
-/// Why a path can't go on below what is no directory: ENOTDIR, unless the node knows better
+/// The error of a path that continues below a file: ENOTDIR, unless the node knows better
 /// (`/dev/tcp/HOST/PORT/x` is a network name with a part too many).
 fn nothing_below(place: &Place, rest: &str) -> Errno {
     let name = rest.split('/').find_map(Name::new);
@@ -268,7 +268,7 @@ fn look(dir: &Place, name: Name<'_>, memo: &Memo) -> Result<Option<(Place, Stat)
 }
 
 /// Whether a path is made of nothing but names, not too many of them, with no mount on the
-/// way: then it can be given to [`Node::open_at`] and [`Node::stat_at`].
+/// way: then it can be given to [`Node::open_at`](super::Node::open_at) and [`Node::stat_at`](super::Node::stat_at).
 pub fn is_plain(base: &Place, path: &str) -> bool {
     let mut count = 0;
     let mut names = path.as_bytes().split(|byte| *byte == b'/').inspect(|_| count += 1);

@@ -31,7 +31,7 @@ pub fn read(root: &Arc<dyn Node>, path: &str, bytes_max: usize) -> Result<Vec<u8
     }
 }
 
-/// Writes the file at `path` below `root`, made anew or cut first, and the directories on
+/// Writes the file at `path` below `root`, created or truncated, and the directories on
 /// the way where they are missing.
 ///
 /// ```

@@ -164,7 +164,7 @@ fn report_failure(row: &'static Row, args: &[u64], call: &mut Call<'_>, errno: E
     }
 }
 
-/// What a trace is told of an answer.
+/// The outcome that a trace sees for an answer.
 fn outcome(answer: &Result<i32, Stop>) -> CallOutcome {
     match answer {
         Ok(code) => CallOutcome::Done(Errno::from_code(*code).filter(|_| *code != 0)),

@@ -81,7 +81,7 @@ impl Mem<'_> {
     }
 
     /// Gives `each` place and length of the vectors, all of them checked, without their first
-    /// `skip` bytes, empty ones left out, cut at [`IO_BYTES_MAX`]. Answers how many bytes all of
+    /// `skip` bytes, empty ones left out, cut at `IO_BYTES_MAX`. Answers how many bytes all of
     /// them have.
     #[inline]
     fn iovecs(
@@ -117,7 +117,7 @@ impl Mem<'_> {
     }
 
     /// The buffers of a writing call that has written `done` bytes already, at most
-    /// [`IO_BYTES_MAX`] of them, and how many bytes it writes in all. More than can be counted
+    /// `IO_BYTES_MAX` of them, and how many bytes it writes in all. More than can be counted
     /// is EINVAL, as writev(2) answers.
     #[inline]
     pub fn gather(

@@ -33,7 +33,7 @@ pub(super) fn poll_oneoff(c: &mut Call<'_>, subs: u32, out: u32, count: u32, nev
     c.mem.check(subs, count * SUBSCRIPTION_SIZE as u32)?;
     c.mem.check(out, count * EVENT_SIZE as u32)?;
     c.mem.check(nevents, 4)?;
-    // All are read before anything is written, so that a bad one leaves no events behind.
+    // All are read before anything is written, so that a bad one leaves no events.
     (0..count).try_for_each(|index| subscription(c, subs, index).map(drop))?;
     c.charge_fuel(u64::from(count) * SUBSCRIPTION_FUEL);
     let start = c.start();
@@ -45,8 +45,7 @@ pub(super) fn poll_oneoff(c: &mut Call<'_>, subs: u32, out: u32, count: u32, nev
             Status::Event { kind, error, ready } => {
                 let event =
                     abi::event(subscription.userdata, error, kind, ready.nbytes, ready.hangup);
-                // Written behind those that were read already only if the two overlap,
-                // which is the guest's own doing.
+                // If the guest's arrays overlap, this writes over subscriptions that were read.
                 c.mem.put(out + events * EVENT_SIZE as u32, event)?;
                 events += 1;
             }

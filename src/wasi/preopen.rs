@@ -1,6 +1,6 @@
 //! The file of a preopened directory whose open takes time.
 //!
-//! A context is built without waiting for anybody, so such an open is under way when the guest
+//! A context is built without waiting, so such an open is under way when the guest
 //! begins. The first call that needs the file waits for it.
 
 use std::task::Waker;

@@ -82,7 +82,7 @@ pub(super) fn clock_time_get(c: &mut Call<'_>, id: u32, _precision: u64, time: u
 }
 
 /// Goes in chunks, so that a guest that asks for gigabytes doesn't hold up the others. What
-/// was filled before it gave way stays filled: nobody can tell it from what comes later.
+/// was filled before it gave way stays filled: the guest can't tell it from what comes later.
 pub(super) fn random_get(c: &mut Call<'_>, buf: u32, buf_len: u32) -> Sys {
     let bytes = c.mem.bytes_mut(buf, buf_len)?;
     let done = c.cx.frame.progress;

@@ -7,7 +7,7 @@ use crate::errno::Errno;
 use crate::vfs::walk::Place;
 use crate::vfs::{Dirent, Name, charge};
 
-/// Fills the buffer with entries. The last one may be cut: a full buffer tells the guest
+/// Fills the buffer with entries. The last one may be cut: a full buffer shows the guest
 /// to come again, with the cookie of the last whole entry.
 pub(super) fn fd_readdir(
     c: &mut Call<'_>,

@@ -27,7 +27,7 @@ pub(super) fn sock_accept(c: &mut Call<'_>, fd: u32, flags: u32, result_fd: u32)
 const RECV_DATA_TRUNCATED: u16 = 1 << 0;
 
 /// A stream is a stream however it is read: without flags this is `fd_read`. WAITALL means
-/// nothing to a datagram, nor beside PEEK, which tells what is there now.
+/// nothing to a datagram, nor with PEEK, which reads what is there now.
 pub(super) fn sock_recv(
     c: &mut Call<'_>,
     fd: u32,
@@ -62,7 +62,7 @@ pub(super) fn sock_recv(
 /// Receives until the buffers are full (or [`IO_BYTES_MAX`](super::mem::IO_BYTES_MAX) of
 /// them), the stream ends or fails, or a descriptor with NONBLOCK has no more for now. What
 /// has come is in the guest's buffers already while it waits for the rest, and the frame
-/// knows how much that is: a retry goes on behind it.
+/// knows how much that is: a retry continues after it.
 fn receive_all(c: &mut Call<'_>, fd: u32, ri_data: u32, ri_data_len: u32) -> Result<usize, Stop> {
     c.vectors(ri_data_len);
     loop {
@@ -77,7 +77,7 @@ fn receive_all(c: &mut Call<'_>, fd: u32, ri_data: u32, ri_data_len: u32) -> Res
         if rest.is_empty() {
             return Ok(done);
         }
-        // A socket tells its error once: it is left to the next call, which can answer it.
+        // A socket reports its error once: it is left to the next call, which can return it.
         let failed = |ready: Ready| ready.hangup && ready.nbytes == 0;
         if done > 0 && descriptor.file.ready(Interest::READ).is_ok_and(failed) {
             return Ok(done);

@@ -40,8 +40,8 @@ macro_rules! syscalls {
         /// finds in the store's data.
         ///
         /// Use this with your own wasmi `Linker` and `Store`. A [`Program`](crate::Program) does it
-        /// itself. The context's [`Mode`] decides what a call that has to wait does: block the
-        /// thread, or return to the caller of `call_resumable`, which continues with [`retry`].
+        /// itself. The context's [`Mode`](super::Mode) decides what a call that has to wait does: block the
+        /// thread, or return to the caller of `call_resumable`, which continues with [`retry`](super::retry).
         ///
         /// ```
         /// use tinyhost::vfs::pipe::Capture;

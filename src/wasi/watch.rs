@@ -12,7 +12,7 @@ use crate::wasi::WasiCtx;
 
 /// The descriptors registered for one parked guest.
 ///
-/// They are registered when it parks and taken out when it goes on: a descriptor is never
+/// They are registered when the guest parks and deregistered when it runs on: a descriptor is never
 /// in the poll while the guest could close it, so no event can be for another that has got
 /// the same number since.
 #[derive(Default)]
@@ -38,7 +38,7 @@ impl Watched {
             let fd = fd.as_raw_fd();
             let known = self.0.iter_mut().find(|(known, _)| *known == fd);
             let result = match known {
-                // Two numbers for one file, perhaps in two directions.
+                // Two descriptors of one file, which may wait in two directions.
                 Some((_, known)) => {
                     *known = known.add(interest);
                     registry.reregister(&mut SourceFd(&fd), token, *known)

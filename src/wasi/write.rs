@@ -117,7 +117,7 @@ fn write_rest(
             Err(error) if done == 0 => return Err(error.into()),
             Err(_) => return Ok(done),
         }
-        // A socket tells its error once: it is left to the next call, which can answer it.
+        // A socket reports its error once: it is left to the next call, which can return it.
         if descriptor.filetype.is_socket()
             && descriptor.file.ready(Interest::WRITE).is_ok_and(|ready| ready.hangup)
         {

@@ -45,7 +45,7 @@ impl Directory {
         Ok(there.is_ok().then_some(entries))
     }
 
-    /// Most filesystems tell an entry's kind along with its name; the others are asked.
+    /// Most filesystems return an entry's kind along with its name; the others are asked.
     fn filetype(&self, entry: &DirEntry) -> Filetype {
         if entry.file_type() != FileType::Unknown {
             return filetype(entry.file_type());

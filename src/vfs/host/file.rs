@@ -15,12 +15,12 @@ use super::system::{allocate, append, is_fifo};
 use super::{stat, timestamps};
 
 /// An open file of the host: regular, a FIFO, a device. Its description is non-blocking and
-/// nobody else's.
+/// not shared.
 pub(super) struct HostFile {
     fd: OwnedFd,
     kind: FileType,
     /// A reader of a FIFO that no writer has opened yet waits for one. It doesn't if it was
-    /// opened with NONBLOCK: that says that there is nobody to wait for.
+    /// opened with NONBLOCK: that says that it has no peer to wait for.
     awaits_writer: bool,
 }
 

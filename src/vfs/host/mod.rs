@@ -37,7 +37,7 @@ const NANOS: u64 = 1_000_000_000;
 ///
 /// # Errors
 ///
-/// Those of open(2); ENOTDIR if `path` is no directory.
+/// Those of open(2); ENOTDIR if `path` is not a directory.
 pub fn open(path: &Path) -> io::Result<Arc<dyn Node>> {
     Ok(HostDir::open(path)?.node())
 }
@@ -54,7 +54,7 @@ impl HostDir {
     ///
     /// # Errors
     ///
-    /// Those of open(2); ENOTDIR if `path` is no directory.
+    /// Those of open(2); ENOTDIR if `path` is not a directory.
     pub fn open(path: &Path) -> io::Result<HostDir> {
         let fd = rustix::fs::openat(CWD, path, WALK, Mode::empty())?;
         Ok(HostDir { fd, shortcut: true })

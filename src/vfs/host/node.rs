@@ -24,7 +24,7 @@ const OPEN: OFlags =
 
 /// A name found in a directory of the host.
 ///
-/// Each walk makes its nodes anew, so `stat` answers what `lookup` saw, at no cost, until
+/// Each walk makes new nodes, so `stat` answers what `lookup` saw, at no cost, until
 /// a descriptor is held; from then on it asks that. A descriptor is held by a directory once
 /// something is done in it. It keeps what was found, however that is renamed meanwhile.
 pub(super) struct HostNode {

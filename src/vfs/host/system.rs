@@ -47,7 +47,7 @@ pub fn times(stat: &Stat) -> [(i64, u64); 3] {
         .map(|time| (time.tv_sec, u64::try_from(time.tv_nsec).unwrap_or(0)))
 }
 
-/// Appends in one step, whoever else does, and says where that ended: -1 has the call move
+/// Appends in one step, also if others do, and says where that ended: -1 has the call move
 /// the description's own position, which nothing else here does.
 #[cfg(target_os = "linux")]
 pub fn append(fd: &OwnedFd, bufs: &[IoSlice<'_>]) -> Result<(usize, u64), Os> {

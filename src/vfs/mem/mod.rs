@@ -26,7 +26,7 @@ use tree::{Body, Ino, ROOT, Tree};
 /// Bytes in the largest file, whatever the quota: beyond is EFBIG.
 pub const FILE_MAX: u64 = 1 << 32;
 
-/// Tells the time in nanoseconds since 1970; a tree asks it for every timestamp.
+/// Returns the time in nanoseconds since 1970; a tree asks it for every timestamp.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// An empty tree. `quota_bytes` limits what it holds in all; `None` only each file, to
@@ -60,7 +60,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// The tree is whole after every call, so a panic elsewhere is no reason to refuse it.
+    /// The tree is whole after every call, so a panic elsewhere does not make it unusable.
     fn lock(&self) -> Locked<'_> {
         Locked(Some(self.tree.lock().unwrap_or_else(PoisonError::into_inner)))
     }

@@ -1,4 +1,4 @@
-//! Inodes and names: the whole structure of a tree, behind one lock.
+//! Inodes and names: the whole structure of a tree, under one lock.
 //!
 //! Inodes are in one table and refer to each other by number, as on a disk. So a rename is
 //! one step for everyone else, and dropping a tree of any depth is dropping a table.
@@ -23,7 +23,7 @@ const PARENTS_MAX: usize = 1024;
 const ENTRY_COST: u64 = 128;
 
 pub(super) struct Tree {
-    /// Bytes nobody has any more, to be freed outside of the lock.
+    /// Unreferenced bytes, to be freed outside of the lock.
     pub buried: Vec<Content>,
     inodes: HashMap<Ino, Inode>,
     last_ino: Ino,

@@ -2,7 +2,7 @@
 //! a client is there, and then is that client's stream.
 //!
 //! A bound listener belongs to the guests that have asked for it. It lives as long as the
-//! [`Net`] of one of them, not as long as somebody waits: a server that is busy between two
+//! [`Net`] of one of them, not only while a guest waits: a server that is busy between two
 //! accepts keeps its clients in the backlog instead of having them refused.
 //!
 //! Opens that wait at one listener, of however many guests, form a queue: only the first
@@ -45,7 +45,7 @@ struct Service {
     bound: SocketAddr,
     socket: TcpListener,
     queue: Mutex<Queue>,
-    /// Of who was the first to ask for it.
+    /// The guest that asked for it first.
     _share: Share,
 }
 
@@ -166,7 +166,7 @@ impl Pending for Turn {
         Ok(Socket::stream(client, self.counted.take().ok_or(Errno::Badf)?))
     }
 
-    /// Whoever gives up has taken no client; it only loses its place.
+    /// A waiter that gives up has taken no client; it only loses its place.
     fn restarts(&self) -> bool {
         true
     }
@@ -200,7 +200,7 @@ impl Drop for Turn {
 /// The next client of a listening socket.
 fn client(socket: &TcpListener) -> Result<mio::net::TcpStream> {
     let (client, _) = next_client(|| socket.accept())?;
-    // Only a client that is gone already refuses this; its reads will tell.
+    // Only a client that is gone already refuses this; its reads will fail.
     let _ = client.set_nodelay(true);
     Ok(client)
 }
@@ -226,7 +226,7 @@ pub struct Listener {
 
 impl Listener {
     /// Makes `socket` a file; what is accepted counts among the connections of `net`. No
-    /// rule is asked: whoever bound it has allowed it.
+    /// rule is asked: the embedder that bound it has allowed it.
     pub fn new(socket: std::net::TcpListener, net: &Net) -> io::Result<Listener> {
         socket.set_nonblocking(true)?;
         Ok(Listener { net: net.clone(), socket: TcpListener::from_std(socket) })

@@ -219,7 +219,7 @@ fn connected(stream: &TcpStream) -> Result<()> {
         Err(Errno::Notconn | Errno::Inprogress) => return Err(Errno::Again),
         Err(errno) => return Err(errno),
     };
-    // A dial to a local port that nobody listens at can get that very port as its own and
+    // A dial to a local port without a listener can get that very port as its own and
     // meet itself (TCP's simultaneous open).
     if stream.local_addr().is_ok_and(|own| own == peer) {
         return Err(Errno::Connrefused);

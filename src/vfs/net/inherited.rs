@@ -61,7 +61,7 @@ impl File for Inherited {
         let client: OwnedFd = match &self.socket {
             Listening::Tcp(socket) => {
                 let client = next_client(|| socket.accept())?.0;
-                // Only a client that is gone already refuses this; its reads will tell.
+                // Only a client that is gone already refuses this; its reads will fail.
                 let _ = client.set_nodelay(true);
                 client.into()
             }

@@ -1,4 +1,4 @@
-//! Listening on the host's own behalf: what can go wrong is told to who runs it.
+//! Listening on the host's own behalf, with errors for its operator.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -1,8 +1,8 @@
 //! The system's resolver, on threads of its own.
 //!
 //! `getaddrinfo` blocks, for half a minute if no server answers, and can't be ended: a guest
-//! that gives up leaves its thread behind. So threads are [shared](Shares) like all that guests
-//! have in common: nobody can hold them all, however many lookups it begins and leaves.
+//! that gives up leaves its thread running. So threads are [shared](Shares) like all that guests
+//! have in common: no guest can hold them all, however many lookups it begins and abandons.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs};
@@ -57,7 +57,7 @@ struct Queue {
     idle: usize,
 }
 
-/// A name, and who waits for it.
+/// A name, and the lookups that wait for it.
 struct Request {
     name: Box<str>,
     party: Party,
@@ -100,7 +100,7 @@ impl Resolver for SystemResolver {
         };
         let mut queue = lock(&self.0.queue);
         queue.requests.retain(Request::is_wanted);
-        // Who asks for what is being looked up gets the same answer.
+        // A second request for a name that is being looked up gets the same answer.
         let Queue { requests, running, .. } = &mut *queue;
         let same = running.iter_mut().chain(requests).find(|request| &*request.name == name);
         if let Some(same) = same {
@@ -131,7 +131,7 @@ impl Pool {
             Ok(_) => queue.threads += 1,
             Err(error) => {
                 log::warn!("no thread for a lookup: {error}");
-                // With no thread at all nobody would ever answer: dropping the requests does.
+                // Without any thread no answer would come: dropping the requests answers them.
                 if queue.threads == 0 {
                     queue.requests.clear();
                 }
@@ -191,7 +191,7 @@ impl Pool {
         Some((name, thread))
     }
 
-    /// Hands an answer to all who wait for it.
+    /// Passes an answer to all waiting lookups.
     fn found(&self, name: &str, found: Result<Vec<IpAddr>>) -> MutexGuard<'_, Queue> {
         let mut queue = lock(&self.queue);
         let at = queue.running.iter().position(|request| &*request.name == name);
@@ -255,7 +255,7 @@ mod tests {
         while lock(&resolver.0.queue).running.len() < THREADS_MAX / 2 {
             thread::yield_now();
         }
-        // They are given up, as when a line's time is over, and leave their threads behind.
+        // They are given up, as when a line's time is over, and leave their threads running.
         drop(held);
         let held: Vec<_> = (0..THREADS_MAX * 2).map(|nth| slow(1000 + nth)).collect();
         let own = Lookup::begin(&resolver, "new");

@@ -7,8 +7,8 @@
 //! | `/dev/accept/ADDR:PORT` | waits for a client, and is its stream; port 0 is any free port |
 //! | `/dev/accept/ADDR:PORT,addr` | text: the address that name is bound to |
 //!
-//! IPv6 addresses stand in brackets: `/dev/[::1]:1997`. Every open is judged by a
-//! [`Policy`]; each denial is reported once, with the rule that would have allowed it.
+//! IPv6 addresses are in brackets: `/dev/[::1]:1997`. Every open is checked against a [`Policy`].
+//! Each denial is reported once, with the rule that would have allowed it.
 
 mod accept;
 mod dial;
@@ -52,23 +52,23 @@ const DENIALS_MAX: usize = 512;
 /// When they are forgotten if there were too many of them.
 const DENIALS_FORGOTTEN: Duration = Duration::from_secs(600);
 
-/// What takes the line of a denial.
+/// Takes the line about a denial.
 pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// What a network is made of.
+/// The configuration of a [`Net`].
 #[derive(Clone)]
 pub struct Config {
-    /// What is allowed.
+    /// What guests may dial and where they may listen.
     pub policy: Policy,
-    /// Who turns names into addresses.
+    /// Resolves host names.
     pub resolver: Arc<dyn Resolver>,
-    /// Dials of one guest that are in progress at once, lookups included; more are ENFILE.
+    /// Dials of one guest in progress, lookups included. Beyond it a dial fails with ENFILE.
     pub dials_max: u32,
-    /// Sockets of one guest that are open or waited for at once; more are ENFILE.
+    /// Sockets of one guest that are open or waited for. Beyond it an open fails with ENFILE.
     pub sockets_max: u32,
-    /// Time for a dial, lookup included; then it is ETIMEDOUT.
+    /// Time limit of a dial, lookup included. Beyond it the dial fails with ETIMEDOUT.
     pub connect_timeout: Duration,
-    /// Told of each denial, once. `log::warn!` by default.
+    /// Called once with each denial. By default it logs a warning.
     pub report: Report,
 }
 
@@ -85,7 +85,7 @@ impl Default for Config {
     }
 }
 
-/// A network as a guest sees it. A clone is the same network with the same counters.
+/// The network of a guest. A clone shares its counters.
 #[derive(Clone)]
 pub struct Net {
     common: Arc<Common>,
@@ -140,7 +140,7 @@ impl Net {
     /// # Errors
     ///
     /// ENOENT if the name has nothing to do with the network, EINVAL if it has a colon but
-    /// what stands around it is no host or no port.
+    /// what is around it is not a host or a port.
     pub fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
         names::in_dev(self, name.as_str())
     }

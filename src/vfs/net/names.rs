@@ -35,10 +35,10 @@ struct Dial(Net, Target);
 /// A name that accepts.
 struct Accept(Net, SocketAddr);
 
-/// `ADDR:PORT,addr`: reading it tells what the accept name is bound to.
+/// `ADDR:PORT,addr`: its text is the address that the accept name is bound to.
 struct BoundAddress(Net, SocketAddr);
 
-/// What the name of a connection stands for.
+/// The meaning of a connection's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NetworkName {
     /// A host and a port to dial.
@@ -85,7 +85,7 @@ fn target(net: &Net, kind: Filetype, host: Host, digits: &str) -> Result<Arc<dyn
     Ok(Arc::new(Dial(net.clone(), Target { kind, host, port })))
 }
 
-/// Port 0 is nobody's.
+/// Port 0 can't be dialled.
 fn port_of_peer(digits: &str) -> Option<u16> {
     port(digits).filter(|port| *port != 0)
 }
@@ -108,7 +108,7 @@ impl Node for Directory {
 
     /// Lists nothing: there is a name for every host of the internet. `tcp/HOST` is only
     /// there to be walked through; opened, it is a name with its port missing, as all of
-    /// these are for whoever wants to write to them.
+    /// these are for guests that write to them.
     fn open(&self, how: Open) -> Result<Opened> {
         let incomplete = how.write || matches!(self.place, Place::Host(..));
         if incomplete { Err(Errno::Noent) } else { Ok(Opened::file(Listing)) }

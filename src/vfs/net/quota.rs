@@ -1,4 +1,4 @@
-//! Counted resources: whoever holds a [`Taken`] or a [`Share`] has one, and dropping it gives it
+//! Counted resources: a [`Taken`] or a [`Share`] is one of them, and dropping it gives it
 //! back.
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -41,9 +41,9 @@ impl Drop for Taken {
 
 /// So many of something for all guests together.
 ///
-/// Nobody can take them all: a [`Party`] may have one more only while more are left than it has.
+/// No party can take them all: a [`Party`] may have one more only while more are left than it has.
 /// So the first takes half of them at the most, the next half of the rest, and there is one for
-/// somebody new as long as there is any.
+/// a new party as long as there is any.
 #[derive(Debug)]
 pub(crate) struct Shares {
     max: usize,
@@ -69,7 +69,7 @@ impl Shares {
         Arc::new(Shares { max, held: Mutex::default() })
     }
 
-    /// One more for whom the call under way is, or ENFILE.
+    /// One more for the party of the call under way, or ENFILE.
     pub fn take(self: &Arc<Shares>) -> Result<Share> {
         self.take_for(charge::party()).ok_or(Errno::Nfile)
     }

@@ -1,4 +1,4 @@
-//! From names to addresses: who is asked, and where the answer goes.
+//! Resolving host names: the interface of a resolver, and where its answer goes.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, Weak};
@@ -19,7 +19,7 @@ pub trait Resolver: Send + Sync {
 #[derive(Debug)]
 pub struct Answer(Weak<Mutex<Slot>>);
 
-/// A lookup as the one sees it who waits for it; dropping it forgets the request.
+/// A lookup under way, held by its waiter. Dropping it cancels the request.
 #[derive(Debug)]
 pub(crate) struct Lookup(Arc<Mutex<Slot>>);
 
@@ -36,7 +36,7 @@ impl Answer {
         self.put(answer);
     }
 
-    /// Whether anybody still waits.
+    /// Whether a caller still waits for the answer.
     pub fn is_wanted(&self) -> bool {
         self.0.strong_count() > 0
     }

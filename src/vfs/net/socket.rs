@@ -110,7 +110,7 @@ impl File for Socket {
     }
 }
 
-/// What poll(2) says now. A socket in error is ready: the next call tells the error.
+/// What poll(2) says now. A socket in error is ready: the next call returns the error.
 pub(crate) fn readiness(fd: BorrowedFd<'_>, want: Interest, connected: bool) -> Result<Ready> {
     let mut events = PollFlags::empty();
     events.set(PollFlags::IN, want.read);

@@ -6,7 +6,7 @@ use mio::net::UdpSocket;
 
 use crate::vfs::Result;
 
-/// A datagram socket that talks to `peer` and to nobody else.
+/// A datagram socket connected to `peer`.
 pub(crate) fn connect(peer: SocketAddr) -> Result<UdpSocket> {
     let any: SocketAddr = match peer {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),

@@ -17,7 +17,7 @@ use crate::vfs::charge;
 use crate::vfs::reach::{Planted, Reach};
 use crate::vfs::{Errno, File, Filetype, Node, Open, Opened, Pending, Result, Stat, Wait};
 
-/// How soon a server whose backlog is full is asked again: no event tells when it is not.
+/// How soon a server whose backlog is full is asked again: no event announces room.
 const RETRY: Duration = Duration::from_millis(20);
 
 /// `--mount /run/db=unix:/path/to.sock`. Mounting it is the permission: no rule is asked.
@@ -29,7 +29,7 @@ pub struct UnixSocket {
     sockets: Arc<Shares>,
 }
 
-/// Where a socket is. It need not be there yet, and may be made anew at any time.
+/// Where a socket is. It need not exist yet, and may be replaced at any time.
 struct Address {
     path: PathBuf,
     /// The path, if it is dialled as it is.

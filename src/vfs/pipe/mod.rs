@@ -19,12 +19,12 @@ pub use capture::Capture;
 /// A pipe that holds up to `capacity_bytes` (at least 1), taken from memory as needed.
 ///
 /// Dropping an end closes it: the reader then finds the end after what is still there, the
-/// writer EPIPE. A write of the host's is taken in part if only a part fits; there is no
-/// PIPE_BUF. A guest that writes more than fits is parked until all is taken, unless its
+/// writer EPIPE. A write of the host is taken in part if only a part fits; PIPE_BUF does not
+/// apply. A guest that writes more than fits is parked until all is taken, unless its
 /// descriptor has NONBLOCK.
 ///
-/// What happens at one end wakes who waits at the other: a guest parked in a read goes on
-/// once its host has written. A host that waits for a guest arms its own end with
+/// Activity at one end wakes the waiter at the other: a guest parked in a read runs on once the
+/// host has written. A host that waits for a guest registers at its own end with
 /// [`File::wait`]. The ends are [`std::io::Read`] and [`std::io::Write`] as well, and
 /// answer `WouldBlock` there.
 ///
@@ -60,7 +60,7 @@ struct Ring {
 #[derive(Default)]
 struct End {
     gone: bool,
-    /// Who to wake once this end could do something again.
+    /// The waker to wake once this end could do something again.
     waker: Option<Waker>,
 }
 
@@ -83,18 +83,18 @@ fn wake(waker: Option<Waker>) {
     }
 }
 
-/// The end bytes come out of.
+/// The reading end of a [`pipe`].
 pub struct Reader(Arc<Mutex<Ring>>);
 
-/// The end bytes go into.
+/// The writing end of a [`pipe`].
 pub struct Writer(Arc<Mutex<Ring>>);
 
 impl Reader {
-    /// Takes up to `buf.len()` bytes; 0 is the end.
+    /// Reads up to `buf.len()` bytes. 0 is end of file.
     ///
     /// # Errors
     ///
-    /// Again while there is nothing and the writer is still there.
+    /// EAGAIN while the pipe is empty and the writer is open.
     pub fn read(&mut self, buf: &mut [u8]) -> Result<usize> {
         self.take(&mut [IoSliceMut::new(buf)])
     }
@@ -186,17 +186,17 @@ impl File for Reader {
 }
 
 impl Writer {
-    /// Takes as much of `bytes` as there is room for.
+    /// Writes as much of `bytes` as there is room for, and returns how much.
     ///
     /// # Errors
     ///
-    /// Again while the pipe is full, EPIPE once the reader is gone, ENOMEM if the host has
-    /// no memory left.
+    /// EAGAIN while the pipe is full, EPIPE once the reader is closed, ENOMEM if the host has no
+    /// memory left.
     pub fn write(&mut self, bytes: &[u8]) -> Result<usize> {
         self.put(&[IoSlice::new(bytes)])
     }
 
-    /// Bytes written that nobody has read yet.
+    /// Bytes written that have not been read.
     pub fn len(&self) -> usize {
         lock(&self.0).bytes.len()
     }

@@ -22,7 +22,7 @@ const WRITE_MAX: usize = 4096;
 ///
 /// Its descriptor is shared with other processes, so O_NONBLOCK can't be set on it: a shell would
 /// find its terminal changed. Instead a pipe is asked with poll(2) before each read or write, a
-/// terminal is written through a description of its own, and a socket is told with each call.
+/// terminal is written through a description of its own, and a socket gets a flag with each call.
 pub struct Stream {
     fd: Standard,
     access: Access,
@@ -108,7 +108,7 @@ fn write(fd: impl AsFd, bufs: &[IoSlice<'_>]) -> Result<usize> {
 
 impl File for Stream {
     fn stat(&mut self) -> Result<Stat> {
-        // Only what the stream is: the host's inode numbers are nobody's business.
+        // Only what the stream is: the host's inode numbers are not for a guest.
         // A file is a stream here: its position is shared with other processes, and moves
         // with each read. As what it is it would promise to be read anywhere.
         Ok(Stat::of(match &mut self.kind {
@@ -122,7 +122,7 @@ impl File for Stream {
         }))
     }
 
-    /// What its description was opened for, by whoever did.
+    /// The directions its description was opened for.
     fn access(&self) -> Access {
         self.access
     }

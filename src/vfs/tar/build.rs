@@ -85,7 +85,7 @@ impl Building {
     }
 
     /// The directory of that name, made if something else or nothing has it. A path that
-    /// implies a directory tells no time for it.
+    /// implies a directory has no time for it.
     fn directory(
         &mut self,
         parent: usize,

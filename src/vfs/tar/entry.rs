@@ -116,14 +116,14 @@ impl<'a> Entries<'a> {
         Ok(Entry { offset, path, what, mtim })
     }
 
-    /// Moves on behind `len` bytes, which must be there.
+    /// Skips `len` bytes, which must be there.
     fn take(&mut self, from: usize, len: usize) -> Result<Range<usize>, TarError> {
         let end = from.checked_add(len).filter(|end| *end <= self.bytes.len());
         self.at = end.ok_or(Kind::Truncated.at(self.bytes.len()))?;
         Ok(from..self.at)
     }
 
-    /// The data behind the header at `offset`.
+    /// The data after the header at `offset`.
     fn data(&mut self, offset: usize, size: u64) -> Result<Range<usize>, TarError> {
         let size = usize::try_from(size).map_err(|_| Kind::Truncated.at(offset))?;
         let data = self.take(offset + BLOCK, size).map_err(|error| error.kind.at(offset))?;
@@ -176,7 +176,7 @@ impl Header<'_> {
     }
 
     fn mtim(self, offset: usize) -> Result<u64, TarError> {
-        // Base 256 and negative: before 1970, which a guest is not told.
+        // Base 256 and negative: before 1970, which WASI can't express.
         if self.0[MTIME.start] == 0xff {
             return Ok(0);
         }
@@ -196,7 +196,7 @@ impl Header<'_> {
     }
 }
 
-/// Octal digits, blanks before, NUL or a blank behind; an empty field is 0.
+/// Octal digits, blanks before, NUL or a blank after; an empty field is 0.
 fn octal(bytes: &[u8]) -> Option<u64> {
     let begin = bytes.iter().position(|byte| *byte != b' ').unwrap_or(bytes.len());
     let digits = bytes[begin..].split(|byte| matches!(byte, 0 | b' ')).next().unwrap_or_default();

@@ -32,7 +32,7 @@ pub enum TarErrorKind {
     Truncated,
     /// A header does not sum up to its checksum.
     Checksum,
-    /// A field of a header is no number.
+    /// A field of a header is not a number.
     Number(&'static str),
     /// A pax record is malformed.
     Pax,
@@ -40,7 +40,7 @@ pub enum TarErrorKind {
     Name,
     /// A path has a `..`.
     DotDot,
-    /// A hard link to what is no file earlier in the image.
+    /// A hard link whose target is not an earlier file of the image.
     HardLink,
     /// A sparse or multi-volume entry.
     Unsupported,

@@ -86,8 +86,8 @@ fn header(input: &[u8], begin: usize) -> Result<usize, TarError> {
     Ok(at)
 }
 
-/// Inflates one member behind the `begin` bytes that `output` has; where its trailer begins,
-/// and how many bytes there are then. Room behind those is kept for the next member.
+/// Inflates one member after the `begin` bytes that `output` has; where its trailer begins,
+/// and how many bytes there are then. Room after those is kept for the next member.
 fn body(
     inflate: &mut DecompressorOxide,
     input: &[u8],
@@ -121,12 +121,12 @@ fn body(
     Ok((at, filled))
 }
 
-/// Makes room behind the `filled` bytes, unless there is some already.
+/// Makes room after the `filled` bytes, unless there is some already.
 fn grow(output: &mut Vec<u8>, filled: usize, limit: usize) -> Result<(), Kind> {
     if output.len() > filled {
         return Ok(());
     }
-    // One byte more than is allowed: only who needs it has too much.
+    // One byte more than is allowed: an image that fills it is too large.
     let len = output.len().saturating_mul(2).max(FIRST_BYTES).min(limit.saturating_add(1));
     if filled > limit {
         return Err(Kind::TooLarge);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
-/// A host that somebody asked for: a name in lower case without its trailing dot, or an
+/// A host that a guest asked for: a name in lower case without its trailing dot, or an
 /// address. An IPv4-mapped IPv6 address is its IPv4 self.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
@@ -52,7 +52,7 @@ impl fmt::Display for Host {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostName(Box<str>);
 
-/// Why a text is no host name, and where in it.
+/// Why a text is not a host name, and where in it.
 #[derive(Debug)]
 pub(crate) struct BadName {
     pub at: Range<usize>,
@@ -107,7 +107,7 @@ impl HostName {
         &self.0
     }
 
-    /// Whether it is `localhost`, the one name that stands for loopback addresses.
+    /// Whether it is `localhost`, the one name for loopback addresses.
     pub fn is_localhost(&self) -> bool {
         &*self.0 == "localhost"
     }

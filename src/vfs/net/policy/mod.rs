@@ -13,8 +13,8 @@ use rule::{Hosts, ListenRule, Rule, RuleError};
 /// A *name* is allowed by a name rule (`example.org:443`, `*.example.org:443`, `*:443`), and
 /// only then looked up. Each address it has is judged again: a public one is allowed; one
 /// that is loopback, private, link-local, a metadata service or otherwise special (see
-/// [`Class`]) is refused, unless an address rule covers it too, so that nobody who owns a
-/// name can point it into the operator's network. The name `localhost` stands for loopback
+/// [`Class`]) is refused, unless an address rule covers it too, so that the owner of a
+/// name can't point it into the operator's network. The name `localhost` means the loopback
 /// addresses and nothing else, and needs a rule with that name.
 ///
 /// An *address* is allowed by an address rule, or by `*` if it is public.
@@ -75,7 +75,7 @@ impl Policy {
     }
 
     /// Whether a dial to `host` could be allowed. If not, it must not be looked up either:
-    /// a lookup tells whoever owns the name what the guest asked.
+    /// a lookup shows the owner of the name what the guest asked.
     pub fn name_possible(&self, host: &Host, port: u16) -> bool {
         let name = match host {
             Host::Addr(address) => return self.addr_allowed(host, *address, port),

@@ -26,7 +26,7 @@ pub struct Rule {
     pub(super) ports: RangeInclusive<u16>,
 }
 
-/// Where a guest may listen: `127.0.0.1:8080`, `[::1]:0`, `*:8000-8100`. Port 0 stands for
+/// Where a guest may listen: `127.0.0.1:8080`, `[::1]:0`, `*:8000-8100`. Port 0 means
 /// itself, the wish for any free port. `localhost` is 127.0.0.1. Made by [`str::parse`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenRule {
@@ -145,10 +145,10 @@ impl FromStr for ListenRule {
 /// How rules of a kind are written, for hints.
 struct Form {
     example: &'static str,
-    /// A host that any port may stand behind.
+    /// A host that any port may follow.
     host: &'static str,
     port: u16,
-    /// Whether that can be a host; what it is not, is no reason to be shown again.
+    /// Whether that can be a host. Used to choose an example that fits.
     is_host: fn(&str) -> bool,
 }
 
