@@ -9,6 +9,8 @@ mod immediates;
 mod load;
 #[path = "engine/mutated.rs"]
 mod mutated;
+#[path = "engine/select.rs"]
+mod select;
 #[path = "engine/start.rs"]
 mod start;
 

@@ -6,6 +6,8 @@
 //!
 //! - `memory.grow` and `table.grow` become calls of functions of the host, through a table
 //!   that is added for it (`docs/wasmi.md` says what goes wrong without).
+//! - Between a comparison with zero and a `select` comes an instruction that does nothing, as
+//!   wasmi takes the two together in a wrong way.
 //! - A start section becomes an export, which is called before `_start`: it can wait, run out
 //!   of a slice, and be ended like the rest of the program.
 //! - Mutable globals are exported, so that an instance can be put back (see `recycle`).
@@ -16,7 +18,7 @@ use std::ops::Range;
 
 use wasmparser::{BinaryReader, BinaryReaderError, RefType};
 
-use super::survey::{Grow, GrowSite, Survey};
+use super::survey::{Change, Grow, Site, Survey};
 
 /// Identifiers of sections, in the order in which they have to be.
 const TYPES: u8 = 1;
@@ -48,9 +50,11 @@ impl Hooks {
     /// What is added to a module.
     pub(super) fn of(survey: &Survey<'_>) -> Hooks {
         let mut grows = Vec::new();
-        for site in &survey.grows {
-            if !grows.contains(&site.grow) {
-                grows.push(site.grow);
+        for site in &survey.sites {
+            if let Change::Call(grow) = site.change
+                && !grows.contains(&grow)
+            {
+                grows.push(grow);
             }
         }
         Hooks { prefix: survey.prefix.clone(), grows, starts: survey.start.is_some() }
@@ -116,6 +120,12 @@ pub(super) fn rewrite(
     }
     Ok(out)
 }
+
+/// `i32.const 0 i32.ne`: of any number makes whether it is not zero.
+const MAKE_BIT: [u8; 3] = [0x41, 0, 0x47];
+
+/// `i32.const 1 i32.and`: does nothing to 0 and 1, but wasmi translates it to an instruction.
+const KEEP_BIT: [u8; 3] = [0x41, 1, 0x71];
 
 struct Changes<'a> {
     survey: &'a Survey<'a>,
@@ -206,19 +216,27 @@ impl Changes<'_> {
         u32::try_from(self.survey.tables.len()).unwrap_or(u32::MAX)
     }
 
-    /// The code, with a call in place of each growing instruction.
+    /// The code, with a call in place of each growing instruction, and all `select`s apart from
+    /// comparisons.
     fn code(&self, section: &Range<usize>) -> Vec<u8> {
         let wasm = self.survey.wasm;
-        let mut out = Vec::with_capacity(section.len() + 16 * self.survey.grows.len());
+        let mut out = Vec::with_capacity(section.len() + 16 * self.survey.sites.len());
         let mut copied = section.start;
-        for sites in self.survey.grows.chunk_by(|one, other| one.body == other.body) {
-            let GrowSite { body, entry, .. } = &sites[0];
+        for sites in self.survey.sites.chunk_by(|one, other| one.body == other.body) {
+            let Site { body, entry, .. } = &sites[0];
             out.extend_from_slice(&wasm[copied..*entry]);
             let mut changed = Vec::with_capacity(body.len() + 16 * sites.len());
             let mut from = body.start;
             for site in sites {
                 changed.extend_from_slice(&wasm[from..site.place.start]);
-                self.call(&mut changed, site.grow);
+                match site.change {
+                    Change::Call(grow) => self.call(&mut changed, grow),
+                    Change::SelectByBit => changed.extend_from_slice(&KEEP_BIT),
+                    Change::SelectByNumber => {
+                        changed.extend_from_slice(&MAKE_BIT);
+                        changed.extend_from_slice(&KEEP_BIT);
+                    }
+                }
                 from = site.place.end;
             }
             changed.extend_from_slice(&wasm[from..body.end]);

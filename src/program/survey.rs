@@ -50,11 +50,22 @@ pub(crate) enum Grow {
     Table(u32),
 }
 
-/// Where a growing instruction is.
+/// What becomes of a place in the code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It is a growing instruction, which becomes a call.
+    Call(Grow),
+    /// A `select` follows, and its condition is 0 or 1.
+    SelectByBit,
+    /// A `select` follows, and its condition may be any number.
+    SelectByNumber,
+}
+
+/// A place that is changed.
 #[derive(Debug)]
-pub(super) struct GrowSite {
-    pub(super) grow: Grow,
-    /// The instruction itself.
+pub(super) struct Site {
+    pub(super) change: Change,
+    /// What is replaced.
     pub(super) place: Range<usize>,
     /// The body it is in, without its length.
     pub(super) body: Range<usize>,
@@ -74,7 +85,7 @@ pub(crate) struct Survey<'a> {
     pub(super) tables: Vec<RefType>,
     pub(super) start: Option<u32>,
     /// In the order of their places.
-    pub(super) grows: Vec<GrowSite>,
+    pub(super) sites: Vec<Site>,
     /// It has an instruction that changes tables or segments.
     pub(crate) changes_tables: bool,
     /// One of its functions may have more than wasmi can translate.
@@ -83,6 +94,8 @@ pub(crate) struct Survey<'a> {
     pub(crate) prefix: String,
     /// Where the body before this one ended.
     body_end: usize,
+    /// The first byte of the instruction before this one.
+    before: u8,
 }
 
 /// Why a module is turned down.
@@ -214,17 +227,27 @@ impl<'a> Survey<'a> {
         const TABLE_SET: u8 = 0x26;
         const MEMORY_GROW: u8 = 0x40;
         const PREFIXED: u8 = 0xfc;
-        match self.wasm[place.start] {
-            TABLE_SET => self.changes_tables = true,
+        const SELECT: u8 = 0x1b;
+        const SELECT_TYPED: u8 = 0x1c;
+        let opcode = self.wasm[place.start];
+        let before = std::mem::replace(&mut self.before, opcode);
+        let (change, place) = match opcode {
+            TABLE_SET => {
+                self.changes_tables = true;
+                return Ok(());
+            }
             MEMORY_GROW | PREFIXED => {
                 let mut reader = BinaryReader::new(&self.wasm[place.clone()], place.start);
-                if let Some(grow) = self.take_rare(&mut reader)? {
-                    let body = body.range();
-                    self.grows.push(GrowSite { grow, place, body, entry });
-                }
+                let Some(grow) = self.take_rare(&mut reader)? else { return Ok(()) };
+                (Change::Call(grow), place)
             }
-            _ => {}
-        }
+            SELECT | SELECT_TYPED => {
+                let Some(change) = of_condition(before) else { return Ok(()) };
+                (change, place.start..place.start)
+            }
+            _ => return Ok(()),
+        };
+        self.sites.push(Site { change, place, body: body.range(), entry });
         Ok(())
     }
 
@@ -243,5 +266,27 @@ impl<'a> Survey<'a> {
             TABLE_GROW => Ok(Some(Grow::Table(reader.read_var_u32()?))),
             _ => Ok(None),
         }
+    }
+}
+
+/// What keeps a `select` apart from a condition that this instruction has made. wasmi takes a
+/// comparison with zero and a `select` together, wrongly, if the one is the last it has
+/// translated when it comes to the other. For these it is not.
+fn of_condition(opcode: u8) -> Option<Change> {
+    match opcode {
+        // Calls.
+        0x10 | 0x11
+        // local.get, local.tee, global.get, loads, i32.const
+        | 0x20 | 0x22 | 0x23 | 0x28..=0x35 | 0x41
+        // Comparisons by size, and those of floats.
+        | 0x48..=0x4f | 0x53..=0x66
+        // i32.and, i32.or, i32.xor
+        | 0x71..=0x73
+        // Of vectors.
+        | 0xfd => None,
+        // Comparisons of integers with eqz, eq and ne.
+        0x45..=0x47 | 0x50..=0x52 => Some(Change::SelectByBit),
+        // These may translate to nothing, after one of those.
+        _ => Some(Change::SelectByNumber),
     }
 }
