@@ -42,6 +42,7 @@
 //! | start a guest in microseconds | [`Pool`] |
 //! | wait for what a parked guest waits for | [`Guest::arm`] |
 //! | cancel a guest | drop it |
+//! | learn in a signal handler whose guest a thread runs | [`Running`] |
 //! | hold the other end of its streams | [`vfs::pipe`] |
 //! | choose the files it sees | [`vfs::Namespace`], with [`vfs::mem`], [`vfs::dev`], [`vfs::tar`], [`vfs::host`], [`vfs::net`] |
 //! | write your own files and directories | [`vfs::Node`], [`vfs::File`] |
@@ -94,6 +95,7 @@ pub use errno::Errno;
 pub use group::{Group, Member, Turn};
 pub use guest::Guest;
 pub use guest::interrupt::Interrupt;
+pub use guest::running::Running;
 #[cfg(all(target_os = "linux", feature = "recycle"))]
 pub use instance::GuestAllocator;
 pub use pool::{Ahead, Pool};

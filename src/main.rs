@@ -21,7 +21,10 @@ static ALLOCATOR: tinyhost::GuestAllocator = tinyhost::GuestAllocator;
 
 fn main() -> ExitCode {
     #[cfg(unix)]
-    survive_file_size_limit();
+    {
+        survive_file_size_limit();
+        cli::fatal_signal::install();
+    }
     let status = match command() {
         Ok(status) => status,
         Err(Failure { status, text, signal }) => {

@@ -6,6 +6,8 @@ use tinyhost::trace::escape::Line;
 use tinyhost::{Config, Program};
 
 use super::failure::{Failure, Outcome, check, plain};
+#[cfg(unix)]
+use super::fatal_signal;
 
 /// Bytes of the largest module that is read.
 const MODULE_BYTES_MAX: u64 = 512 << 20;
@@ -17,6 +19,8 @@ const MODULE_BYTES_MAX: u64 = 512 << 20;
 /// If it can't be read, or is not a program that can run here.
 pub fn load(path: &str, config: &Config) -> Outcome<Program> {
     let fail = |text: String| Failure::not_started(format!("{path}: {text}"));
+    #[cfg(unix)]
+    fatal_signal::set_program(path);
     let bytes = read_module(path)
         .map_err(|error| fail(format!("can't be read: {}: {}", plain(&error), check(&error))))?;
     let wasm = assembled(bytes).map_err(fail)?;

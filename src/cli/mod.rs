@@ -5,6 +5,8 @@
 
 pub mod args;
 pub mod failure;
+#[cfg(unix)]
+pub mod fatal_signal;
 mod grant;
 pub mod help;
 mod load;

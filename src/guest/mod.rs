@@ -3,6 +3,7 @@
 //! The only file that names wasmi's resumable calls.
 
 pub(crate) mod interrupt;
+pub(crate) mod running;
 mod slice;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use wasmi::{
     AsContextMut, Error, Func, ResumableCall, ResumableCallHostTrap, ResumableCallOutOfFuel, Val,
 };
 
+use self::running::Tag;
 #[cfg(all(unix, feature = "serve"))]
 pub(crate) use self::slice::FIRST_FUEL;
 pub(crate) use self::slice::{Pace, RUN_TIME};
@@ -52,6 +54,8 @@ pub struct Guest {
     fuel_left: u64,
     fuel_used: u64,
     cpu: slice::Cpu,
+    /// For whom it runs.
+    tag: Tag,
 }
 
 enum State {
@@ -81,7 +85,8 @@ impl Guest {
             Err(end) => (State::Ended(end.clone()), None),
         };
         let cpu = slice::Cpu::default();
-        let mut guest = Guest { instance, state, then, fuel_left: u64::MAX, fuel_used: 0, cpu };
+        let (fuel_left, fuel_used, tag) = (u64::MAX, 0, Tag::NONE);
+        let mut guest = Guest { instance, state, then, fuel_left, fuel_used, cpu, tag };
         if let State::Ended(_) = guest.state {
             guest.close();
         }
@@ -112,6 +117,12 @@ impl Guest {
         self.fuel_left = fuel.saturating_sub(self.fuel_used);
     }
 
+    /// Sets the client that [`Running`](running::Running) reports.
+    #[cfg(all(unix, feature = "serve"))]
+    pub(crate) fn set_client(&mut self, client: std::net::SocketAddr) {
+        self.tag = Tag::of(client);
+    }
+
     /// Fuel that the guest has used so far.
     pub fn fuel_used(&self) -> u64 {
         self.fuel_used
@@ -132,6 +143,7 @@ impl Guest {
     pub(crate) fn step_untimed(&mut self, fuel: u64) -> Step {
         let state = std::mem::replace(&mut self.state, State::Ended(Step::Parked));
         let slice = self.refuel(fuel, &state);
+        let _noted = self.tag.note();
         let answer = match state {
             State::Ended(step) => {
                 self.state = State::Ended(step.clone());

@@ -65,6 +65,7 @@ impl Guests {
                 (self.pool.spawn(cx), false)
             }
         };
+        guest.set_client(peer);
         guest.context_mut().party.client = Some(party(peer.ip()));
         if let Some(fuel) = shared.config.limits.fuel {
             guest.limit_fuel(fuel);

@@ -130,11 +130,12 @@ const CLI_ROOMS: &[(&str, &[&str])] = &[
     // What was typed.
     ("words", &["failure", "args", "help"]),
     // What a guest is given, and what is seen of it.
-    ("load", &["failure"]),
+    ("fatal_signal", &[]),
+    ("load", &["failure", "fatal_signal"]),
     ("grant", &["failure", "output", "args"]),
     ("observe", &["failure", "style", "output", "args"]),
     ("run", &["failure", "style", "output", "logger", "args", "load", "grant", "observe"]),
-    ("serve", &["failure", "logger", "args", "load", "grant", "observe"]),
+    ("serve", &["failure", "fatal_signal", "logger", "args", "load", "grant", "observe"]),
 ];
 
 /// The module of a file, as a path below the crate: `src/cli/run/ended.rs` is `cli::run::ended`.

@@ -10,7 +10,7 @@ mod temp;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -61,6 +61,8 @@ pub struct Process {
 pub struct Ended {
     /// The exit status; `None` if a signal ended it.
     pub status: Option<i32>,
+    /// That signal.
+    pub signal: Option<i32>,
     pub stdout: Vec<u8>,
     pub stderr: String,
     /// Processor time it took, where the system tells.
@@ -157,6 +159,15 @@ impl Process {
         })
     }
 
+    /// Waits until it computes.
+    pub fn wait_until_busy(&self) {
+        let used = || cpu_time(self.child.id()).expect("the system tells");
+        let before = used();
+        while used() < before + Duration::from_millis(50) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits for its end; standard input stays as it is.
     pub fn end(mut self) -> Ended {
         let pid = Pid::from_child(&self.child);
@@ -167,7 +178,8 @@ impl Process {
         }
         let cpu = cpu_time(self.child.id());
         let killed = self.watchdog.take().is_some_and(Watchdog::call_off);
-        let status = self.child.wait().expect("it is waited for once").code();
+        let ended = self.child.wait().expect("it is waited for once");
+        let (status, signal) = (ended.code(), ended.signal());
         let (stdout, stderr) = (self.stdout.all(), self.stderr.all());
         let stderr = String::from_utf8_lossy(&stderr).into_owned();
         assert!(
@@ -177,7 +189,7 @@ impl Process {
             self.what,
             String::from_utf8_lossy(&stdout[..stdout.len().min(1000)])
         );
-        Ended { status, stdout, stderr, cpu, what: self.what.clone() }
+        Ended { status, signal, stdout, stderr, cpu, what: self.what.clone() }
     }
 }
 

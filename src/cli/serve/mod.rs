@@ -21,6 +21,7 @@ use tinyhost::{Config as Compile, Program};
 
 use super::args::{Serve, table, units};
 use super::failure::{Failure, Outcome, plain};
+use super::fatal_signal;
 use super::grant::environment::Variable;
 use super::grant::network::Network;
 use super::grant::policy::Grant;
@@ -162,6 +163,7 @@ fn config(
             (load(&path, &compile)?, name, Some(path).filter(|path| path != "-"))
         }
         None => {
+            fatal_signal::set_program("echo");
             let echo = Program::with(&compile, ECHO);
             (echo.expect("the tests run it"), "echo".to_owned(), None)
         }

@@ -1,0 +1,114 @@
+//! Which guest a thread is running: for a handler of a signal that ends the process.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// The guest whose [step](crate::Guest::step) a thread is in.
+///
+/// ```
+/// assert_eq!(tinyhost::Running::here(), None); // no guest is stepped on this thread
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// The client of a server that it runs for. One that was started ahead has none yet.
+    pub client: Option<SocketAddr>,
+}
+
+/// What a thread is doing.
+const NOTHING: u64 = 0;
+const A_GUEST: u64 = 1 << 16;
+const A_CLIENTS: u64 = 1 << 17;
+
+/// Atomic, as a signal may come between two stores; each of them is a plain one.
+struct Here {
+    /// What it is doing, and the client's port.
+    state: AtomicU64,
+    /// The client's address, mapped to IPv6.
+    address: [AtomicU64; 2],
+}
+
+thread_local! {
+    // Made when the thread is and never dropped: to read it takes no lock and no memory.
+    static HERE: Here = const {
+        Here { state: AtomicU64::new(NOTHING), address: [const { AtomicU64::new(0) }; 2] }
+    };
+}
+
+impl Running {
+    /// The guest that this thread is stepping. It may be called in a signal handler, of a thread
+    /// that has made a step before.
+    pub fn here() -> Option<Running> {
+        HERE.with(|here| {
+            let state = here.state.load(Relaxed);
+            let client = (state & A_CLIENTS != 0).then(|| {
+                let [high, low] = here.address.each_ref().map(|half| half.load(Relaxed));
+                let bits = u128::from(high) << 64 | u128::from(low);
+                let port = (state & u64::from(u16::MAX)) as u16;
+                SocketAddr::new(IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical(), port)
+            });
+            (state != NOTHING).then_some(Running { client })
+        })
+    }
+}
+
+/// A guest's client, as it is noted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tag {
+    state: u64,
+    address: [u64; 2],
+}
+
+impl Tag {
+    /// Of a guest that has no client.
+    pub(super) const NONE: Tag = Tag { state: A_GUEST, address: [0; 2] };
+
+    #[cfg(all(unix, feature = "serve"))]
+    pub(super) fn of(client: SocketAddr) -> Tag {
+        let address = match client.ip() {
+            IpAddr::V4(address) => address.to_ipv6_mapped(),
+            IpAddr::V6(address) => address,
+        };
+        let bits = address.to_bits();
+        let address = [(bits >> 64) as u64, bits as u64];
+        Tag { state: A_GUEST | A_CLIENTS | u64::from(client.port()), address }
+    }
+
+    /// Notes that this guest is run on this thread, until the answer is dropped.
+    #[inline]
+    pub(super) fn note(self) -> Noted {
+        HERE.with(|here| {
+            here.address[0].store(self.address[0], Relaxed);
+            here.address[1].store(self.address[1], Relaxed);
+            here.state.store(self.state, Relaxed);
+        });
+        Noted
+    }
+}
+
+/// A guest is run.
+pub(super) struct Noted;
+
+impl Drop for Noted {
+    #[inline]
+    fn drop(&mut self) {
+        HERE.with(|here| here.state.store(NOTHING, Relaxed));
+    }
+}
+
+#[cfg(all(test, unix, feature = "serve"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_told_as_it_is() {
+        for client in ["127.0.0.1:65535", "[2001:db8::1]:1", "[::1]:0"] {
+            let client: SocketAddr = client.parse().unwrap();
+            let noted = Tag::of(client).note();
+            assert_eq!(Running::here(), Some(Running { client: Some(client) }));
+            drop(noted);
+            assert_eq!(Running::here(), None);
+        }
+        let _noted = Tag::NONE.note();
+        assert_eq!(Running::here(), Some(Running { client: None }));
+    }
+}
