@@ -9,7 +9,6 @@ use std::fmt::{self, Write};
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use libc::{SIGABRT, SIGBUS, SIGILL, SIGSEGV, c_int, c_void, siginfo_t};
 use tinyhost::Running;
@@ -24,9 +23,6 @@ static BEFORE: [OnceLock<libc::sigaction>; SIGNALS.len()] =
 
 /// What is run.
 static PROGRAM: OnceLock<String> = OnceLock::new();
-
-/// It is said once: what was there before may abort.
-static SAID: AtomicBool = AtomicBool::new(false);
 
 type Handler = extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
 
@@ -59,20 +55,27 @@ pub fn install() {
 }
 
 extern "C" fn on_signal(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
-    if !SAID.swap(true, SeqCst) {
-        let mut words = Words::default();
-        // What does not fit is left out.
-        let _ = speak(&mut words, signal);
-        words.say();
-    }
+    let mut words = Words::default();
+    // What does not fit is left out.
+    let _ = speak(&mut words, signal);
+    words.say();
+    // It is said once. The standard library's handler may abort, and a second handler on top of
+    // this one may be more than the stack for signals has room for.
+    by_default(SIGABRT);
     call_the_one_before(signal, info, context);
-    // SAFETY: both are async-signal-safe. The signal is blocked until this returns, and then
-    // ends the process, as nothing handles it any more.
+    by_default(signal);
+    // SAFETY: it is async-signal-safe. The signal is blocked until this returns, and then ends
+    // the process, as nothing handles it any more.
+    unsafe { libc::raise(signal) };
+}
+
+/// Leaves a signal to the system.
+fn by_default(signal: c_int) {
+    // SAFETY: sigaction(2) is async-signal-safe, and an all-zero action a valid one.
     unsafe {
         let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
         action.sa_sigaction = libc::SIG_DFL;
         libc::sigaction(signal, &raw const action, null_mut());
-        libc::raise(signal);
     }
 }
 

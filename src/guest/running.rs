@@ -95,7 +95,8 @@ impl Drop for Noted {
     }
 }
 
-#[cfg(all(test, unix, feature = "serve"))]
+#[cfg(test)]
+#[cfg(all(unix, feature = "serve"))]
 mod tests {
     use super::*;
 
