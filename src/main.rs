@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 }
 
 /// A write beyond the process's limit of file size (RLIMIT_FSIZE) ends it by a signal, unless
-/// there is somebody to take it: then the write fails with EFBIG, which is the guest's.
+/// there is a handler to take it: then the write fails with EFBIG, which is the guest's.
 #[cfg(unix)]
 fn survive_file_size_limit() {
     let flag = std::sync::Arc::default();

@@ -184,7 +184,7 @@ fn a_rule_that_does_not_parse_stops_the_start_and_is_pointed_at() {
         ("--net-listen", "none", "write ADDR:PORT, as 127.0.0.1:7000", "  none\n      ^\n"),
         ("--net-listen", "[::1]", "write [::1]:7000, or [::1]:*", "  [::1]\n       ^\n"),
         ("--net", "7000", "no host: write localhost:7000", "  7000\n  ^\n"),
-        ("--net-listen", "nowhere:80", "this is no address", "  nowhere:80\n  ^^^^^^^\n"),
+        ("--net-listen", "nowhere:80", "this is not an address", "  nowhere:80\n  ^^^^^^^\n"),
     ];
     for (option, rule, what, caret) in cases {
         let ended = guest(&[option, rule], "hello", &[]);

@@ -398,7 +398,7 @@ fn a_policy_that_means_nothing_is_refused_by_line() {
     for (line, rest) in [
         (
             "net 10.0.0.0/33:80",
-            "net '10.0.0.0/33:80', column 10: this is no mask: write a number from 0 to 32\n  \
+            "net '10.0.0.0/33:80', column 10: this is not a mask: write a number from 0 to 32\n  \
              10.0.0.0/33:80\n           ^^\n",
         ),
         ("dir ::/x", "dir '::/x' lacks a path: write --dir HOST[::GUEST][::ro]\n"),

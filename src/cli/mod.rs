@@ -1,7 +1,7 @@
 //! The command line: what was typed, and what is meant by it.
 //!
 //! [`args`] says what can be typed; every word of it is checked before anything is opened,
-//! bound or started. Who may import whom is in `tests/tidy/layers.rs`.
+//! bound or started. Which may import which is in `tests/tidy/layers.rs`.
 
 pub mod args;
 pub mod failure;

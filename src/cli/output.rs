@@ -54,7 +54,7 @@ pub struct Output {
 }
 
 enum To {
-    /// Made anew beside the old one, and renamed: it is there whole, or not at all.
+    /// Written beside the old one, and renamed: it is there whole, or not at all.
     Replaced(Place),
     /// What is no regular file (a pipe, a terminal), or is in a directory that can't be written.
     Open(File),

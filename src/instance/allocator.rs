@@ -95,7 +95,8 @@ pub(super) fn take_pages(memory: &mut [u8]) -> bool {
     let at: *mut c_void = memory.as_mut_ptr().cast();
     let flags = MremapFlags::MAYMOVE | MremapFlags::DONTUNMAP;
     // With DONTUNMAP the kernel looks at the new address even if it is to choose one itself,
-    // and `mremap` hands it none: whatever is in that register. So it is told.
+    // and `mremap` passes none: the kernel reads what happens to be in that register. So this
+    // passes an address.
     // SAFETY: `memory` is borrowed exclusively. Its address range stays mapped and reads as
     // zeros, as anonymous memory does that was not written to; its pages go where a mapping
     // was made for them just now. Linux before 5.7 and mappings of other kinds refuse.

@@ -29,7 +29,7 @@ const ALLOWED: [&str; 7] = [
 /// Guests of one pool that have run up to their first read of standard input. With each is a `T`
 /// that its maker needs to feed it.
 ///
-/// Such a guest can't be told from one that is made when its input arrives. A program that reads
+/// Such a guest can't be distinguished from one that is made when its input arrives. A program that reads
 /// its environment, a clock or a file before its input, or that writes, ends, computes for long
 /// or waits for something else, is not suited, and is not started ahead any more.
 pub struct Ahead<T> {

@@ -49,7 +49,7 @@ fn trap_text(code: TrapCode) -> &'static str {
     }
 }
 
-/// Whether an instantiation failed for want of memory.
+/// Whether an instantiation failed because memory was refused.
 fn is_out_of_memory(error: &wasmi::Error) -> bool {
     matches!(error.kind(), ErrorKind::Memory(_) | ErrorKind::Table(_))
         || matches!(error.kind(), ErrorKind::Instantiation(_))

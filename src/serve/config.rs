@@ -11,7 +11,7 @@ use crate::program::Program;
 use crate::vfs::Namespace;
 use crate::wasi::Builder;
 
-/// How long guests may run after a server is told to shut down.
+/// How long guests may run after a server was asked to shut down.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// What one guest serves.

@@ -51,7 +51,7 @@
 //!
 //! 1. `conn/NAME.rs`: a type that implements `Protocol` (`conn/protocol.rs` says what it may
 //!    assume). `conn/line.rs` is the shortest that runs guests, `observe/http.rs` one that answers
-//!    by itself, `simulate/packets.rs` one with streaming bodies, framed replies, variables of
+//!    without a guest, `simulate/packets.rs` one with streaming bodies, framed replies, variables of
 //!    each job and an upgrade to another protocol.
 //! 2. `conn/protocol.rs`, `Service::of`: when it is used.
 //! 3. `config.rs`: what the configuration says for that, a [`Unit`] for example.

@@ -157,7 +157,7 @@ impl Hints {
             return self.unreadable(call);
         }
         let Some(dir) = dir.filter(|dir| dir.place.is_some()) else { return };
-        // Where rights were given up, the refusal may be for want of one.
+        // Where rights were given up, a missing right may be the reason.
         let fds = call.row.params.iter().filter(|param| param.kind == Kind::Fd);
         let mut given = fds.filter_map(|param| call.descriptor(call.arg_u32(param.name)?));
         if !given.all(|given| given.base.has(Rights::DIRECTORY)) {

@@ -25,13 +25,13 @@ pub struct Access {
 pub struct Used {
     /// Files and directories, by the guest's names; those that were not there are left out.
     pub paths: BTreeMap<String, Access>,
-    /// What was dialled, as `HOST:PORT`, whether or not anybody answered.
+    /// What was dialled, as `HOST:PORT`, whether or not it was answered.
     pub dials: BTreeSet<String>,
     /// Where clients were waited for, as `ADDR:PORT`.
     pub accepts: BTreeSet<String>,
     /// Listening sockets it was given and accepted on, by name.
     pub sockets: BTreeSet<String>,
-    /// The variables were read: all at once, so nobody knows which of them.
+    /// The variables were read: all at once, so it is not known which of them.
     pub environment: bool,
     /// Nothing was left out.
     pub complete: bool,
@@ -83,7 +83,7 @@ impl Learn {
         known.directory |= access.directory;
     }
 
-    /// A network name that was opened, or would have been if somebody had answered.
+    /// A network name that was opened, or would have been if it had been answered.
     fn network(&mut self, call: &TracedCall<'_>, errno: Option<Errno>) -> bool {
         let name = call.path("fd", "path").and_then(|path| network_name(&path));
         let (set, name) = match name {

@@ -1,4 +1,4 @@
-//! Which calls are about the network, and with whom.
+//! Which calls are about the network, and with which peer.
 
 use crate::vfs::Filetype;
 use crate::wasi::TracedCall;

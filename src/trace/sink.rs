@@ -104,7 +104,7 @@ impl Sink {
         }
     }
 
-    /// A call is parked. Whoever looks at a guest that hangs must see in what, so all that
+    /// A call is parked. The trace of a guest that hangs must show in what, so all that
     /// was written goes out as well.
     pub(super) fn parked(&self, who: &str, at: Duration, row: &Row, args: &[Arg]) {
         let mut out = self.out();
@@ -114,7 +114,7 @@ impl Sink {
         let _ = out.to.flush();
     }
 
-    /// A guest is gone: whoever looks at the file sees all it did.
+    /// A guest is gone: the file then has all it did.
     pub(super) fn guest_ended(&self) {
         let _ = self.out().to.flush();
     }

@@ -160,8 +160,8 @@ impl Rights {
             | Self::POLL_FD_READWRITE.0,
     );
 
-    /// What a stream without a position can be used for. A terminal is told from other
-    /// character devices by having no more than these: wasi-libc's `isatty`.
+    /// What a stream without a position can be used for. wasi-libc's `isatty` takes a
+    /// character device for a terminal if it has no more than these.
     pub const STREAM: Rights = Rights(
         Self::FD_READ.0
             | Self::FD_WRITE.0

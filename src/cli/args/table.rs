@@ -17,7 +17,7 @@ pub struct Command {
 
 impl Command {
     /// The first of a program's own arguments that is spelled like an option of the command:
-    /// whoever wrote it there may have meant it as one. Not behind a `--`, which says that it
+    /// it may have been meant as one. Not after a `--`, which says that it
     /// is the program's.
     pub fn misplaced<'a>(&self, args: &'a [String]) -> Option<&'a str> {
         let names = args.iter().take_while(|arg| *arg != "--");

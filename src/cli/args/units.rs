@@ -56,7 +56,7 @@ pub fn count(option: &str, text: &str) -> Outcome<u64> {
 }
 
 /// An address with its port. A port alone is what people write who mean this machine, on which
-/// it is for nobody else: `port` is for an example if it can't be told which they mean.
+/// for loopback only: `port` is for an example if it is not clear which they mean.
 #[cfg(feature = "net")]
 pub fn address(option: &str, text: &str, port: u16) -> Outcome<std::net::SocketAddr> {
     text.parse().map_err(|_| {

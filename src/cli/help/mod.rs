@@ -10,7 +10,7 @@ use super::style;
 /// Column at which descriptions begin.
 const COLUMN: usize = 26;
 
-/// What is told to somebody who typed nothing, or no command.
+/// The answer to a command line without a command.
 pub fn usage() -> String {
     let mut out = String::from("usage:\n");
     for command in table::commands().iter().take(2) {

@@ -65,7 +65,7 @@ impl Ended<'_> {
         }
     }
 
-    /// What may have been wrong with how it was run, if it failed by itself.
+    /// What may have been wrong with how it was run, if the guest itself failed.
     fn hint(&self) {
         let End::Exited(_) = self.end else { return };
         let mounts: Vec<Mounted> = self.plan.grant.mounts.iter().map(Mount::told).collect();

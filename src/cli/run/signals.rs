@@ -56,7 +56,7 @@ impl Caught {
     }
 }
 
-/// Signals that whoever started this process wants ignored, as nohup(1) does. What is not known
+/// Signals that the parent of this process wants ignored, as nohup(1) does. What is not known
 /// is taken for none.
 fn ignored() -> Vec<i32> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::cli::failure::{Failure, Outcome};
 /// The first descriptor handed over.
 const FIRST: RawFd = 3;
 
-/// More than anybody has ports for.
+/// More than there are ports.
 const COUNT_MAX: RawFd = 256;
 
 /// The listening sockets there are, none if the variables are not for this process. May be

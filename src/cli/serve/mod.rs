@@ -178,7 +178,7 @@ fn config(
     opened.namespace(dev())?;
 
     let mut config = Config::new(program, name);
-    // Without a mount no call fails for want of one.
+    // Without a mount no call fails because of one.
     config.prepare = (!grant.mounts.is_empty()).then(|| hints(&grant.mounts));
     config.args = command.collect();
     warn_of_misplaced(&config.args);
@@ -263,7 +263,7 @@ fn ahead(args: &Serve, unit: Unit, traced: bool) -> Outcome<usize> {
     } else if unit == Unit::Connection {
         "a guest of a connection does not wait for a line: leave it out".to_owned()
     } else if traced {
-        "calls are traced by client, whom such a guest does not know yet: leave out --trace"
+        "calls are traced by client, and such a guest has no client yet: leave out --trace"
             .to_owned()
     } else {
         return Ok(count);
@@ -296,7 +296,7 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// SIGHUP loads the program anew; SIGINT and SIGTERM end the server, the second one at once.
+/// SIGHUP reloads the program; SIGINT and SIGTERM end the server, the second one at once.
 fn obey_signals(handle: Handle, trace: Option<Arc<observe::Trace>>) -> Outcome<()> {
     let failed = |error: std::io::Error| {
         Failure::not_started(format!("signals can't be handled: {}", plain(&error)))

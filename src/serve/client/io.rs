@@ -103,7 +103,7 @@ impl Io {
     }
 
     /// The guest to come reads what was put in its [buffer](Io::buffers) and the `rest`, and may
-    /// write `reply_max` bytes. What it writes in its first slice is looked after without being noted.
+    /// write `reply_max` bytes. What it writes in its first slice is sent without marking it dirty.
     pub fn begin(&mut self, rest: Rest, framed: bool, reply_max: usize) {
         self.rest = rest;
         self.framed = framed;

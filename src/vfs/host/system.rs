@@ -22,7 +22,7 @@ pub const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOE
 #[cfg(not(target_os = "linux"))]
 pub const LOOK: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Whether it is a FIFO; WASI's can't be told from what is unknown.
+/// Whether it is a FIFO. Under WASI a FIFO looks like an unknown type.
 pub fn is_fifo(kind: FileType) -> bool {
     #[cfg(not(target_os = "wasi"))]
     return kind == FileType::Fifo;

@@ -297,8 +297,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Whether directory `ino` is `top` or lies below it: ENAMETOOLONG if that can't be told
-    /// from [`PARENTS_MAX`] of its parents, for a tree can have any depth, and is locked.
+    /// Whether directory `ino` is `top` or lies below it: ENAMETOOLONG if [`PARENTS_MAX`] of
+    /// its parents don't show that, for a tree can have any depth, and is locked.
     fn is_within(&self, mut ino: Ino, top: Ino) -> Result<bool> {
         // Nothing lies below a directory that has no directory in it.
         if ino == top || self.inode(top).nlink <= 2 {

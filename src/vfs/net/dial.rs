@@ -240,7 +240,7 @@ fn share(now: Instant, deadline: Instant, others: usize) -> Instant {
 /// Of two failures the one that says more; the earlier if they say the same.
 fn telling(before: Option<Errno>, now: Option<Errno>) -> Option<Errno> {
     let rank = |errno: &Errno| match errno {
-        Errno::Connrefused | Errno::Connreset => 4, // somebody was there
+        Errno::Connrefused | Errno::Connreset => 4, // a host answered
         Errno::Timedout => 3,
         Errno::Hostunreach => 2,
         Errno::Netunreach | Errno::Addrnotavail | Errno::Afnosupport => 0, // no IPv6, mostly

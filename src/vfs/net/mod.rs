@@ -125,7 +125,7 @@ impl Net {
     }
 
     /// The same network for another guest: policy, resolver, and the memory of what was reported
-    /// are common, the limits count anew. It finds the listeners that accept names of others
+    /// are common, the limits count from 0. It finds the listeners that accept names of others
     /// have bound, as long as they live; those it binds end with it, and with those of the
     /// others who have asked for them.
     pub fn for_guest(&self) -> Net {

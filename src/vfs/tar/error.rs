@@ -61,7 +61,10 @@ impl fmt::Display for TarError {
         match self.kind {
             K::NotTar => f.write_str("not a tar header; give a .tar or .tar.gz file"),
             K::Compressed(with) => {
-                write!(f, "compressed with {with}; unpack that, or pack it anew with tar -czf")
+                write!(
+                    f,
+                    "compressed with {with}; unpack it, or pack the files again with tar -czf"
+                )
             }
             K::Gzip(what) => write!(f, "gzip {what}; copy or download the file again"),
             K::TooLarge => write!(
@@ -71,20 +74,24 @@ impl fmt::Display for TarError {
             K::Memory => f.write_str("no memory to unpack it; unpack it and mount the directory"),
             K::Truncated => f.write_str(
                 "the file ends too early, or a size is wrong; copy or download it again, or \
-                 pack it anew with tar -cf",
+                 pack the files again with tar -cf",
             ),
             K::Checksum => f.write_str("wrong header checksum; copy or download the file again"),
-            K::Number(field) => write!(f, "'{field}' is no number; pack it anew with tar -cf"),
-            K::Pax => f.write_str("malformed pax record; pack it anew with tar --format=gnu"),
+            K::Number(field) => {
+                write!(f, "'{field}' is not a number; pack the files again with tar -cf")
+            }
+            K::Pax => {
+                f.write_str("malformed pax record; pack the files again with tar --format=gnu")
+            }
             K::Name => f.write_str(
-                "a name is empty, too long, not UTF-8 or has a NUL; rename the file and pack anew",
+                "a name is empty, too long, not UTF-8 or has a NUL; rename the file and pack again",
             ),
-            K::DotDot => f.write_str("a path with '..'; pack anew from the directory itself"),
+            K::DotDot => f.write_str("a path with '..'; pack again from the directory itself"),
             K::HardLink => f.write_str(
-                "a hard link to nothing earlier in the image; pack anew with --hard-dereference",
+                "a hard link to nothing earlier in the image; pack again with --hard-dereference",
             ),
             K::Unsupported => {
-                f.write_str("a sparse or multi-volume entry; pack anew without --sparse")
+                f.write_str("a sparse or multi-volume entry; pack again without --sparse")
             }
             K::TooMany => write!(
                 f,

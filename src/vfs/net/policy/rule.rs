@@ -136,7 +136,7 @@ impl FromStr for ListenRule {
             Some(cidr)
         } else {
             let hint = "write an address of this machine, as 127.0.0.1:8080, or * for all";
-            return Err(RuleError::new(text, 0..host.len(), "this is no address", hint));
+            return Err(RuleError::new(text, 0..host.len(), "this is not an address", hint));
         };
         Ok(ListenRule { addresses, ports })
     }
@@ -193,7 +193,7 @@ fn split<'t>(text: &'t str, form: &Form) -> Result<(&'t str, usize), RuleError> 
         return bad(at..at + c.len_utf8(), "a blank", hint);
     }
     if let Some(at) = text.find("://") {
-        return bad(0..at + 3, "a rule is no URL", form.example);
+        return bad(0..at + 3, "a rule is not a URL", form.example);
     }
     // Colons in brackets are of the address.
     let host_end = match text.strip_prefix('[').map(|inner| inner.find(']')) {
@@ -224,7 +224,7 @@ fn ports(text: &str, at: usize, lowest: u16) -> Result<RangeInclusive<u16>, Rule
     }
     let one = |at: usize, digits: &str| {
         let hint = format!("write a number from {lowest} to 65535, a range 8000-8100, or *");
-        let what = if digits.is_empty() { "no port" } else { "this is no port" };
+        let what = if digits.is_empty() { "no port" } else { "this is not a port" };
         let bad = || RuleError::new(text, at..at + digits.len(), what, hint);
         port(digits).filter(|port| *port >= lowest).ok_or_else(bad)
     };
@@ -256,7 +256,7 @@ fn address(text: &str, host: &str) -> Result<Option<Cidr>, RuleError> {
     let here = 0..base.len();
     let parsed: IpAddr = if let Some(inner) = base.strip_prefix('[') {
         let hint = "write [fd00::]:443, or [fd00::]/8:443 with a mask";
-        let bad = || RuleError::new(text, here.clone(), "this is no IPv6 address", hint);
+        let bad = || RuleError::new(text, here.clone(), "this is not an IPv6 address", hint);
         let inner = inner.strip_suffix(']').ok_or_else(bad)?;
         inner.parse::<Ipv6Addr>().map_err(|_| bad())?.into()
     } else {
@@ -265,7 +265,7 @@ fn address(text: &str, host: &str) -> Result<Option<Cidr>, RuleError> {
             (Err(_), None) => return Ok(None),
             (Err(_), Some(_)) => {
                 let hint = "a mask stands behind an address, as 10.0.0.0/8:443";
-                return Err(RuleError::new(text, here, "this is no IPv4 address", hint));
+                return Err(RuleError::new(text, here, "this is not an IPv4 address", hint));
             }
         }
     };
@@ -282,7 +282,7 @@ fn address(text: &str, host: &str) -> Result<Option<Cidr>, RuleError> {
         }
         None => {
             let hint = format!("write a number from 0 to {widest}");
-            Err(RuleError::new(text, base.len() + 1..host.len(), "this is no mask", hint))
+            Err(RuleError::new(text, base.len() + 1..host.len(), "this is not a mask", hint))
         }
     }
 }
