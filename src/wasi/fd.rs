@@ -77,12 +77,17 @@ impl Descriptor {
         self
     }
 
-    /// Why a call that needs this right, which it lacks, is refused: EBADF for a direction that
-    /// was not opened, ENOTCAPABLE for what it was not granted or has given up.
+    /// Why a call that needs this right, which it lacks, is refused: EBADF (of a size, EINVAL) for
+    /// a direction that was not opened, ENOTCAPABLE for what it was not granted or has given up.
     #[cold]
     fn refusal(&self, right: Rights) -> Errno {
         let opened = right & Rights::of_access(self.access) == right;
-        if opened { Errno::Notcapable } else { Errno::Badf }
+        match right {
+            _ if opened => Errno::Notcapable,
+            // ftruncate(2) says EINVAL of a file that is not open for writing.
+            Rights::FD_FILESTAT_SET_SIZE if self.filetype == Filetype::RegularFile => Errno::Inval,
+            _ => Errno::Badf,
+        }
     }
 
     /// Whether position means anything here. ESPIPE otherwise.

@@ -69,7 +69,7 @@ fn unsuited(fd: &OwnedFd) -> Option<String> {
         _ => return Some(format!("a raw socket: {STREAM}")),
     }
     // Unknown to some systems; then accepting tells.
-    if sockopt::socket_acceptconn(fd) == Ok(false) {
+    if !listens(fd) {
         let connected = rustix::net::getpeername(fd).is_ok_and(|peer| peer.is_some());
         return Some(if connected {
             "a connection, not a socket that listens: write Accept=no in the .socket unit"
@@ -85,4 +85,15 @@ fn unsuited(fd: &OwnedFd) -> Option<String> {
         )),
         _ => Some(format!("a socket of another protocol than TCP: {STREAM}")),
     }
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn listens(fd: &OwnedFd) -> bool {
+    rustix::net::sockopt::socket_acceptconn(fd) != Ok(false)
+}
+
+/// Apple's systems can't be asked this: a socket that has no peer is taken to listen.
+#[cfg(target_vendor = "apple")]
+fn listens(fd: &OwnedFd) -> bool {
+    rustix::net::getpeername(fd).is_err()
 }
