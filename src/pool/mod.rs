@@ -16,7 +16,7 @@ pub use ahead::Ahead;
 
 use crate::guest::Guest;
 use crate::instance::pages::Pages;
-use crate::instance::{self, Instance};
+use crate::instance::Instance;
 use crate::program::Program;
 use crate::wasi::WasiCtx;
 
