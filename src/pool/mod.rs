@@ -107,7 +107,7 @@ impl Pool {
     /// there is much of it. Does nothing without [`GuestAllocator`](crate::GuestAllocator).
     pub fn release_memory() {
         #[cfg(all(target_os = "linux", feature = "recycle"))]
-        instance::release_free_memory();
+        crate::instance::release_free_memory();
     }
 }
 
