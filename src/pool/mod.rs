@@ -15,8 +15,8 @@ mod tests;
 pub use ahead::Ahead;
 
 use crate::guest::Guest;
-use crate::instance::pages::Pages;
 use crate::instance::Instance;
+use crate::instance::pages::Pages;
 use crate::program::Program;
 use crate::wasi::WasiCtx;
 

@@ -71,6 +71,7 @@ impl Network {
     /// # Errors
     ///
     /// None: there is a network.
+    #[cfg(feature = "serve")]
     pub fn for_server(rules: &Rules, report: Report) -> Outcome<Network> {
         Ok(Network::with(rules, Policy::none(), report))
     }
