@@ -1,22 +1,22 @@
 /* tinyhost: run WASI programs inside a C program, without a JIT and without blocking.
  *
- * A program is loaded once; guests of it are built, stepped with a budget of fuel, and freed.
- * Every object belongs to whoever made it until a call says that it takes it. Freeing NULL does
+ * Load a program once. Build guests of it, step them with a budget of fuel, and free them. You
+ * own every object you make, until a call that says it takes the object. Freeing NULL does
  * nothing.
  *
- * One call at a time uses a guest, a builder or a pipe's end, from any thread. A second one, from
- * another thread or from a callback inside the first, is TH_USAGE and changes nothing. That
- * includes freeing: what is in use is not freed. Programs and nodes may be used by any number
- * of calls at once, and freed from a callback. What the library can't see is a pointer that is
- * used after its object was freed.
+ * One call at a time may use a guest, a builder or a pipe's end, from any thread. A second call,
+ * from another thread or from a callback inside the first, returns TH_USAGE and changes nothing.
+ * That includes freeing: an object in use is not freed. Any number of calls may use programs and
+ * nodes at once, and callbacks may free them. The library can't detect the use of a pointer after
+ * its object was freed.
  *
- * Calls that can fail answer a th_status; th_last_error() then tells what happened in words.
- * A NULL where an object is expected is TH_USAGE. No call throws, unwinds or exits.
+ * Calls that can fail return a th_status; th_last_error() then returns the reason in words. NULL
+ * where an object is expected is TH_USAGE. No call throws, unwinds or exits.
  *
- * The program must ignore SIGPIPE and SIGXFSZ, or handle them, once guests are given directories
- * of the host: a write to a pipe there that nobody reads, or beyond RLIMIT_FSIZE, raises them,
- * and their default is to end the program. th_node_host ignores those at their default, once;
- * a program that sets SIG_DFL after that, or runs on another system than it names, sees to it.
+ * If guests get directories of the host, the program must ignore or handle SIGPIPE and SIGXFSZ:
+ * a write to a pipe without a reader, or beyond RLIMIT_FSIZE, raises them, and by default they
+ * end the program. th_node_host ignores those that are at their default, once. A program that
+ * sets SIG_DFL after that, or runs on a system that th_node_host doesn't name, must do so itself.
  *
  * This file is made from the Rust sources (capi/tests/header.rs). */
 #ifndef TINYHOST_H
@@ -31,137 +31,141 @@ extern "C" {
 #endif
 
 typedef int32_t th_status;
-#define TH_OK 0 /* done */
-#define TH_AGAIN (-1) /* nothing there now, or no room: nothing has changed */
-#define TH_USAGE (-2) /* an argument is wrong, or the object is in use: nothing has changed */
+#define TH_OK 0 /* success */
+#define TH_AGAIN (-1) /* no data yet, or no room; nothing has changed */
+#define TH_USAGE (-2) /* an argument is invalid, or the object is in use; nothing has changed */
 #define TH_FAILED (-3) /* see th_last_error */
-#define TH_CLOSED (-4) /* the other end is gone */
+#define TH_CLOSED (-4) /* the other end is closed */
 #define TH_PANIC (-5) /* a bug of tinyhost; the object must only be freed */
 
-/* What a step came to. */
-#define TH_EXITED 1 /* by itself; th_guest_status tells with what */
-#define TH_TRAPPED 2 /* by the host; th_guest_trap tells why */
-#define TH_YIELDED 3 /* its fuel is used up: step it again */
-#define TH_PARKED 4 /* it waits: step it later */
+/* The result of a step. */
+#define TH_EXITED 1 /* it has exited; th_guest_status returns the status */
+#define TH_TRAPPED 2 /* it trapped, or the host ended it; th_guest_trap returns the reason */
+#define TH_YIELDED 3 /* it has used the fuel of this step, or yielded; step it again */
+#define TH_PARKED 4 /* it waits; step it later */
 
 typedef struct th_program th_program; /* a module, checked and compiled */
-typedef struct th_builder th_builder; /* a guest to be */
+typedef struct th_builder th_builder; /* builds a guest */
 typedef struct th_guest th_guest; /* a running program */
-typedef struct th_reader th_reader; /* the end of a pipe that bytes come out of */
-typedef struct th_writer th_writer; /* the end of a pipe that bytes go into */
+typedef struct th_reader th_reader; /* the reading end of a pipe */
+typedef struct th_writer th_writer; /* the writing end of a pipe */
 typedef struct th_node th_node; /* something that can be mounted; shared by its mounts */
 
-/* What went wrong in this thread's last call that failed. The place is the same for as long as the
- * thread lives; the next call that fails writes over it. At most 1023 bytes. */
+/* Returns the error message of this thread's last failed call, at most 1023 bytes. The pointer is
+ * the same for as long as the thread lives. The next failed call overwrites the message. */
 const char *th_last_error(void);
-/* Checks and compiles a module; NULL if it is no WASI command. The bytes are not kept. */
+/* Checks and compiles a module. Returns NULL if it is not a WASI preview1 command. The bytes are
+ * not kept. */
 th_program *th_program_new(const uint8_t *wasm, size_t len);
-/* Frees a program. Its guests go on without it. */
+/* Frees a program. Guests of it are not affected. */
 th_status th_program_free(th_program *program);
 
-/* A guest to be. Whatever it is given is copied or shared. */
+/* Makes a builder of a guest. What it is given is copied or shared. */
 th_builder *th_builder_new(void);
-/* Frees a builder that no guest was made of. */
+/* Frees a builder that th_guest_new has not taken. */
 th_status th_builder_free(th_builder *builder);
-/* Adds an argument; the first one is the program's name. */
+/* Adds an argument. The first one is the program's name. */
 th_status th_builder_arg(th_builder *builder, const char *arg);
-/* Adds a variable to the environment. A name that is empty or has a '=' in it is TH_USAGE. */
+/* Adds an environment variable. A name that is empty or contains '=' is TH_USAGE. */
 th_status th_builder_env(th_builder *builder, const char *name, const char *value);
-/* Sets the most memory it may have, in bytes. */
+/* Limits the guest's memory, in bytes. */
 th_status th_builder_memory(th_builder *builder, size_t bytes_max);
-/* Sets the most fuel it may use in all, about one per instruction. */
+/* Limits the guest's fuel over all steps, about one unit per instruction. */
 th_status th_builder_fuel(th_builder *builder, uint64_t fuel_max);
-/* Sets the most descriptors it may have open. */
+/* Limits the guest's open descriptors. */
 th_status th_builder_fds(th_builder *builder, size_t count_max);
-/* Makes standard input a pipe with room for so many bytes, whose other end is handed out. */
+/* Makes standard input a pipe with room for `capacity_bytes`, and stores its writing end. */
 th_status th_builder_stdin(th_builder *builder, size_t capacity_bytes, th_writer **feed);
-/* Makes standard output a pipe with room for so many bytes, whose other end is handed out. */
+/* Makes standard output a pipe with room for `capacity_bytes`, and stores its reading end. */
 th_status th_builder_stdout(th_builder *builder, size_t capacity_bytes, th_reader **out);
-/* Makes standard error a pipe with room for so many bytes, whose other end is handed out. */
+/* Makes standard error a pipe with room for `capacity_bytes`, and stores its reading end. */
 th_status th_builder_stderr(th_builder *builder, size_t capacity_bytes, th_reader **out);
-/* Has its random bytes be the same for the same seed; not for secrets. */
+/* Makes the guest's random bytes repeatable: the same seed yields the same bytes. Not for secrets. */
 th_status th_builder_seed(th_builder *builder, uint64_t seed);
 /* Mounts a node at a path. The node stays the caller's. */
 th_status th_builder_mount(th_builder *builder, const char *path, const th_node *node);
 
-/* Makes the guest, and takes the builder, whatever comes of it, unless another call uses the
- * builder. A start section runs here, and may call the guest's files. */
+/* Makes a guest. Takes the builder, also on failure, unless another call uses the builder. The
+ * module's start section runs here, and may call the guest's files. */
 th_guest *th_guest_new(const th_program *program, th_builder *builder);
-/* Frees it, parked, running or ended: this is how a guest is cancelled. While another call
- * uses the guest, and from inside a wake, this is TH_USAGE, and the guest is not freed. */
+/* Frees a guest in any state, which cancels it. While another call uses the guest, and from
+ * inside a wake, this returns TH_USAGE and the guest is not freed. */
 th_status th_guest_free(th_guest *guest);
-/* Runs it until it ends, waits, or has used `fuel` (about one per instruction). */
+/* Runs the guest until it ends, waits, or has used `fuel` (about one unit per instruction).
+ * Returns TH_EXITED, TH_TRAPPED, TH_YIELDED or TH_PARKED. */
 th_status th_guest_step(th_guest *guest, uint64_t fuel);
-/* Blocks until the parked guest may be worth a step. Every wake may be false. What was armed
- * is armed no more. A guest that does not wait is worth a step at once. */
+/* Blocks until the parked guest may be able to run, and disarms it. The wake may be spurious.
+ * Returns at once if the guest doesn't wait. */
 th_status th_guest_wait(th_guest *guest);
-/* Has `wake` called, at most once and from any thread, when the parked guest can go on by what
- * happened in this process. `after_ns` is the longest it should be left alone (UINT64_MAX:
- * for ever; 0: step it now). `wake` should only pass the news on. Inside it, th_guest_step,
- * th_guest_wait, th_guest_arm and th_guest_free are TH_USAGE for every guest.
+/* Arms a parked guest: `wake` is called, at most once and from any thread, when an event in this
+ * process lets the guest run. Step the guest after `after_ns` nanoseconds even without a wake
+ * (UINT64_MAX: never; 0: step it now). `wake` should only notify your loop. Inside it,
+ * th_guest_step, th_guest_wait, th_guest_arm and th_guest_free return TH_USAGE for every guest.
  *
- * The next th_guest_step, th_guest_wait, th_guest_arm or th_guest_free of this guest ends it:
- * when that has returned, `wake` neither runs nor will be called, and `data` may be freed.
- * Each waits for a `wake` that another thread is in: hold no lock then that `wake` takes. A
- * call that is refused ends nothing. */
+ * The next th_guest_step, th_guest_wait, th_guest_arm or th_guest_free of this guest disarms it:
+ * once that has returned, `wake` does not run and will not be called, and you may free `data`.
+ * Each of them waits for a `wake` that runs on another thread, so don't hold a lock that `wake`
+ * takes. A call that returns TH_USAGE disarms nothing. */
 th_status th_guest_arm(th_guest *guest, void (*wake)(void *data), void *data, uint64_t *after_ns);
-/* The status with which it has exited; 0 before. At any time and from any thread, as are the
- * two below. */
+/* Returns the exit status of the guest, or 0 before it has exited. This and the two functions
+ * below can be called at any time and from any thread. */
 uint32_t th_guest_status(const th_guest *guest);
-/* Fuel it has used up to the end of its last step. */
+/* Returns the fuel used up to the end of the last step. */
 uint64_t th_guest_fuel_used(const th_guest *guest);
-/* Why it was trapped, or NULL. Lives as long as the guest. */
+/* Returns why the guest was ended, or NULL. The string lives as long as the guest. */
 const char *th_guest_trap(const th_guest *guest);
 
-/* Writes up to `len` bytes and tells how many were taken: TH_AGAIN if it is full,
- * TH_CLOSED if nobody will read. */
+/* Writes up to `len` bytes, and stores how many were taken. TH_AGAIN if the pipe is full,
+ * TH_CLOSED if the reading end is closed. */
 th_status th_writer_write(th_writer *writer, const uint8_t *start, size_t len, size_t *written);
-/* Closes it, which is the guest's end of input. */
+/* Closes the pipe, which ends the guest's input. */
 th_status th_writer_free(th_writer *writer);
-/* Reads up to `len` bytes: TH_AGAIN if there is nothing yet, TH_CLOSED at the end. */
+/* Reads up to `len` bytes, and stores how many. TH_AGAIN if the pipe is empty, TH_CLOSED at the
+ * end. */
 th_status th_reader_read(th_reader *reader, uint8_t *start, size_t len, size_t *got);
-/* Closes it: what the guest still writes fails with EPIPE. */
+/* Closes the pipe. The guest's further writes fail with EPIPE. */
 th_status th_reader_free(th_reader *reader);
 
-/* A file of one's own. A callback answers 0 or a WASI errno (6 is EAGAIN: the guest waits
- * until th_node_wake). What is neither, a count beyond `len` and a write of nothing without an
- * error are EIO. `offset` is what was read, or written, through this opening before.
- * A callback that is NULL is a direction the file does not have: EBADF for the guest. A guest's
- * write that blocks is whole: what `write` has not taken is offered again. They may be called from any
- * thread that steps a guest which has the node, and must not unwind. `release` is called
- * once, when the node and every open file of it are gone.
+/* A file of your own. A callback returns 0 or a WASI errno (6 is EAGAIN: the guest waits until
+ * th_node_wake). Another value, a count beyond `len`, and a write of 0 bytes without an error
+ * are EIO for the guest. `offset` is the number of bytes read, or written, through this opening
+ * before. A NULL callback is a direction that the file doesn't have: the guest gets EBADF. A
+ * guest's write that blocks is whole: what `write` has not taken is offered again. Callbacks run
+ * on any thread that steps a guest with the node, and must not unwind. `release` is called once,
+ * after the node and every open file of it were closed.
  *
- * Callbacks may use this library, except for what the call around them uses: in a step of a guest
- * that guest, in th_guest_new its builder (a start section runs there), in a free the object
- * that is being freed. The node may be freed from any of them.
+ * Callbacks may use this library, except for the object that the call around them uses: the guest
+ * in its step, the builder in th_guest_new (which runs the start section), the object being freed.
+ * Any callback may free the node.
  *
- * A guest that polls finds the file ready to be read, or to be written, unless the last such
- * call through this opening answered EAGAIN and no th_node_wake came since: what has not been
- * tried is not known, and may be EAGAIN still. */
+ * For a guest that polls, the file is ready to be read, or to be written, unless the last such
+ * callback through this opening returned EAGAIN and th_node_wake was not called since. A read or
+ * write after a poll may therefore still return EAGAIN. */
 typedef struct th_file_ops {
     uint16_t (*read)(void *data, uint64_t offset, uint8_t *bytes, size_t len, size_t *got);
     uint16_t (*write)(void *data, uint64_t offset, const uint8_t *bytes, size_t len, size_t *put);
     void (*release)(void *data);
 } th_file_ops;
 
-/* A tree in memory; `quota_bytes` 0 is no quota. */
+/* Makes a tree in memory. `quota_bytes` 0 is unlimited. */
 th_node *th_node_memory(uint64_t quota_bytes);
-/* A directory of the host, or NULL (also where the library was built without them).
+/* Opens a directory of the host. Returns NULL on failure, and if the library was built without
+ * host directories.
  *
- * On Linux and Apple's systems the first one that a process opens sets SIGPIPE and SIGXFSZ,
- * those of them that are at SIG_DFL, to SIG_IGN: what a guest writes there could raise them
- * and end the program. All of the program then gets EPIPE and EFBIG in their place, as do the
- * programs it executes. Who wants them otherwise installs handlers before, or sets them after. */
+ * On Linux and Apple's systems the first directory that a process opens sets SIGPIPE and SIGXFSZ
+ * to SIG_IGN, if they are at SIG_DFL: a guest's writes could raise them and end the program. The
+ * whole program then gets EPIPE and EFBIG instead, and so do programs it executes. To change
+ * that, install handlers before, or set the signals afterwards. */
 th_node *th_node_host(const char *path, bool read_only);
-/* /dev with null, zero, random, stdin and so on. */
+/* Makes a /dev directory with null, zero, random, stdin and so on. */
 th_node *th_node_devices(void);
-/* Writes a whole file in a tree, and the directories on the way. */
+/* Writes a whole file in a tree, and makes the directories on the way. */
 th_status th_node_put(const th_node *node, const char *path, const uint8_t *start, size_t len);
-/* A file of one's own. The callbacks are copied. */
+/* Makes a file of your own. The callbacks are copied. */
 th_node *th_node_file(const th_file_ops *ops, void *data);
-/* Has every guest that waits for this file ask again. From any thread. */
+/* Wakes every guest that waits for this file. Can be called from any thread. */
 th_status th_node_wake(const th_node *node);
-/* Frees it; where it is mounted it stays. */
+/* Frees a node. Where it is mounted, it stays. */
 th_status th_node_free(th_node *node);
 
 #ifdef __cplusplus

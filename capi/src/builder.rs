@@ -15,7 +15,7 @@ use crate::{Fail, OK, Status, USAGE, object, put, status, text, utf8, writable};
 
 pub type CBuilder = Object<Builder>;
 
-/// Builders of Rust are handed on by value, so they are taken out and put back.
+/// Rust builders are passed by value, so they are taken out and put back.
 pub struct Builder {
     cx: Option<Cx>,
     mounts: Option<Mounts>,
@@ -34,19 +34,19 @@ impl Builder {
     }
 }
 
-/// A guest to be. Whatever it is given is copied or shared.
+/// Makes a builder of a guest. What it is given is copied or shared.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_new() -> *mut CBuilder {
     object(|| Ok(CBuilder::new(Builder { cx: None, mounts: None, fuel_max: None })))
 }
 
-/// Frees a builder that no guest was made of.
+/// Frees a builder that th_guest_new has not taken.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_free(builder: *mut CBuilder) -> Status {
     free(builder)
 }
 
-/// Adds an argument; the first one is the program's name.
+/// Adds an argument. The first one is the program's name.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_arg(builder: *mut CBuilder, arg: *const c_char) -> Status {
     status(|| {
@@ -56,7 +56,7 @@ pub extern "C" fn th_builder_arg(builder: *mut CBuilder, arg: *const c_char) -> 
     })
 }
 
-/// Adds a variable to the environment. A name that is empty or has a '=' in it is TH_USAGE.
+/// Adds an environment variable. A name that is empty or contains '=' is TH_USAGE.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_env(
     builder: *mut CBuilder,
@@ -74,7 +74,7 @@ pub extern "C" fn th_builder_env(
     })
 }
 
-/// Sets the most memory it may have, in bytes.
+/// Limits the guest's memory, in bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_memory(builder: *mut CBuilder, bytes_max: usize) -> Status {
     status(|| {
@@ -83,7 +83,7 @@ pub extern "C" fn th_builder_memory(builder: *mut CBuilder, bytes_max: usize) ->
     })
 }
 
-/// Sets the most fuel it may use in all, about one per instruction.
+/// Limits the guest's fuel over all steps, about one unit per instruction.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_fuel(builder: *mut CBuilder, fuel_max: u64) -> Status {
     status(|| {
@@ -92,7 +92,7 @@ pub extern "C" fn th_builder_fuel(builder: *mut CBuilder, fuel_max: u64) -> Stat
     })
 }
 
-/// Sets the most descriptors it may have open.
+/// Limits the guest's open descriptors.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_fds(builder: *mut CBuilder, count_max: usize) -> Status {
     status(|| {
@@ -101,7 +101,7 @@ pub extern "C" fn th_builder_fds(builder: *mut CBuilder, count_max: usize) -> St
     })
 }
 
-/// Makes standard input a pipe with room for so many bytes, whose other end is handed out.
+/// Makes standard input a pipe with room for `capacity_bytes`, and stores its writing end.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_stdin(
     builder: *mut CBuilder,
@@ -117,7 +117,7 @@ pub extern "C" fn th_builder_stdin(
     })
 }
 
-/// Makes standard output a pipe with room for so many bytes, whose other end is handed out.
+/// Makes standard output a pipe with room for `capacity_bytes`, and stores its reading end.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_stdout(
     builder: *mut CBuilder,
@@ -127,7 +127,7 @@ pub extern "C" fn th_builder_stdout(
     status(|| output(builder, capacity_bytes, out, |cx, writer| cx.stdout(writer)))
 }
 
-/// Makes standard error a pipe with room for so many bytes, whose other end is handed out.
+/// Makes standard error a pipe with room for `capacity_bytes`, and stores its reading end.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_stderr(
     builder: *mut CBuilder,
@@ -156,7 +156,7 @@ fn hand_out<T>(place: *mut *mut Object<T>, end: T) -> Result<(), Fail> {
     put(place, Box::into_raw(Box::new(Object::new(end))))
 }
 
-/// Has its random bytes be the same for the same seed; not for secrets.
+/// Makes the guest's random bytes repeatable: the same seed yields the same bytes. Not for secrets.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_builder_seed(builder: *mut CBuilder, seed: u64) -> Status {
     status(|| {

@@ -9,21 +9,21 @@ use tinyhost::vfs::{
     Access, Errno, File, Filetype, Interest, Node, Open, Opened, Ready, Result, Stat, Wait,
 };
 
-/// A file of one's own. A callback answers 0 or a WASI errno (6 is EAGAIN: the guest waits
-/// until th_node_wake). What is neither, a count beyond `len` and a write of nothing without an
-/// error are EIO. `offset` is what was read, or written, through this opening before.
-/// A callback that is NULL is a direction the file does not have: EBADF for the guest. A guest's
-/// write that blocks is whole: what `write` has not taken is offered again. They may be called from any
-/// thread that steps a guest which has the node, and must not unwind. `release` is called
-/// once, when the node and every open file of it are gone.
+/// A file of your own. A callback returns 0 or a WASI errno (6 is EAGAIN: the guest waits until
+/// th_node_wake). Another value, a count beyond `len`, and a write of 0 bytes without an error
+/// are EIO for the guest. `offset` is the number of bytes read, or written, through this opening
+/// before. A NULL callback is a direction that the file doesn't have: the guest gets EBADF. A
+/// guest's write that blocks is whole: what `write` has not taken is offered again. Callbacks run
+/// on any thread that steps a guest with the node, and must not unwind. `release` is called once,
+/// after the node and every open file of it were closed.
 ///
-/// Callbacks may use this library, except for what the call around them uses: in a step of a guest
-/// that guest, in th_guest_new its builder (a start section runs there), in a free the object
-/// that is being freed. The node may be freed from any of them.
+/// Callbacks may use this library, except for the object that the call around them uses: the guest
+/// in its step, the builder in th_guest_new (which runs the start section), the object being freed.
+/// Any callback may free the node.
 ///
-/// A guest that polls finds the file ready to be read, or to be written, unless the last such
-/// call through this opening answered EAGAIN and no th_node_wake came since: what has not been
-/// tried is not known, and may be EAGAIN still.
+/// For a guest that polls, the file is ready to be read, or to be written, unless the last such
+/// callback through this opening returned EAGAIN and th_node_wake was not called since. A read or
+/// write after a poll may therefore still return EAGAIN.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct Ops {
@@ -128,7 +128,7 @@ struct OpenFile {
 /// What is known of reading, or of writing.
 #[derive(Default)]
 struct Direction {
-    /// Bytes moved so far, which is what the callback is told as the offset.
+    /// Bytes moved so far: the offset for the callback.
     moved: u64,
     /// If the last call answered Again: how many wakes there had been before it was made, so
     /// that one which came meanwhile is not missed.

@@ -12,13 +12,13 @@ use crate::object::{Object, consume, free, lease};
 use crate::wake::{Callback, Target, refuse_inside};
 use crate::{FAILED, Fail, OK, Status, c_string, guard, object, put, shared, status};
 
-/// by itself; th_guest_status tells with what
+/// it has exited; th_guest_status returns the status
 const EXITED: Status = 1;
-/// by the host; th_guest_trap tells why
+/// it trapped, or the host ended it; th_guest_trap returns the reason
 const TRAPPED: Status = 2;
-/// its fuel is used up: step it again
+/// it has used the fuel of this step, or yielded; step it again
 const YIELDED: Status = 3;
-/// it waits: step it later
+/// it waits; step it later
 const PARKED: Status = 4;
 
 pub type CGuest = Object<Running, Seen>;
@@ -64,8 +64,8 @@ impl Seen {
     }
 }
 
-/// Makes the guest, and takes the builder, whatever comes of it, unless another call uses the
-/// builder. A start section runs here, and may call the guest's files.
+/// Makes a guest. Takes the builder, also on failure, unless another call uses the builder. The
+/// module's start section runs here, and may call the guest's files.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_new(program: *const Program, builder: *mut CBuilder) -> *mut CGuest {
     object(|| {
@@ -87,8 +87,8 @@ pub extern "C" fn th_guest_new(program: *const Program, builder: *mut CBuilder) 
     })
 }
 
-/// Frees it, parked, running or ended: this is how a guest is cancelled. While another call
-/// uses the guest, and from inside a wake, this is TH_USAGE, and the guest is not freed.
+/// Frees a guest in any state, which cancels it. While another call uses the guest, and from
+/// inside a wake, this returns TH_USAGE and the guest is not freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_free(guest: *mut CGuest) -> Status {
     status(|| {
@@ -99,7 +99,8 @@ pub extern "C" fn th_guest_free(guest: *mut CGuest) -> Status {
     })
 }
 
-/// Runs it until it ends, waits, or has used `fuel` (about one per instruction).
+/// Runs the guest until it ends, waits, or has used `fuel` (about one unit per instruction).
+/// Returns TH_EXITED, TH_TRAPPED, TH_YIELDED or TH_PARKED.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_step(guest: *mut CGuest, fuel: u64) -> Status {
     status(|| {
@@ -111,8 +112,8 @@ pub extern "C" fn th_guest_step(guest: *mut CGuest, fuel: u64) -> Status {
     })
 }
 
-/// Blocks until the parked guest may be worth a step. Every wake may be false. What was armed
-/// is armed no more. A guest that does not wait is worth a step at once.
+/// Blocks until the parked guest may be able to run, and disarms it. The wake may be spurious.
+/// Returns at once if the guest doesn't wait.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_wait(guest: *mut CGuest) -> Status {
     status(|| {
@@ -124,15 +125,15 @@ pub extern "C" fn th_guest_wait(guest: *mut CGuest) -> Status {
     })
 }
 
-/// Has `wake` called, at most once and from any thread, when the parked guest can go on by what
-/// happened in this process. `after_ns` is the longest it should be left alone (UINT64_MAX:
-/// for ever; 0: step it now). `wake` should only pass the news on. Inside it, th_guest_step,
-/// th_guest_wait, th_guest_arm and th_guest_free are TH_USAGE for every guest.
+/// Arms a parked guest: `wake` is called, at most once and from any thread, when an event in this
+/// process lets the guest run. Step the guest after `after_ns` nanoseconds even without a wake
+/// (UINT64_MAX: never; 0: step it now). `wake` should only notify your loop. Inside it,
+/// th_guest_step, th_guest_wait, th_guest_arm and th_guest_free return TH_USAGE for every guest.
 ///
-/// The next th_guest_step, th_guest_wait, th_guest_arm or th_guest_free of this guest ends it:
-/// when that has returned, `wake` neither runs nor will be called, and `data` may be freed.
-/// Each waits for a `wake` that another thread is in: hold no lock then that `wake` takes. A
-/// call that is refused ends nothing.
+/// The next th_guest_step, th_guest_wait, th_guest_arm or th_guest_free of this guest disarms it:
+/// once that has returned, `wake` does not run and will not be called, and you may free `data`.
+/// Each of them waits for a `wake` that runs on another thread, so don't hold a lock that `wake`
+/// takes. A call that returns TH_USAGE disarms nothing.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_arm(
     guest: *mut CGuest,
@@ -161,20 +162,20 @@ pub extern "C" fn th_guest_arm(
     })
 }
 
-/// The status with which it has exited; 0 before. At any time and from any thread, as are the
-/// two below.
+/// Returns the exit status of the guest, or 0 before it has exited. This and the two functions
+/// below can be called at any time and from any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_status(guest: *const CGuest) -> u32 {
     guard(|_| 0, || Ok(shared(guest)?.seen.exit_status.load(Ordering::Relaxed)))
 }
 
-/// Fuel it has used up to the end of its last step.
+/// Returns the fuel used up to the end of the last step.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_fuel_used(guest: *const CGuest) -> u64 {
     guard(|_| 0, || Ok(shared(guest)?.seen.fuel_used.load(Ordering::Relaxed)))
 }
 
-/// Why it was trapped, or NULL. Lives as long as the guest.
+/// Returns why the guest was ended, or NULL. The string lives as long as the guest.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_guest_trap(guest: *const CGuest) -> *const c_char {
     let null = |_| std::ptr::null();

@@ -1,32 +1,32 @@
 //! tinyhost: run WASI programs inside a C program, without a JIT and without blocking.
 //!
-//! A program is loaded once; guests of it are built, stepped with a budget of fuel, and freed.
-//! Every object belongs to whoever made it until a call says that it takes it. Freeing NULL does
+//! Load a program once. Build guests of it, step them with a budget of fuel, and free them. You
+//! own every object you make, until a call that says it takes the object. Freeing NULL does
 //! nothing.
 //!
-//! One call at a time uses a guest, a builder or a pipe's end, from any thread. A second one, from
-//! another thread or from a callback inside the first, is TH_USAGE and changes nothing. That
-//! includes freeing: what is in use is not freed. Programs and nodes may be used by any number
-//! of calls at once, and freed from a callback. What the library can't see is a pointer that is
-//! used after its object was freed.
+//! One call at a time may use a guest, a builder or a pipe's end, from any thread. A second call,
+//! from another thread or from a callback inside the first, returns TH_USAGE and changes nothing.
+//! That includes freeing: an object in use is not freed. Any number of calls may use programs and
+//! nodes at once, and callbacks may free them. The library can't detect the use of a pointer after
+//! its object was freed.
 //!
-//! Calls that can fail answer a th_status; th_last_error() then tells what happened in words.
-//! A NULL where an object is expected is TH_USAGE. No call throws, unwinds or exits.
+//! Calls that can fail return a th_status; th_last_error() then returns the reason in words. NULL
+//! where an object is expected is TH_USAGE. No call throws, unwinds or exits.
 //!
-//! The program must ignore SIGPIPE and SIGXFSZ, or handle them, once guests are given directories
-//! of the host: a write to a pipe there that nobody reads, or beyond RLIMIT_FSIZE, raises them,
-//! and their default is to end the program. th_node_host ignores those at their default, once;
-//! a program that sets SIG_DFL after that, or runs on another system than it names, sees to it.
+//! If guests get directories of the host, the program must ignore or handle SIGPIPE and SIGXFSZ:
+//! a write to a pipe without a reader, or beyond RLIMIT_FSIZE, raises them, and by default they
+//! end the program. th_node_host ignores those that are at their default, once. A program that
+//! sets SIG_DFL after that, or runs on a system that th_node_host doesn't name, must do so itself.
 //!
 //! This file is made from the Rust sources (capi/tests/header.rs).
 //!
 //! ---
 //!
-//! The header ends here. Each function checks its pointers, runs in [`guard`], where a panic
-//! ends, and answers a status. This is the only crate with `unsafe` in it but for two modules of
+//! The header ends here. Each function checks its pointers, runs in [`guard`], which catches
+//! panics, and returns a status. This is the only crate with `unsafe` in it but for two modules of
 //! the library; what every block relies on is the contract above: a pointer is NULL or came
 //! from the function that makes such objects and has not been freed, and a buffer is as long as
-//! it is said to be. That one call at a time uses an object is seen to ([`object::Object`]).
+//! it is said to be. [`object::Object`] ensures that one call at a time uses an object.
 
 mod builder;
 mod file;
@@ -44,17 +44,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tinyhost::{Errno, Program};
 
-/// How a call went: one of the constants below, or what a step came to.
+/// The result of a call: one of the constants below, or of a step.
 pub type Status = i32;
-/// done
+/// success
 pub const OK: Status = 0;
-/// nothing there now, or no room: nothing has changed
+/// no data yet, or no room; nothing has changed
 pub const AGAIN: Status = -1;
-/// an argument is wrong, or the object is in use: nothing has changed
+/// an argument is invalid, or the object is in use; nothing has changed
 pub const USAGE: Status = -2;
 /// see th_last_error
 pub const FAILED: Status = -3;
-/// the other end is gone
+/// the other end is closed
 pub const CLOSED: Status = -4;
 /// a bug of tinyhost; the object must only be freed
 pub const PANIC: Status = -5;
@@ -68,12 +68,12 @@ thread_local! {
     static LAST_ERROR: UnsafeCell<[u8; WORDS_MAX]> = const { UnsafeCell::new([0; WORDS_MAX]) };
 }
 
-/// Words for C, which has no string with a NUL in it.
+/// A text for C, whose strings have no NUL in them.
 pub(crate) fn c_string(text: &str) -> CString {
     CString::new(text.replace('\0', "?")).unwrap_or_default()
 }
 
-/// Leaves the words for `th_last_error`.
+/// Stores the message for `th_last_error`.
 fn remember(error: impl Display) {
     let mut text = error.to_string().replace('\0', "?");
     if text.len() >= WORDS_MAX {
@@ -89,7 +89,7 @@ fn remember(error: impl Display) {
     });
 }
 
-/// A failure, with its words left for the caller.
+/// A failure whose message is stored for the caller.
 pub(crate) struct Fail(pub Status);
 
 impl Fail {
@@ -113,8 +113,8 @@ impl From<Errno> for Fail {
     }
 }
 
-/// Runs a function of the interface; a panic goes no further than this. Its message has
-/// been printed to stderr by then.
+/// Runs a function of the interface and catches a panic, whose message has been printed to
+/// stderr by then.
 pub(crate) fn guard<T>(
     otherwise: impl FnOnce(Status) -> T,
     f: impl FnOnce() -> Result<T, Fail>,
@@ -218,20 +218,21 @@ pub(crate) fn put<T>(place: *mut T, value: T) -> Result<(), Fail> {
     Ok(())
 }
 
-/// What went wrong in this thread's last call that failed. The place is the same for as long as the
-/// thread lives; the next call that fails writes over it. At most 1023 bytes.
+/// Returns the error message of this thread's last failed call, at most 1023 bytes. The pointer is
+/// the same for as long as the thread lives. The next failed call overwrites the message.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_last_error() -> *const c_char {
     guard(|_| c"".as_ptr(), || Ok(LAST_ERROR.with(|last| last.get().cast_const().cast())))
 }
 
-/// Checks and compiles a module; NULL if it is no WASI command. The bytes are not kept.
+/// Checks and compiles a module. Returns NULL if it is not a WASI preview1 command. The bytes are
+/// not kept.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_program_new(wasm: *const u8, len: usize) -> *mut Program {
     object(|| Program::new(bytes(wasm, len)?).map_err(|error| Fail::new(FAILED, error)))
 }
 
-/// Frees a program. Its guests go on without it.
+/// Frees a program. Guests of it are not affected.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_program_free(program: *mut Program) -> Status {
     status(|| {

@@ -41,18 +41,19 @@ pub(crate) fn parts(node: *const CNode) -> Result<Parts, Fail> {
     shared(node)?.lock().clone().ok_or_else(gone)
 }
 
-/// A tree in memory; `quota_bytes` 0 is no quota.
+/// Makes a tree in memory. `quota_bytes` 0 is unlimited.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_node_memory(quota_bytes: u64) -> *mut CNode {
     object(|| Ok(CNode::of(mem::tree((quota_bytes > 0).then_some(quota_bytes)))))
 }
 
-/// A directory of the host, or NULL (also where the library was built without them).
+/// Opens a directory of the host. Returns NULL on failure, and if the library was built without
+/// host directories.
 ///
-/// On Linux and Apple's systems the first one that a process opens sets SIGPIPE and SIGXFSZ,
-/// those of them that are at SIG_DFL, to SIG_IGN: what a guest writes there could raise them
-/// and end the program. All of the program then gets EPIPE and EFBIG in their place, as do the
-/// programs it executes. Who wants them otherwise installs handlers before, or sets them after.
+/// On Linux and Apple's systems the first directory that a process opens sets SIGPIPE and SIGXFSZ
+/// to SIG_IGN, if they are at SIG_DFL: a guest's writes could raise them and end the program. The
+/// whole program then gets EPIPE and EFBIG instead, and so do programs it executes. To change
+/// that, install handlers before, or set the signals afterwards.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_node_host(path: *const c_char, read_only: bool) -> *mut CNode {
     object(|| {
@@ -72,13 +73,13 @@ fn host(_path: &str) -> Result<Arc<dyn Node>, Fail> {
     Err(Fail::new(FAILED, "the library was built without host directories (feature host-fs)"))
 }
 
-/// /dev with null, zero, random, stdin and so on.
+/// Makes a /dev directory with null, zero, random, stdin and so on.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_node_devices() -> *mut CNode {
     object(|| Ok(CNode::of(Arc::new(Dev::new()))))
 }
 
-/// Writes a whole file in a tree, and the directories on the way.
+/// Writes a whole file in a tree, and makes the directories on the way.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_node_put(
     node: *const CNode,
@@ -92,7 +93,7 @@ pub extern "C" fn th_node_put(
     })
 }
 
-/// A file of one's own. The callbacks are copied.
+/// Makes a file of your own. The callbacks are copied.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_node_file(ops: *const Ops, data: *mut c_void) -> *mut CNode {
     object(|| {
@@ -101,7 +102,7 @@ pub extern "C" fn th_node_file(ops: *const Ops, data: *mut c_void) -> *mut CNode
     })
 }
 
-/// Has every guest that waits for this file ask again. From any thread.
+/// Wakes every guest that waits for this file. Can be called from any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_node_wake(node: *const CNode) -> Status {
     status(|| {
@@ -112,7 +113,7 @@ pub extern "C" fn th_node_wake(node: *const CNode) -> Status {
     })
 }
 
-/// Frees it; where it is mounted it stays.
+/// Frees a node. Where it is mounted, it stays.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_node_free(node: *mut CNode) -> Status {
     status(|| {

@@ -8,8 +8,8 @@ use crate::{CLOSED, Fail, OK, Status, bytes, bytes_mut, put, status};
 pub type CReader = Object<Reader>;
 pub type CWriter = Object<Writer>;
 
-/// Writes up to `len` bytes and tells how many were taken: TH_AGAIN if it is full,
-/// TH_CLOSED if nobody will read.
+/// Writes up to `len` bytes, and stores how many were taken. TH_AGAIN if the pipe is full,
+/// TH_CLOSED if the reading end is closed.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_writer_write(
     writer: *mut CWriter,
@@ -25,13 +25,14 @@ pub extern "C" fn th_writer_write(
     })
 }
 
-/// Closes it, which is the guest's end of input.
+/// Closes the pipe, which ends the guest's input.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_writer_free(writer: *mut CWriter) -> Status {
     free(writer)
 }
 
-/// Reads up to `len` bytes: TH_AGAIN if there is nothing yet, TH_CLOSED at the end.
+/// Reads up to `len` bytes, and stores how many. TH_AGAIN if the pipe is empty, TH_CLOSED at the
+/// end.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_reader_read(
     reader: *mut CReader,
@@ -47,7 +48,7 @@ pub extern "C" fn th_reader_read(
     })
 }
 
-/// Closes it: what the guest still writes fails with EPIPE.
+/// Closes the pipe. The guest's further writes fail with EPIPE.
 #[unsafe(no_mangle)]
 pub extern "C" fn th_reader_free(reader: *mut CReader) -> Status {
     free(reader)

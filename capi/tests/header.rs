@@ -38,10 +38,10 @@ const BOTTOM: &str = r"
 /// Objects: what each is called in Rust and in C, and what it is.
 const OBJECTS: &[(&str, &str, &str)] = &[
     ("Program", "th_program", "a module, checked and compiled"),
-    ("CBuilder", "th_builder", "a guest to be"),
+    ("CBuilder", "th_builder", "builds a guest"),
     ("CGuest", "th_guest", "a running program"),
-    ("CReader", "th_reader", "the end of a pipe that bytes come out of"),
-    ("CWriter", "th_writer", "the end of a pipe that bytes go into"),
+    ("CReader", "th_reader", "the reading end of a pipe"),
+    ("CWriter", "th_writer", "the writing end of a pipe"),
     ("CNode", "th_node", "something that can be mounted; shared by its mounts"),
 ];
 
@@ -213,7 +213,7 @@ fn made() -> String {
     let mut out = format!("{}{TOP}\n", comment(about));
     out += "typedef int32_t th_status;\n";
     out += &constants(SOURCES[0]);
-    out += "\n/* What a step came to. */\n";
+    out += "\n/* The result of a step. */\n";
     out += &constants(SOURCES[2]);
     out += "\n";
     for (_, name, about) in OBJECTS {
