@@ -56,7 +56,7 @@ fn command() -> Outcome<u8> {
     let mut typed = Vec::new();
     for word in std::env::args_os().skip(1) {
         typed.push(word.into_string().map_err(|word| {
-            Failure::usage(format!("the argument {word:?} is not UTF-8: write it in UTF-8"))
+            Failure::usage(format!("the argument {word:?} is not valid UTF-8: write it in UTF-8"))
         })?);
     }
     let words = match understand(&typed, style::width())? {
@@ -66,7 +66,7 @@ fn command() -> Outcome<u8> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let args = Args::from_args(&["tinyhost"], &words).map_err(|exit| {
         let text = exit.output.split_whitespace().collect::<Vec<_>>().join(" ");
-        Failure::usage(format!("{text} (tinyhost {} --help tells what there is)", words[0]))
+        Failure::usage(format!("{text} (see tinyhost {} --help)", words[0]))
     })?;
     match args.command {
         Command::Run(args) => cli::run::run(args),
@@ -81,7 +81,7 @@ fn command() -> Outcome<u8> {
 fn answer(text: &str) -> Outcome<u8> {
     match write_all(std::io::stdout().lock(), text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            let text = format!("standard output can't be written: {}", plain(&error));
+            let text = format!("can't write to standard output: {}", plain(&error));
             Err(Failure::not_started(text))
         }
         _ => Ok(0),

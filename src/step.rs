@@ -71,9 +71,9 @@ impl fmt::Display for Trap {
 impl std::error::Error for Trap {}
 
 pub(crate) fn fuel_trap() -> Trap {
-    Trap { cause: Cause::Fuel, text: "it used up all its fuel".into() }
+    Trap { cause: Cause::Fuel, text: "ran out of fuel".into() }
 }
 
 pub(crate) fn cpu_trap() -> Trap {
-    Trap { cause: Cause::Cpu, text: "it used up all its CPU time".into() }
+    Trap { cause: Cause::Cpu, text: "ran out of CPU time".into() }
 }

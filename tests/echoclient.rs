@@ -135,8 +135,8 @@ fn without_dev_there_is_no_network() {
         1,
         "",
         "error: NotFound (os error 44)\n\
-         tinyhost: hint: there is no '/dev/localhost:1997': leave out --no-dev (or no-dev in its \
-         policy)\n",
+         tinyhost: hint: the guest has no '/dev/localhost:1997' because of --no-dev: leave that out \
+         (also in the policy)\n",
     );
 }
 
@@ -153,7 +153,7 @@ fn a_silent_server_is_waited_for_until_the_time_is_up() {
     ended.expect(
         124,
         "",
-        "tinyhost: fixtures/dial.wasm: its time was up (allow more with --timeout TIME)\n",
+        "tinyhost: fixtures/dial.wasm: timed out after 5 s (raise the limit with --timeout)\n",
     );
     ended.expect_idle();
     drop(client);

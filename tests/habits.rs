@@ -44,19 +44,19 @@ fn a_slip_is_answered_with_what_was_meant() {
         (&["run", "--zzz=1", "x"], "'run' has no option --zzz=1: tinyhost run --help lists them"),
         (
             &["run", "--dir"],
-            "--dir needs a value: write --dir DIR (a directory: HOST[::GUEST][::ro])",
+            "--dir needs a value: write --dir DIR (mount a directory: HOST[::GUEST][::ro])",
         ),
         (
             &["run", "--trace=files", "x"],
-            "--trace: 'files' is no group of calls: use fd, path, net, \
-           poll, clock, proc, errors, or a call's name like path_open",
+            "--trace: unknown group or call 'files': use fd, path, net, \
+           poll, clock, proc, errors, or the name of a call, such as path_open",
         ),
     ];
     for (words, line) in cases {
         typed(words).expect(2, "", &format!("tinyhost: {line}\n"));
     }
     let ended = typed(&["rnu", "x"]);
-    assert!(ended.stderr.starts_with("tinyhost: 'rnu' is no command: did you mean 'run'?\n"));
+    assert!(ended.stderr.starts_with("tinyhost: unknown command 'rnu': did you mean 'run'?\n"));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn an_option_that_may_be_given_once_is() {
     ];
     for words in cases {
         let name = words[1];
-        let line = format!("tinyhost: {name} is given twice: write it once\n");
+        let line = format!("tinyhost: {name} is given more than once: give it once\n");
         typed(words).expect(2, "", &line);
     }
     let switch = ["run", "--no-dev", "--no-dev", "--env=A=1", "--env=B=2", &fixture("envdump")];
@@ -78,7 +78,7 @@ fn an_option_that_may_be_given_once_is() {
 #[test]
 fn what_is_to_be_traced_stands_behind_an_equals_sign() {
     for filter in ["fd", "path,net", "errors", "fd_read"] {
-        let says = "--trace takes its value behind an equals sign: write --trace";
+        let says = "--trace takes its value after an equals sign: write --trace";
         typed(&["run", "--trace", filter, "x.wasm"]).expect(
             2,
             "",
@@ -113,8 +113,8 @@ fn a_server_that_says_it_listens_obeys_signals() {
 fn options_behind_the_program_are_its_own_and_that_is_said() {
     let hint = |option: &str| {
         format!(
-            "tinyhost: hint: {option} stands behind the program, so the program was given it: \
-             write it before the program\n"
+            "tinyhost: hint: {option} comes after the program name, so it was passed to the \
+             program: put options before the program name\n"
         )
     };
     let exit = fixture("exit");
@@ -127,26 +127,32 @@ fn options_behind_the_program_are_its_own_and_that_is_said() {
     let mut command = tinyhost(["serve", "--bind=127.0.0.1:0", &fixture("echo")]);
     command.args(["--timeout", "1s", "--fuel=5"]);
     let log = stopped(Process::start(command)).stderr;
-    let line = "WARN --timeout stands behind the program, so each guest is given it: write it";
+    let line = "WARN --timeout comes after the program name, so it is passed to each guest: put \
+     options";
     assert_eq!((log.matches(line).count(), log.matches("WARN").count()), (1, 1), "{log}");
     let help = answer(&["serve", "--help"]).replace('\n', " ");
-    assert!(help.contains("Everything behind its name is the program's own."), "{help}");
+    assert!(help.contains("Everything after it is passed to the program."), "{help}");
 }
 
 #[test]
 fn options_of_other_hosts_are_answered_with_ours() {
     let cases = [
-        ("-mount=data:/d", "wazero's option: write --dir data::/d"),
-        ("-mount=data:/d:ro", "wazero's option: write --dir data::/d::ro"),
-        ("--map-dir=/d::data", "iwasm's option: write --dir data::/d"),
-        ("--mapdir=/d::data", "wasmtime's and wasmer's option: write --dir data::/d"),
-        ("--mapdir=/d:data", "wasmtime's and wasmer's option: write --dir data::/d"),
-        ("--volume=data:/d", "another program's option: write --dir data::/d"),
-        ("--addr-pool=10.0.0.0/8", "iwasm's option: write --net 10.0.0.0/8:*"),
-        ("--tcplisten=127.0.0.1:80", "wasmtime's option: write --listen 127.0.0.1:80"),
+        ("-mount=data:/d", "wazero: here, write --dir data::/d"),
+        ("-mount=data:/d:ro", "wazero: here, write --dir data::/d::ro"),
+        ("--map-dir=/d::data", "iwasm: here, write --dir data::/d"),
+        ("--mapdir=/d::data", "wasmtime and wasmer: here, write --dir data::/d"),
+        ("--mapdir=/d:data", "wasmtime and wasmer: here, write --dir data::/d"),
+        ("--volume=data:/d", "another program: here, write --dir data::/d"),
+        ("--addr-pool=10.0.0.0/8", "iwasm: here, write --net 10.0.0.0/8:*"),
+        ("--tcplisten=127.0.0.1:80", "wasmtime: here, write --listen 127.0.0.1:80"),
     ];
     for (word, line) in cases {
-        typed(&["run", word, "x"]).expect(2, "", &format!("tinyhost: that is {line}\n"));
+        let name = word.split('=').next().unwrap();
+        typed(&["run", word, "x"]).expect(
+            2,
+            "",
+            &format!("tinyhost: {name} is an option of {line}\n"),
+        );
     }
 }
 
@@ -248,7 +254,8 @@ fn a_module_in_text_is_run_or_told_what_to_do() {
     if cfg!(feature = "wat") {
         ended.expect(0, "", "");
     } else {
-        let line = "it is a module in text: convert it with wat2wasm (or wasm-tools parse), or \
+        let line = "the file is WebAssembly text: convert it with wat2wasm (or wasm-tools \
+         parse), or \
                     build tinyhost with --features wat";
         ended.expect(125, "", &format!("tinyhost: {path}: {line}\n"));
     }
@@ -276,8 +283,7 @@ fn completions_know_every_option() {
         }
     }
     let refused = typed(&["completions", "tcsh"]);
-    let line =
-        "tinyhost: no completions for 'tcsh': write tinyhost completions bash, zsh or fish\n";
+    let line = "tinyhost: unknown shell 'tcsh': write tinyhost completions bash, zsh or fish\n";
     refused.expect(2, "", line);
 }
 

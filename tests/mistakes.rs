@@ -35,7 +35,7 @@ fn wrong_mount() {
         &format!(
             "cat: data/hello.txt: {NO_FILE}\n\
              tinyhost: hint: the guest has no directories, so it can't see 'data/hello.txt': \
-             --dir .::/ would give it this one\n"
+             add this one with --dir .::/\n"
         ),
     );
     typed(&["run", "--dir", ".::/", &cat, "data/hello.txt"], &[]).expect(0, "hello\n", "");
@@ -45,8 +45,7 @@ fn wrong_mount() {
         "",
         &format!(
             "cat: hello.txt: {NO_FILE}\n\
-             tinyhost: hint: 'hello.txt' is called 'data/hello.txt' where the guest is \
-             (it has data)\n"
+             tinyhost: hint: in the guest, 'hello.txt' is 'data/hello.txt' (its directories: data)\n"
         ),
     );
     typed(&["run", "--dir", "data::/d", &cat, "/etc/tinyhost/none"], &[]).expect(
@@ -55,7 +54,7 @@ fn wrong_mount() {
         &format!(
             "cat: /etc/tinyhost/none: {NO_FILE}\n\
              tinyhost: hint: '/etc/tinyhost/none' is in none of the guest's directories (/d): \
-             --dir HOST::/etc/tinyhost would give it one of that name\n"
+             add one with --dir HOST::/etc/tinyhost\n"
         ),
     );
 }
@@ -67,8 +66,7 @@ fn missing_file() {
         "",
         &format!(
             "cat: /d/helo.txt: {NO_FILE}\n\
-             tinyhost: hint: the guest found no '/d/helo.txt': on the host that is \
-             'data/helo.txt', which does not exist\n"
+             tinyhost: hint: the guest did not find '/d/helo.txt': on the host, this is 'data/helo.txt', which does not exist\n"
         ),
     );
     typed(&["run", "--mount", "/m=mem", &wasm("cat"), "/m/x"], &[]).expect(
@@ -76,7 +74,7 @@ fn missing_file() {
         "",
         &format!(
             "cat: /m/x: {NO_FILE}\n\
-             tinyhost: hint: the guest found no '/m/x' in --mount '/m=mem'\n"
+             tinyhost: hint: the guest did not find '/m/x' in --mount '/m=mem'\n"
         ),
     );
     // Which file it was only the guest knows; this one doesn't say.
@@ -103,14 +101,14 @@ fn wrong_order() {
     typed(&["run", "--dir", "/guest::data", &cat, file], &[]).expect(
         125,
         "",
-        "tinyhost: --dir '/guest::data': '/guest' can't be opened: no such file or directory: \
+        "tinyhost: --dir '/guest::data': can't open '/guest': no such file or directory: \
          the order is HOST::GUEST: did you mean --dir data::/guest?\n",
     );
     typed(&["run", "--dir", "data:/guest", &cat, file], &[]).expect(
         125,
         "",
-        "tinyhost: --dir 'data:/guest': 'data:/guest' can't be opened: no such file or \
-         directory: there are two colons: did you mean --dir data::/guest?\n",
+        "tinyhost: --dir 'data:/guest': can't open 'data:/guest': no such file or \
+         directory: write two colons between the paths: did you mean --dir data::/guest?\n",
     );
     typed(&["run", "--dir", "data::/guest", &cat, file], &[]).expect(0, "hello\n", "");
 }
@@ -120,16 +118,18 @@ fn wrong_order() {
 #[test]
 fn a_mistyped_host_is_not_taken_for_the_other_order() {
     let cat = wasm("cat");
-    let none = "can't be opened: no such file or directory: check the path on the host";
+    let none = "no such file or directory: check the path on the host";
     let first = ["typo::/", "typo::/tmp", "typo::/etc::ro", "typo::/./tmp/", "typo::."];
     for dir in first.into_iter().chain(["typo:/", "typo:/tmp", "typo:/etc:ro"]) {
         let ended = typed(&["run", "--dir", dir, &cat], &[]);
         let path = dir.split_once("::").map_or(dir, |(host, _)| host);
-        let line = format!("tinyhost: --dir '{dir}': '{path}' {none} (it comes first)\n");
+        let line =
+            format!("tinyhost: --dir '{dir}': can't open '{path}': {none} (before the '::')\n");
         ended.expect(125, "", &line);
     }
     for mount in ["/tmp=host:typo", "/=mem:typo", "/tmp=tar:typo", "data=host:typo"] {
-        let line = format!("tinyhost: --mount '{mount}': 'typo' {none} (it comes last)\n");
+        let line =
+            format!("tinyhost: --mount '{mount}': can't open 'typo': {none} (after the ':')\n");
         typed(&["run", "--mount", mount, &cat], &[]).expect(125, "", &line);
     }
 }
@@ -145,12 +145,12 @@ fn missing_program() {
     typed(&["run", "cat.wasm"], &[]).expect(
         125,
         "",
-        "tinyhost: cat.wasm: can't be read: no such file or directory: check the path\n",
+        "tinyhost: cat.wasm: can't read the file: no such file or directory: check the path\n",
     );
     typed(&["cat.wasm"], &[]).expect(
         2,
         "",
-        "tinyhost: 'cat.wasm' is no command: to run a program, write tinyhost run cat.wasm\n\
+        "tinyhost: unknown command 'cat.wasm': to run a program, write tinyhost run cat.wasm\n\
          usage:\n  tinyhost run [OPTIONS] PROGRAM [ARGS...]\n  \
          tinyhost serve [OPTIONS] [PROGRAM [ARGS...]]\n  tinyhost help [COMMAND]\n",
     );
@@ -169,7 +169,7 @@ fn component_given() {
 #[test]
 fn out_of_memory() {
     let nihao = wasm("nihao");
-    let line = "it needed more than 2097152 bytes of memory (allow more with --memory SIZE)\n";
+    let line = "exceeded the memory limit of 2097152 bytes (raise the limit with --memory)\n";
     typed(&["run", "--memory", "2M", &nihao], &[]).expect(
         137,
         "",
@@ -180,7 +180,7 @@ fn out_of_memory() {
 #[test]
 fn timeout() {
     let spin = wasm("spin");
-    let line = "its time was up (allow more with --timeout TIME)\n";
+    let line = "timed out after 100 ms (raise the limit with --timeout)\n";
     typed(&["run", "--timeout", "100ms", &spin], &[]).expect(
         124,
         "",
@@ -266,8 +266,7 @@ fn read_only_and_out_of_its_directory() {
         1,
         "",
         "error: Uncategorized (os error 76)\n\
-         tinyhost: denied: path_open '/d/../secret': it leads out of '/d', by '..' or a link, \
-         and a guest stays below what it was given (mount what it needs with --dir HOST::GUEST)\n",
+         tinyhost: denied: path_open '/d/../secret': the path leaves '/d' through '..' or a link (mount what the guest needs with --dir HOST::GUEST)\n",
     );
 }
 
@@ -279,9 +278,10 @@ fn what_is_full_or_left_out_or_not_there_yet() {
         "",
         "fstour: /w/fstour: No space left on device (os error 51)\n\
          tinyhost: denied: path_create_directory '/w/fstour/a/b' (ENOSPC): --mount \
-         '/w=mem,quota=1K' is full (allow more with quota=SIZE)\n",
+         '/w=mem,quota=1K' is full (raise the limit with quota=SIZE)\n",
     );
-    let hint = "there is no '/dev/null': leave out --no-dev (or no-dev in its policy)";
+    let hint = "the guest has no '/dev/null' because of --no-dev: leave that out (also in the \
+     policy)";
     for dirs in [&[][..], &["--dir", "data::/"]] {
         let words = [&["run", "--no-dev"], dirs, &[&*dial, "/dev/null", "x"]].concat();
         typed(&words, &[]).expect(
@@ -299,7 +299,7 @@ fn a_directory_is_read_or_written_like_a_file() {
         1,
         "",
         "cat: /d: Bad file descriptor (os error 8)\n\
-         tinyhost: fd_read '/d': it is a directory: name a file in it\n",
+         tinyhost: fd_read '/d': this is a directory: give the path of a file in it\n",
     );
     let write = |fd: u32| {
         let text = format!(
@@ -398,7 +398,7 @@ fn a_hint_is_about_what_the_guest_says_it_failed_for() {
     ] {
         assert_eq!(hint(said, args), None, "{said}");
     }
-    let found = "the guest found no '/main.py': on the host that is 'data/main.py', which does not \
-                 exist";
+    let found = "the guest did not find '/main.py': on the host, this is 'data/main.py', which \
+     does not exist";
     assert_eq!(hint("can't open '//main.py': Errno 44", &[]).as_deref(), Some(found));
 }

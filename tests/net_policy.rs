@@ -289,7 +289,7 @@ fn an_error_has_a_line_of_carets() {
     assert_eq!(error.caret(), "example.com\n           ^");
     assert_eq!(
         error.to_string(),
-        "network rule 'example.com', column 12: no port: \
+        "network rule 'example.com', column 12: the port is missing: \
          write example.com:443, or example.com:* for every port"
     );
 }

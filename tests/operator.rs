@@ -56,7 +56,7 @@ fn a_stream_that_takes_nothing_changes_no_status() {
 #[cfg(target_os = "linux")]
 #[test]
 fn what_can_not_be_written_is_said_once() {
-    let full = "tinyhost: /dev/full: can't be written: no space left on device: choose another \
+    let full = "tinyhost: /dev/full: can't write the file: no space left on device: choose another \
                 path\n";
     for format in ["text", "json", "chrome"] {
         let format = format!("--trace-format={format}");
@@ -68,7 +68,7 @@ fn what_can_not_be_written_is_said_once() {
         let mut command = tinyhost(words);
         command.stdout(fs::File::options().write(true).open("/dev/full").unwrap());
         let output = command.stderr(Stdio::piped()).output().unwrap();
-        let line = "tinyhost: standard output can't be written: no space left on device\n";
+        let line = "tinyhost: can't write to standard output: no space left on device\n";
         assert_eq!(output.status.code(), Some(125), "{words:?}");
         assert_eq!(String::from_utf8_lossy(&output.stderr), line, "{words:?}");
         let (reader, writer) = std::io::pipe().unwrap();
@@ -211,8 +211,8 @@ fn no_link_of_a_guests_leads_the_host() {
     for way in ways {
         let ended = run(&[&["--dir", &mounted][..], way, &[&wasm("hello")]].concat(), b"");
         assert_eq!((ended.status, &*ended.stdout), (Some(125), &b""[..]), "{way:?}");
-        let why = "\"up\" is a link in a directory that a guest can change: write the path that \
-                   it leads to\n";
+        let why = "\"up\" is a link in a directory that a guest can change: give the path that \
+         the link leads to\n";
         assert!(ended.stderr.ends_with(why), "{way:?}: {}", ended.stderr);
     }
     assert!(!dir.path().join("x").exists());

@@ -45,7 +45,7 @@ fn a_trap_is_134_and_what_was_printed_is_kept() {
 #[test]
 fn an_exhausted_stack_is_134_and_names_its_option() {
     let line = "tinyhost: fixtures/deep.wasm: trap: call stack exhausted \
-                (allow more with --stack SIZE)\n";
+                (raise the limit with --stack)\n";
     guest(&[], "deep", &["100000000"]).expect(134, "", line);
     guest(&["--stack", "64K"], "deep", &["5000"]).expect(134, "", line);
     // As the line says: more stack, more calls.
@@ -57,7 +57,7 @@ fn used_up_fuel_is_137_and_names_its_option() {
     guest(&["--fuel", "1M"], "spin", &[]).expect(
         137,
         "",
-        "tinyhost: fixtures/spin.wasm: it used up all its fuel (allow more with --fuel COUNT)\n",
+        "tinyhost: fixtures/spin.wasm: ran out of fuel (raise the limit with --fuel)\n",
     );
     guest(&["--fuel", "1M"], "hello", &[]).expect(0, "hello, world\n", "");
 }
@@ -67,7 +67,7 @@ fn used_up_cpu_time_is_137_and_names_its_option() {
     guest(&["--cpu", "20ms"], "spin", &[]).expect(
         137,
         "",
-        "tinyhost: fixtures/spin.wasm: it used up all its CPU time (allow more with --cpu TIME)\n",
+        "tinyhost: fixtures/spin.wasm: ran out of CPU time (raise the limit with --cpu)\n",
     );
     // Time spent waiting is none: it sleeps for longer than it may compute.
     guest(&["--cpu", "1s"], "sleeper", &["1100"]).expect(0, "slept\n", "");
@@ -77,8 +77,8 @@ fn used_up_cpu_time_is_137_and_names_its_option() {
 fn a_guest_that_fails_for_want_of_memory_is_137() {
     let line = |name: &str, bytes: u64| {
         format!(
-            "tinyhost: fixtures/{name}.wasm: it needed more than {bytes} bytes of memory \
-             (allow more with --memory SIZE)\n"
+            "tinyhost: fixtures/{name}.wasm: exceeded the memory limit of {bytes} bytes \
+             (raise the limit with --memory)\n"
         )
     };
     // It can't even begin; its runtime gives up.
@@ -92,7 +92,7 @@ fn a_guest_that_copes_without_memory_ends_as_it_likes() {
     let ended = guest(&["--memory", "16M"], "hog", &[]);
     assert_eq!(ended.status, Some(3), "{ended:?}");
     let count = ended.stderr.strip_prefix("hog: out of memory after ");
-    let hint = " MiB\ntinyhost: hint: it was refused more memory: allow more with --memory SIZE\n";
+    let hint = " MiB\ntinyhost: hint: the guest reached its memory limit: raise it with --memory\n";
     let count = count.and_then(|rest| rest.strip_suffix(hint)).expect("the guest's line, a hint");
     // One for its stack and its data, and an allocator may grow by more than it needs.
     assert!((10..16).contains(&count.parse::<u32>().unwrap()), "{count} MiB of 16");
@@ -178,13 +178,18 @@ fn an_exit_may_come_in_a_start_section_or_a_tail_call() {
 #[test]
 fn a_rule_that_does_not_parse_stops_the_start_and_is_pointed_at() {
     let cases = [
-        ("--net", "example.org", "column 12: no port", "  example.org\n             ^\n"),
+        (
+            "--net",
+            "example.org",
+            "column 12: the port is missing",
+            "  example.org\n             ^\n",
+        ),
         ("--net", "exa mple.org:80", "column 4: a blank", "  exa mple.org:80\n     ^\n"),
-        ("--net-listen", "7000", "no host: write 127.0.0.1:7000", "  7000\n  ^\n"),
+        ("--net-listen", "7000", "the host is missing: write 127.0.0.1:7000", "  7000\n  ^\n"),
         ("--net-listen", "none", "write ADDR:PORT, as 127.0.0.1:7000", "  none\n      ^\n"),
         ("--net-listen", "[::1]", "write [::1]:7000, or [::1]:*", "  [::1]\n       ^\n"),
-        ("--net", "7000", "no host: write localhost:7000", "  7000\n  ^\n"),
-        ("--net-listen", "nowhere:80", "this is not an address", "  nowhere:80\n  ^^^^^^^\n"),
+        ("--net", "7000", "the host is missing: write localhost:7000", "  7000\n  ^\n"),
+        ("--net-listen", "nowhere:80", "invalid address", "  nowhere:80\n  ^^^^^^^\n"),
     ];
     for (option, rule, what, caret) in cases {
         let ended = guest(&[option, rule], "hello", &[]);
@@ -196,24 +201,24 @@ fn a_rule_that_does_not_parse_stops_the_start_and_is_pointed_at() {
 fn what_is_typed_wrong_is_2_and_says_how_to_type_it() {
     let cases: [(&[&str], &[&str]); 19] = [
         (&["--dir", ""], &["--dir ''", "HOST[::GUEST][::ro]"]),
-        (&["--dir", ".::/a::/b"], &["too many parts"]),
+        (&["--dir", ".::/a::/b"], &["more than two paths"]),
         (&["--dir", "../x"], &["--dir '../x'", "--dir ../x::/data"]),
         (&["--dir", ".::/x", "--mount", "/x=mem"], &["/x"]),
-        (&["--mount", "/x"], &["--mount '/x' has no '='", "GUEST=KIND"]),
+        (&["--mount", "/x"], &["invalid --mount '/x': '=' is missing", "GUEST=KIND"]),
         (&["--mount", "/x=disk"], &["unknown kind 'disk'", "tar:FILE"]),
         (
             &["--mount", "/x=mem,quota=lots"],
-            &["--mount '/x=mem,quota=lots': quota 'lots' is no size", "64K"],
+            &["--mount '/x=mem,quota=lots': invalid quota 'lots'", "64K"],
         ),
-        (&["--env", "=x"], &["--env '=x' has no name", "NAME=VALUE"]),
-        (&["--timeout", "5"], &["--timeout '5' is no time", "5s"]),
-        (&["--timeout", "-1s"], &["--timeout '-1s' is no time"]),
-        (&["--memory", "x"], &["--memory 'x' is no size", "64K"]),
-        (&["--memory", "99999999999G"], &["--memory '99999999999G' is no size"]),
-        (&["--fuel", "1.5"], &["--fuel '1.5' is no number"]),
-        (&["--max-fds", "many"], &["--max-fds 'many' is no number"]),
-        (&["--stack", ""], &["--stack '' is no size"]),
-        (&["--listen", "localhost"], &["--listen 'localhost' is no address", "127.0.0.1:8080"]),
+        (&["--env", "=x"], &["invalid --env '=x': the name is missing", "NAME=VALUE"]),
+        (&["--timeout", "5"], &["invalid --timeout '5': add a unit, such as 5s"]),
+        (&["--timeout", "-1s"], &["invalid --timeout '-1s': write a time such as"]),
+        (&["--memory", "x"], &["invalid --memory 'x'", "64K"]),
+        (&["--memory", "99999999999G"], &["invalid --memory '99999999999G'"]),
+        (&["--fuel", "1.5"], &["invalid --fuel '1.5'"]),
+        (&["--max-fds", "many"], &["invalid --max-fds 'many'"]),
+        (&["--stack", ""], &["invalid --stack ''"]),
+        (&["--listen", "localhost"], &["invalid --listen 'localhost'", "127.0.0.1:8080"]),
         (&["--frob"], &["--frob", "tinyhost run --help"]),
         (&["--timeout", "1s", "--timeout", "2s"], &["timeout"]),
         (&["--dev", "no"], &["--dev"]),
@@ -234,7 +239,7 @@ fn a_command_without_its_parts_is_2() {
         refused_in_a_line(&Process::start(tinyhost(args)).end(), 2, parts);
     }
     let cases: [(&[&str], &str); 2] =
-        [(&[], "no command given"), (&["frob"], "'frob' is no command")];
+        [(&[], "no command given"), (&["frob"], "unknown command 'frob'")];
     for (args, what) in cases {
         let usage = refused(&Process::start(tinyhost(args)).end(), 2, &[what]);
         assert!(usage.contains("\n  tinyhost run [OPTIONS] PROGRAM"), "{usage}");
@@ -244,22 +249,28 @@ fn a_command_without_its_parts_is_2() {
 #[test]
 fn options_of_serve_that_make_no_sense_are_2() {
     let cases: [(&[&str], &[&str]); 16] = [
-        (&["--env", "PROTO=x"], &["--env PROTO: it is the server's", "leave it out"]),
-        (&["--env=A=1", "--env=TCPLOCALPORT="], &["--env TCPLOCALPORT: it is the server's"]),
+        (&["--env", "PROTO=x"], &["--env PROTO: serve sets this variable", "leave it out"]),
+        (&["--env=A=1", "--env=TCPLOCALPORT="], &["--env TCPLOCALPORT: serve sets this variable"]),
         (&["--port", "8080"], &["no option --port: write --bind 127.0.0.1:8080"]),
         (&["--listen=[::]:80"], &["no option --listen: write --bind [::]:80"]),
-        (&["--metrics", "9797"], &["'9797' is no address: write --metrics 127.0.0.1:9797"]),
-        (&["--bind", "localhost:80"], &["no address: write --bind 127.0.0.1:80"]),
-        (&["--bind", ":80"], &["no address: write --bind 127.0.0.1:80"]),
-        (&["--bind", "here"], &["write --bind 127.0.0.1:1997 or --bind [::1]:1997"]),
-        (&["--per", "connection", "--max-line", "1K"], &["--max-line", "no lines", "leave it out"]),
-        (&["--per=connection", "--max-reply=1K"], &["--max-reply", "no lines", "leave it out"]),
+        (&["--metrics", "9797"], &["invalid --metrics '9797': write 127.0.0.1:9797"]),
+        (&["--bind", "localhost:80"], &["': write 127.0.0.1:80"]),
+        (&["--bind", ":80"], &["': write 127.0.0.1:80"]),
+        (&["--bind", "here"], &["write ADDR:PORT, such as 127.0.0.1:1997 or [::1]:1997"]),
+        (
+            &["--per", "connection", "--max-line", "1K"],
+            &["--max-line", "--per connection", "leave it out"],
+        ),
+        (
+            &["--per=connection", "--max-reply=1K"],
+            &["--max-reply", "--per connection", "leave it out"],
+        ),
         (&["--workers", "0"], &["--workers", "from 1 to"]),
         (&["--per", "guest"], &["--per 'guest'", "line or connection"]),
         (&["--ahead", "some"], &["--ahead"]),
         (&["--ahead", "5000"], &["--ahead", "up to 1024"]),
         (&["--ahead", "2", "--per", "connection"], &["--ahead", "leave it out"]),
-        (&["--ahead", "2", "--trace=net"], &["--ahead", "leave out --trace"]),
+        (&["--ahead", "2", "--trace=net"], &["--ahead", "--trace: leave one"]),
     ];
     for (options, parts) in cases {
         let args = ["serve", "--bind", "127.0.0.1:0"].iter().chain(options);
@@ -274,23 +285,25 @@ fn a_zero_with_which_nothing_could_be_done_is_2() {
         ("--timeout", "0s", none),
         ("--fuel", "0", none),
         ("--memory", "0", none),
-        ("--max-fds", "0", "leave it out for 1024"),
+        ("--max-fds", "0", "leave it out for the default of 1024"),
     ] {
-        let line = format!("tinyhost: {option} {zero}: nothing could be done: {instead}\n");
+        let line =
+            format!("tinyhost: invalid {option} '{zero}': zero would allow nothing: {instead}\n");
         guest(&[option, zero], "hello", &[]).expect(2, "", &line);
     }
     for (option, zero, instead) in [
-        ("--max-conns", "0", "write 1 or more, or leave it out for 1024"),
-        ("--max-conns-per-addr", "0", "write 1 or more, or leave it out for 64"),
-        ("--max-line", "0", "write more, or leave it out for 64K"),
-        ("--max-reply", "0", "write more, or leave it out for 8192K"),
-        ("--timeout", "0s", "write 1ms or more, or leave it out for 5s"),
-        ("--idle", "0ms", "write 1ms or more, or leave it out for 60s"),
-        ("--memory", "0M", "write more, or leave it out for 65536K"),
+        ("--max-conns", "0", "write 1 or more, or leave it out for the default of 1024"),
+        ("--max-conns-per-addr", "0", "write 1 or more, or leave it out for the default of 64"),
+        ("--max-line", "0", "write more, or leave it out for the default of 64K"),
+        ("--max-reply", "0", "write more, or leave it out for the default of 8192K"),
+        ("--timeout", "0s", "write 1ms or more, or leave it out for the default of 5s"),
+        ("--idle", "0ms", "write 1ms or more, or leave it out for the default of 60s"),
+        ("--memory", "0M", "write more, or leave it out for the default of 65536K"),
         ("--fuel", "0", none),
-        ("--max-fds", "0", "write 1 or more, or leave it out for 64"),
+        ("--max-fds", "0", "write 1 or more, or leave it out for the default of 64"),
     ] {
-        let line = format!("tinyhost: {option} {zero}: nothing could be done: {instead}\n");
+        let line =
+            format!("tinyhost: invalid {option} '{zero}': zero would allow nothing: {instead}\n");
         let args = ["serve", "--bind", "127.0.0.1:0", option, zero];
         Process::start(tinyhost(args)).end().expect(2, "", &line);
     }
@@ -303,11 +316,11 @@ fn an_argument_that_is_not_utf8_is_2() {
     let bytes = std::ffi::OsStr::from_bytes(b"caf\xe9");
     let mut command = tinyhost(["run", &fixture("hello")]);
     command.arg(bytes);
-    refused_in_a_line(&Process::start(command).end(), 2, &["caf", "not UTF-8"]);
+    refused_in_a_line(&Process::start(command).end(), 2, &["caf", "not valid UTF-8"]);
     // Nor is it a value that could be passed on.
     let mut command = tinyhost(["run", "--env", "TINYHOST_TEST_BYTES", &fixture("envdump")]);
     command.env("TINYHOST_TEST_BYTES", bytes);
-    let parts = ["--env TINYHOST_TEST_BYTES: its value is not UTF-8", "=VALUE"];
+    let parts = ["--env TINYHOST_TEST_BYTES: the value on the host is not UTF-8", "=VALUE"];
     refused_in_a_line(&Process::start(command).end(), 2, &parts);
 }
 
@@ -335,7 +348,7 @@ fn what_can_not_be_opened_is_125() {
 #[test]
 fn nothing_is_half_started() {
     let ended = guest(&["--net", "x"], "no-such-program", &[]);
-    refused(&ended, 2, &["no port"]);
+    refused(&ended, 2, &["the port is missing"]);
     let ended = guest(&["--dir", "no-such-folder::/x"], "no-such-program", &[]);
     refused_in_a_line(&ended, 125, &["no-such-program.wasm"]);
     let ended = guest(&["--timeout", "soon"], "no-such-program", &[]);

@@ -7,10 +7,8 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use util::busy::{given_time, in_ms};
+use util::busy::{given_time, in_ms, timed_out};
 use util::{Ended, Process, TempDir, fixture, root, run, tinyhost};
-
-const TIME_UP: &str = "its time was up (allow more with --timeout TIME)";
 
 fn start(name: &str) -> Process {
     Process::start(tinyhost(["run", &fixture(name)]))
@@ -188,7 +186,7 @@ fn a_stdout_nobody_reads_parks_the_guest() {
         let command = tinyhost(["run", "--timeout", &in_ms(time), &fixture("flood")]);
         let (process, mut stdout) = Process::start_unread(command);
         let ended = process.end();
-        ended.expect(124, "", &format!("tinyhost: fixtures/flood.wasm: {TIME_UP}\n"));
+        ended.expect(124, "", &format!("tinyhost: fixtures/flood.wasm: {}\n", timed_out(time)));
         ended.expect_idle();
         // What it got rid of is whole lines of its own, as much as a pipe holds.
         stdout.read_to_end(&mut bytes).unwrap();
@@ -203,7 +201,7 @@ fn a_stdout_nobody_reads_parks_the_guest() {
 
 #[test]
 fn a_timeout_comes_whatever_the_guest_does() {
-    let up = |name: &str| format!("tinyhost: fixtures/{name}.wasm: {TIME_UP}\n");
+    let up = |time, name: &str| format!("tinyhost: fixtures/{name}.wasm: {}\n", timed_out(time));
     let limited = |time: Duration, name: &str, args: &[&str]| {
         let mut command = tinyhost(["run", "--timeout", &in_ms(time), &fixture(name)]);
         command.args(args);
@@ -211,7 +209,7 @@ fn a_timeout_comes_whatever_the_guest_does() {
         Process::start(command).end()
     };
     let least = Duration::from_millis(300);
-    limited(least, "spin", &[]).expect(124, "", &up("spin"));
+    limited(least, "spin", &[]).expect(124, "", &up(least, "spin"));
     for (name, args, stdout) in [
         ("sleeper", &["600000"][..], ""),
         ("cat", &[], ""),
@@ -220,7 +218,7 @@ fn a_timeout_comes_whatever_the_guest_does() {
     ] {
         given_time(least, |time| {
             let ended = limited(time, name, args);
-            assert_eq!((ended.status, &ended.stderr), (Some(124), &up(name)));
+            assert_eq!((ended.status, &ended.stderr), (Some(124), &up(time, name)));
             ended.expect_idle();
             ended.stdout == stdout.as_bytes()
         });

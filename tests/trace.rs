@@ -214,7 +214,7 @@ fn a_report_of_a_crash_has_what_one_needs() {
         "in        _start\n",
         "elapsed   ",
         "fuel      ",
-        "memory    1.0 MiB at its peak\n",
+        "memory    1.0 MiB (peak)\n",
         "    1           16 <stdout>\n",
         "    3            0 </dev>\n",
         "last 1 calls",
@@ -227,7 +227,7 @@ fn a_report_of_a_crash_has_what_one_needs() {
         let ended = run(&args, b"");
         let path = ended.stderr.split_once("report: ").unwrap().1.trim_end();
         let text = fs::read_to_string(path).unwrap();
-        assert!(text.contains("its time was up"), "{text}");
+        assert!(text.contains("timed out after "), "{text}");
         text.contains("<parked>\n")
     });
     // A guest that ends by itself is no crash.
@@ -367,7 +367,7 @@ fn what_was_learned_is_enough_and_no_more() {
 #[test]
 fn what_can_not_be_learned_is_told_before_the_guest_runs_or_beside_its_end() {
     let line = |path: &str, why: &str| {
-        format!("tinyhost: {path}: can't be written: {why}: choose another path\n")
+        format!("tinyhost: {path}: can't write the file: {why}: choose another path\n")
     };
     let ended = run(&["--learn", "/no/such/policy", &fixture("hello")], b"");
     ended.expect(125, "", &line("/no/such/policy", "no such file or directory"));
@@ -376,7 +376,8 @@ fn what_can_not_be_learned_is_told_before_the_guest_runs_or_beside_its_end() {
     let learn = |args: &[&str]| run(&[&["--learn", "/dev/full"], args].concat(), b"");
     learn(&[&fixture("exit"), "7"]).expect(7, "", &full);
     learn(&[&fixture("hello")]).expect(0, "hello, world\n", &full);
-    let up = "tinyhost: fixtures/spin.wasm: its time was up (allow more with --timeout TIME)\n";
+    let up =
+        "tinyhost: fixtures/spin.wasm: timed out after 50 ms (raise the limit with --timeout)\n";
     learn(&["--timeout=50ms", &fixture("spin")]).expect(124, "", &(full + up));
     // What is there is kept if the guest can't be started.
     let dir = TempDir::new();
@@ -391,27 +392,27 @@ fn a_policy_that_means_nothing_is_refused_by_line() {
     let path = dir.file("policy", b"# rules\n\nnet none\nallow everything\n");
     let ended = run(&["--policy", &path, &fixture("hello")], b"");
     let text = format!(
-        "tinyhost: --policy {path}: line 4: 'allow everything' begins with no directive: write \
+        "tinyhost: --policy {path}: line 4: unknown directive in 'allow everything': write \
          dir, mount, no-dev, env, net, net-listen or listen\n"
     );
     ended.expect(2, "", &text);
     for (line, rest) in [
         (
             "net 10.0.0.0/33:80",
-            "net '10.0.0.0/33:80', column 10: this is not a mask: write a number from 0 to 32\n  \
+            "net '10.0.0.0/33:80', column 10: invalid mask: write a number from 0 to 32\n  \
              10.0.0.0/33:80\n           ^^\n",
         ),
-        ("dir ::/x", "dir '::/x' lacks a path: write --dir HOST[::GUEST][::ro]\n"),
-        ("env =x", "env '=x' has no name: write --env NAME=VALUE, or --env NAME\n"),
-        ("net", "'net' has no value: write it as behind --net\n"),
+        ("dir ::/x", "invalid dir '::/x': a path is missing: write --dir HOST[::GUEST][::ro]\n"),
+        (
+            "env =x",
+            "invalid env '=x': the name is missing: write --env NAME=VALUE, or --env NAME\n",
+        ),
+        ("net", "'net' has no value: write it as for --net\n"),
         (
             "mount /a=mem,quota=5X",
-            "mount '/a=mem,quota=5X': quota '5X' is no size: write it like 65536, 64K, 10M or 1G\n",
+            "mount '/a=mem,quota=5X': invalid quota '5X': write a size such as 64K, 10M or 1G\n",
         ),
-        (
-            "listen x",
-            "listen 'x' is no address: write --listen 127.0.0.1:8080 or --listen [::1]:8080\n",
-        ),
+        ("listen x", "invalid listen 'x': write ADDR:PORT, such as 127.0.0.1:8080 or [::1]:8080\n"),
     ] {
         let path = dir.file("policy", format!("net none\n\n{line}\n").as_bytes());
         let ended = run(&["--policy", &path, &fixture("hello")], b"");

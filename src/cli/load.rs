@@ -21,8 +21,8 @@ pub fn load(path: &str, config: &Config) -> Outcome<Program> {
     let fail = |text: String| Failure::not_started(format!("{path}: {text}"));
     #[cfg(unix)]
     fatal_signal::set_program(path);
-    let bytes = read_module(path)
-        .map_err(|error| fail(format!("can't be read: {}: {}", plain(&error), check(&error))))?;
+    let unread = |error| fail(format!("can't read the file: {}: {}", plain(&error), check(&error)));
+    let bytes = read_module(path).map_err(unread)?;
     let wasm = assembled(bytes).map_err(fail)?;
     // Names of what it imports are in it, and its author's.
     Program::with(config, wasm).map_err(|error| fail(Line(&error.to_string()).to_string()))
@@ -69,7 +69,7 @@ fn assembled(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
             .map_err(|error| error.to_string())
     }
     #[cfg(not(feature = "wat"))]
-    Err("it is a module in text: convert it with wat2wasm (or wasm-tools parse), or build \
+    Err("the file is WebAssembly text: convert it with wat2wasm (or wasm-tools parse), or build \
          tinyhost with --features wat"
         .to_owned())
 }

@@ -37,8 +37,8 @@ pub fn wanted(typed: Traced, several: bool) -> Outcome<Option<Wanted>> {
     let Some(filter) = typed.filter else {
         return match others.iter().any(|option| option.is_some()) {
             true => Err(Failure::usage(
-                "--trace-format, --trace-file and --trace-bytes say how \
-                                        --trace[=FILTER] is written: add --trace",
+                "--trace-format, --trace-file and --trace-bytes have no effect without --trace: \
+                 add --trace",
             )),
             false => Ok(None),
         };
@@ -50,7 +50,7 @@ pub fn wanted(typed: Traced, several: bool) -> Outcome<Option<Wanted>> {
         Some("chrome") => Format::Chrome,
         Some(other) => {
             let known = "write text, json or chrome";
-            return Err(Failure::usage(format!("--trace-format '{other}': {known}")));
+            return Err(Failure::usage(format!("invalid --trace-format '{other}': {known}")));
         }
     };
     let bytes =

@@ -100,10 +100,10 @@ impl Output {
 pub fn unwritten(path: &Path, error: &io::Error) -> Failure {
     let (path, text) = (path.display(), plain(error));
     let hint = match Planted::is_cause(error) {
-        true => "write the path that it leads to",
+        true => "give the path that the link leads to",
         false => "choose another path",
     };
-    Failure::not_started(format!("{path}: can't be written: {text}: {hint}"))
+    Failure::not_started(format!("{path}: can't write the file: {text}: {hint}"))
 }
 
 /// What there is at a place.

@@ -61,11 +61,11 @@ fn command(name: &str) -> Outcome<Command> {
     let names: Vec<_> = table::commands().iter().map(|command| command.name).collect();
     let file = name.contains(['.', '/']) || std::path::Path::new(name).is_file();
     let what = if file {
-        format!("'{name}' is no command: to run a program, write tinyhost run {name}")
+        format!("unknown command '{name}': to run a program, write tinyhost run {name}")
     } else {
         let near = suggest::near(name, names.iter().copied());
         let near = near.map_or_else(String::new, |near| format!(": did you mean '{near}'?"));
-        format!("'{name}' is no command{near}")
+        format!("unknown command '{name}'{near}")
     };
     Err(Failure::usage(format!("{what}\n{}", help::usage())))
 }
@@ -84,14 +84,14 @@ fn option<'w>(
         return Err(unknown(command, word, name, value.or_else(|| rest.next().map(|w| &**w))));
     };
     if !flag.repeats && words.iter().any(|word| word == name) {
-        return Err(Failure::usage(format!("{name} is given twice: write it once")));
+        return Err(Failure::usage(format!("{name} is given more than once: give it once")));
     }
     words.push(name.to_owned());
     match (flag.value, value) {
         (Takes::Optional(_), None) if rest.clone().next().is_some_and(|next| is_filter(next)) => {
             let next = rest.next().map_or("", |next| next);
             return Err(Failure::usage(format!(
-                "{name} takes its value behind an equals sign: write {name}={next}"
+                "{name} takes its value after an equals sign: write {name}={next}"
             )));
         }
         (Takes::Nothing, None) => {}
@@ -148,8 +148,8 @@ fn bind(command: &Command, name: &str, value: &str) -> Option<String> {
 
 /// Options of wasmtime, wazero, iwasm, wasmer and docker that people have in their fingers,
 /// with what they are here.
-fn elsewhere(name: &str, value: &str) -> Option<String> {
-    let name = format!("--{}", name.trim_start_matches('-'));
+fn elsewhere(typed: &str, value: &str) -> Option<String> {
+    let name = format!("--{}", typed.trim_start_matches('-'));
     let pair = |separator: &str| value.split_once(separator).unwrap_or((value, value));
     let (whose, ours) = match name.as_str() {
         // -v is also how programs are asked to say more.
@@ -159,24 +159,30 @@ fn elsewhere(name: &str, value: &str) -> Option<String> {
                 None => (value, ""),
             };
             let (host, guest) = value.split_once(':').unwrap_or((value, "/"));
-            let whose = if name == "--mount" { "wazero's" } else { "another program's" };
+            let whose = if name == "--mount" { "wazero" } else { "another program" };
             (whose, format!("--dir {host}::{guest}{read_only}"))
         }
         "--map-dir" => {
             let (guest, host) = pair("::");
-            ("iwasm's", format!("--dir {host}::{guest}"))
+            ("iwasm", format!("--dir {host}::{guest}"))
         }
         "--mapdir" => {
             let (guest, host) = if value.contains("::") { pair("::") } else { pair(":") };
-            ("wasmtime's and wasmer's", format!("--dir {host}::{guest}"))
+            ("wasmtime and wasmer", format!("--dir {host}::{guest}"))
         }
-        "--addr-pool" => ("iwasm's", format!("--net {value}:*")),
-        "--tcplisten" => ("wasmtime's", format!("--listen {value}")),
-        "--invoke" => return Some("a program is run from its _start: there is no --invoke".into()),
-        "--hostlogging" => ("wazero's", "--trace".to_owned()),
-        "--S" => ("wasmtime's", "--dir, --env and --net RULE".to_owned()),
-        "--W" => ("wasmtime's", "--fuel, --memory, --timeout and --stack".to_owned()),
+        "--addr-pool" => ("iwasm", format!("--net {value}:*")),
+        "--tcplisten" => ("wasmtime", format!("--listen {value}")),
+        "--invoke" => {
+            return Some(
+                "there is no --invoke: tinyhost runs the function _start of a \
+         program"
+                    .into(),
+            );
+        }
+        "--hostlogging" => ("wazero", "--trace".to_owned()),
+        "--S" => ("wasmtime", "--dir, --env and --net RULE".to_owned()),
+        "--W" => ("wasmtime", "--fuel, --memory, --timeout and --stack".to_owned()),
         _ => return None,
     };
-    Some(format!("that is {whose} option: write {ours}"))
+    Some(format!("{typed} is an option of {whose}: here, write {ours}"))
 }

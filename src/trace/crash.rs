@@ -101,7 +101,7 @@ impl fmt::Display for Call {
             }
             Some(CallOutcome::Exit(_)) => f.write_str(") = ?"),
             Some(CallOutcome::Parked | CallOutcome::Yielded) => f.write_str(") <parked>"),
-            None => f.write_str(") <not ended>"),
+            None => f.write_str(") <not finished>"),
         }
     }
 }
@@ -119,7 +119,7 @@ pub fn report(program: &str, why: &str, elapsed: Duration, guest: &Guest) -> Str
     let _ = writeln!(out, "tinyhost {} crash report", env!("CARGO_PKG_VERSION"));
     let _ =
         writeln!(out, "\nprogram   {}\nended     {}\nin        _start", Line(program), Line(why));
-    let _ = writeln!(out, "elapsed   {nanos}\nfuel      {fuel}\nmemory    {peak} at its peak");
+    let _ = writeln!(out, "elapsed   {nanos}\nfuel      {fuel}\nmemory    {peak} (peak)");
     let _ = writeln!(out, "\nopen descriptors (offset, path)");
     for (fd, descriptor) in cx.descriptors() {
         let (offset, path) = (descriptor.offset, super::text::behind(&descriptor.path));

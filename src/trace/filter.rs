@@ -26,8 +26,8 @@ pub struct BadFilter(String);
 impl fmt::Display for BadFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let BadFilter(word) = self;
-        write!(f, "'{word}' is no group of calls: use {}, errors, ", GROUPS.join(", "))?;
-        f.write_str("or a call's name like path_open")
+        write!(f, "unknown group or call '{word}': use {}, errors, ", GROUPS.join(", "))?;
+        f.write_str("or the name of a call, such as path_open")
     }
 }
 

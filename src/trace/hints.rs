@@ -29,7 +29,7 @@ pub struct Mounted {
     pub host: Option<PathBuf>,
     /// What would make it writable, if it is not: "leave out ::ro".
     pub writable_by: Option<String>,
-    /// What would give it more room, if that is bounded: "allow more with quota=SIZE".
+    /// What would give it more room, if that is bounded: "raise the limit with quota=SIZE".
     pub larger_by: Option<String>,
 }
 
@@ -76,7 +76,7 @@ impl Hints {
         let mount = covering(&self.mounts, path)?;
         let below = below(path, &mount.guest)?;
         let Some(host) = &mount.host else {
-            return Some(format!("the guest found no '{path}' in {}", mount.option));
+            return Some(format!("the guest did not find '{path}' in {}", mount.option));
         };
         let host = if below.is_empty() { host.clone() } else { host.join(&below) };
         // A path that goes up leads elsewhere on the host, where links are.
@@ -84,7 +84,7 @@ impl Hints {
             return None;
         }
         Some(format!(
-            "the guest found no '{path}': on the host that is '{}', which does not exist",
+            "the guest did not find '{path}': on the host, this is '{}', which does not exist",
             host.display()
         ))
     }
@@ -130,7 +130,10 @@ impl Hints {
             Some(Mounted { option, .. }) => (option.clone(), format!("{option} can't be changed")),
             None => {
                 let dir = parent(&path);
-                let why = format!("nothing is mounted there (--dir HOST::{dir} would be)");
+                let why = format!(
+                    "nothing is mounted there (mount a directory with --dir \
+                 HOST::{dir})"
+                );
                 (dir.to_owned(), why)
             }
         };
@@ -168,8 +171,8 @@ impl Hints {
         self.tell(
             &format!("out of {dir}"),
             &format!(
-                "denied: {name} '{path}': it leads out of '{dir}', by '..' or a link, and a guest \
-                 stays below what it was given (mount what it needs with --dir HOST::GUEST)"
+                "denied: {name} '{path}': the path leaves '{dir}' through '..' or a link (mount \
+                 what the guest needs with --dir HOST::GUEST)"
             ),
         );
     }
@@ -187,7 +190,10 @@ impl Hints {
     fn directory(&mut self, call: &TracedCall<'_>, behind: &Descriptor) {
         if behind.place.is_some() {
             let (name, path) = (call.row.name, &behind.path);
-            let line = format!("{name} '{path}': it is a directory: name a file in it");
+            let line = format!(
+                "{name} '{path}': this is a directory: give the path of a file in \
+             it"
+            );
             self.tell(&format!("read {path}"), &line);
         }
     }
@@ -237,19 +243,19 @@ fn look(mounts: &[Mounted], arg: &str) -> Option<String> {
     }
     if let Some(mount) = mounts.iter().find(inside) {
         let name = join(&mount.guest, trimmed(arg));
-        return Some(format!("'{arg}' is called '{name}' where the guest is (it has {names})"));
+        return Some(format!("in the guest, '{arg}' is '{name}' (its directories: {names})"));
     }
     let (path, dir) = (Path::new(arg), parent(arg));
     let would = match (path.has_root(), path.exists()) {
         // Mounted as /, the directory is where a guest in any language looks for a name.
-        (false, true) => "--dir .::/ would give it this one".to_owned(),
+        (false, true) => "add this one with --dir .::/".to_owned(),
         (false, false) => return None,
         (true, true) if path.is_dir() && path.parent().is_some() => {
-            format!("--dir {arg} would give it that one")
+            format!("add that directory with --dir {arg}")
         }
         // Not all that the host has, for one file of it.
-        (true, true) if dir != "/" => format!("--dir {dir} would give it that one"),
-        (true, _) => format!("--dir HOST::{dir} would give it one of that name"),
+        (true, true) if dir != "/" => format!("add its directory with --dir {dir}"),
+        (true, _) => format!("add one with --dir HOST::{dir}"),
     };
     Some(match mounts {
         [] => format!("the guest has no directories, so it can't see '{arg}': {would}"),
@@ -287,13 +293,13 @@ mod tests {
         }
         assert_eq!(outside(&[], &args(&["Cargo.toml"]), "it failed"), None);
         let text = of(&[], "Cargo.toml").unwrap();
-        let line = "can't see 'Cargo.toml': --dir .::/ would give it this one";
+        let line = "can't see 'Cargo.toml': add this one with --dir .::/";
         assert!(text.ends_with(line), "{text}");
         let text = of(&mounts(&["/data"]), "/no/such").unwrap();
-        assert!(text.contains("(/data): --dir HOST::/no would"), "{text}");
+        assert!(text.contains("(/data): add one with --dir HOST::/no"), "{text}");
         let text = of(&[], "/tmp").unwrap();
-        assert!(text.ends_with(": --dir /tmp would give it that one"), "{text}");
-        assert!(of(&[], "/no-such").unwrap().contains(": --dir HOST::/ would give it one"));
+        assert!(text.ends_with(": add that directory with --dir /tmp"), "{text}");
+        assert!(of(&[], "/no-such").unwrap().contains(": add one with --dir HOST::/"));
         assert_eq!(of(&[], "/"), None);
     }
 }

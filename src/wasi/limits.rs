@@ -159,9 +159,13 @@ impl MemoryLimiter {
     pub(crate) fn refusal(&self) -> String {
         match &self.share {
             Some(share) if self.refused == Some(MemoryRefusal::Shared) => {
-                format!("all guests together needed more than {} bytes of memory", share.budget.max)
+                format!(
+                    "all guests together exceeded the limit of {} bytes of \
+                 memory",
+                    share.budget.max
+                )
             }
-            _ => format!("it needed more than {} bytes of memory", self.memory_max),
+            _ => format!("exceeded the memory limit of {} bytes", self.memory_max),
         }
     }
 

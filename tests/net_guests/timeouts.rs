@@ -19,7 +19,7 @@ fn guest(words: &[&str]) -> Running {
 fn timed_out(guest: Running) {
     let ended = guest.end();
     assert_eq!(ended.status, Some(124), "{}", ended.stderr);
-    let why = "its time was up (allow more with --timeout TIME)";
+    let why = "timed out after 5 s (raise the limit with --timeout)";
     assert!(ended.stderr.ends_with(&format!("{why}\n")), "{}", ended.stderr);
 }
 

@@ -31,6 +31,15 @@ pub fn given_time(least: Duration, mut enough: impl FnMut(Duration) -> bool) {
     assert!(enough, "not even {:?} were enough", least * 100);
 }
 
+/// What `run` says of a guest that was given this time.
+pub fn timed_out(time: Duration) -> String {
+    let shown = match time.subsec_millis() {
+        0 => format!("{} s", time.as_secs()),
+        _ => format!("{} ms", time.as_millis()),
+    };
+    format!("timed out after {shown} (raise the limit with --timeout)")
+}
+
 /// A time as an option of the command line has it.
 pub fn in_ms(time: Duration) -> String {
     format!("{}ms", time.as_millis())

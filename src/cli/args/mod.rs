@@ -73,41 +73,41 @@ macro_rules! runs_guests {
         $(#[$meta])*
         pub struct $name {
             $($first)*
-            /// allowed | a directory: HOST[::GUEST][::ro]
+            /// access | mount a directory: HOST[::GUEST][::ro]
             #[argh(option, arg_name = "dir")]
             pub dir: Vec<String>,
-            /// allowed | GUEST=KIND[:ARG][,ro][,quota=SIZE]; host mem tar unix
+            /// access | GUEST=KIND[:ARG][,ro][,quota=SIZE]; host mem tar unix
             #[argh(option, arg_name = "mount")]
             pub mount: Vec<String>,
-            /// allowed | leave out /dev
+            /// access | do not mount /dev
             #[argh(switch)]
             pub no_dev: bool,
-            /// allowed | a variable: NAME=VALUE, or NAME to pass one on
+            /// access | set a variable: NAME=VALUE, or NAME to pass it on
             #[argh(option, arg_name = "var")]
             pub env: Vec<String>,
-            /// allowed | HOST:PORT, *.a.org:443, 10.0.0.0/8:*, none
+            /// access | may dial HOST:PORT, *.a.org:443, 10.0.0.0/8:*, none
             #[argh(option, arg_name = "rule")]
             pub net: Vec<String>,
-            /// allowed | where /dev/accept may listen: ADDR:PORT
+            /// access | /dev/accept may listen at ADDR:PORT
             #[argh(option, arg_name = "rule")]
             pub net_listen: Vec<String>,
-            /// allowed | all of these, as a file
+            /// access | read these options from a policy file
             #[argh(option, arg_name = "file")]
             pub policy: Option<String>,
             $($middle)*
-            /// look inside | its calls: fd,path,net,poll,clock,proc,errors
+            /// tracing | show calls: fd,path,net,poll,clock,proc,errors
             #[argh(option, arg_name = "[filter]")]
             pub trace: Option<String>,
-            /// look inside | text, json, or chrome for Perfetto
+            /// tracing | text, json, or chrome for Perfetto
             #[argh(option, arg_name = "format")]
             pub trace_format: Option<String>,
-            /// look inside | write the trace there, not to stderr
+            /// tracing | write the trace to a file instead of stderr
             #[argh(option, arg_name = "file")]
             pub trace_file: Option<String>,
-            /// look inside | bytes shown of each buffer (32)
+            /// tracing | bytes shown of each buffer (32)
             #[argh(option, arg_name = "count")]
             pub trace_bytes: Option<String>,
-            /// look inside | write a report there if it is ended
+            /// tracing | write a report when the host stops a guest
             #[argh(option, arg_name = "dir")]
             pub crash_dir: Option<String>,
             $($last)*
@@ -145,47 +145,47 @@ macro_rules! runs_guests {
 }
 
 runs_guests! {
-    /// Run a program. Everything behind its name is its own.
+    /// Run a program. Put options before the program name. Everything after it is passed to the program.
     #[argh(
         subcommand,
         name = "run",
         example = "tinyhost run --dir .::/data hello.wasm /data/file.txt",
         example = "tinyhost run --net example.com:80 --trace=net,errors client.wasm",
-        note = "A program opens /dev/HOST:PORT to dial. Without --net only localhost:1997 can be reached.",
-        note = "PROGRAM can be - for standard input."
+        note = "A program opens /dev/HOST:PORT to dial. Without --net, it can reach localhost:1997 only.",
+        note = "PROGRAM can be - to read it from standard input."
     )]
     pub struct Run {}
     given {
-        /// allowed | a socket that listens, given to the guest
+        /// access | listen at ADDR:PORT for the guest (sock_accept)
         #[argh(option, arg_name = "addr")]
         pub listen: Vec<String>,
-        /// limits | end it after this time, as 500ms, 5s, 2m (no limit)
+        /// limits | stop after this time, such as 500ms or 2m (no limit)
         #[argh(option, arg_name = "time")]
         pub timeout: Option<String>,
-        /// limits | end it after so much CPU time, as 500ms, 5s (no limit)
+        /// limits | stop after this CPU time, such as 5s (no limit)
         #[argh(option, arg_name = "time")]
         pub cpu: Option<String>,
-        /// limits | end it after so much, 1 an instruction or more (no limit)
+        /// limits | fuel, at least 1 per instruction (no limit)
         #[argh(option, arg_name = "count")]
         pub fuel: Option<String>,
-        /// limits | memory it can have, as 64M (no limit)
+        /// limits | memory, such as 64M (no limit)
         #[argh(option, arg_name = "size")]
         pub memory: Option<String>,
-        /// limits | files open at once, its streams and preopens too (1024)
+        /// limits | open files, including streams and preopens (1024)
         #[argh(option, arg_name = "count")]
         pub max_fds: Option<String>,
-        /// limits | stack it can use (32M)
+        /// limits | stack (32M)
         #[argh(option, arg_name = "size")]
         pub stack: Option<String>,
     }
     traced {
-        /// look inside | sums of its calls, when it has ended
+        /// tracing | print calls, times and bytes at the end
         #[argh(switch)]
         pub stats: bool,
-        /// look inside | write down what it used, as a policy
+        /// tracing | write the access it used to a policy file
         #[argh(option, arg_name = "file")]
         pub learn: Option<String>,
-        /// look inside | no hints when it fails
+        /// tracing | print no hints when it fails
         #[argh(switch)]
         pub quiet: bool,
     }
@@ -193,7 +193,7 @@ runs_guests! {
 
 #[cfg(feature = "serve")]
 runs_guests! {
-    /// Answer lines on TCP port 1997: each is the input of a guest, and what it prints is the reply. Without a program it echoes. Everything behind its name is the program's own.
+    /// Answer lines on TCP port 1997. Each line is the input of a guest, and what the guest prints is the reply. Without a program, serve echoes. Put options before the program name. Everything after it is passed to the program.
     #[argh(
         subcommand,
         name = "serve",
@@ -201,22 +201,22 @@ runs_guests! {
         example = "tinyhost serve --per connection --bind 0.0.0.0:7000 chat.wasm"
     )]
     pub struct Serve {
-        /// serving | where to listen (127.0.0.1:1997, [::1]:1997); port 0: any
+        /// serving | listen at ADDR:PORT (127.0.0.1:1997, [::1]:1997)
         #[argh(option, arg_name = "addr")]
         pub bind: Vec<String>,
-        /// serving | line after line, not closing after the first
+        /// serving | keep a connection open for more lines
         #[argh(switch)]
         pub keep_open: bool,
-        /// serving | what a guest serves: line (default), connection
+        /// serving | what one guest serves: line or connection (line)
         #[argh(option, arg_name = "unit")]
         pub per: Option<String>,
-        /// serving | event loops (as many as processors)
+        /// serving | event loops (one per processor)
         #[argh(option, arg_name = "count")]
         pub workers: Option<String>,
-        /// serving | guests of a loop that wait for their lines (0)
+        /// serving | guests each loop starts before their lines come (0)
         #[argh(option, arg_name = "count")]
         pub ahead: Option<String>,
-        /// serving | load the program anew when its file changes
+        /// serving | reload the program when its file changes
         #[argh(switch)]
         pub watch: bool,
         /// serving | answer GET /metrics and /healthz at ADDR:PORT
@@ -231,37 +231,37 @@ runs_guests! {
         /// limits | connections at once (1024)
         #[argh(option, arg_name = "count")]
         pub max_conns: Option<String>,
-        /// limits | connections at once of one address (64)
+        /// limits | connections at once from one address (64)
         #[argh(option, arg_name = "count")]
         pub max_conns_per_addr: Option<String>,
-        /// limits | length of a line (64K)
+        /// limits | bytes in a line (64K)
         #[argh(option, arg_name = "size")]
         pub max_line: Option<String>,
-        /// limits | length of a reply (8M)
+        /// limits | bytes in a reply (8M)
         #[argh(option, arg_name = "size")]
         pub max_reply: Option<String>,
-        /// limits | a line, first byte to end of reply (5s)
+        /// limits | time from a line's first byte to its reply's end (5s)
         #[argh(option, arg_name = "time")]
         pub timeout: Option<String>,
-        /// limits | a connection may be silent (60s)
+        /// limits | time a connection may be silent (60s)
         #[argh(option, arg_name = "time")]
         pub idle: Option<String>,
-        /// limits | memory of a guest (64M)
+        /// limits | memory of each guest (64M)
         #[argh(option, arg_name = "size")]
         pub memory: Option<String>,
-        /// limits | memory of all, beyond 4 MiB of each (2G)
+        /// limits | memory of all guests, beyond 4 MiB of each (2G)
         #[argh(option, arg_name = "size")]
         pub memory_total: Option<String>,
-        /// limits | stack of a guest, beside its memory (2M)
+        /// limits | stack of each guest (2M)
         #[argh(option, arg_name = "size")]
         pub stack: Option<String>,
-        /// limits | CPU time of a guest (no limit but its time)
+        /// limits | CPU time of each guest (no limit)
         #[argh(option, arg_name = "time")]
         pub cpu: Option<String>,
-        /// limits | fuel of a guest (no limit but its time)
+        /// limits | fuel of each guest (no limit)
         #[argh(option, arg_name = "count")]
         pub fuel: Option<String>,
-        /// limits | files of a guest open at once, streams too (64)
+        /// limits | open files of each guest, including streams (64)
         #[argh(option, arg_name = "count")]
         pub max_fds: Option<String>,
     }

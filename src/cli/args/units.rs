@@ -6,9 +6,7 @@ use crate::cli::failure::{Failure, Outcome};
 
 /// A size in bytes: `65536`, `64K`, `64KiB`, `10M`, `1G`. Factors are powers of 1024.
 pub fn size(option: &str, text: &str) -> Outcome<usize> {
-    let fail = || {
-        Failure::usage(format!("{option} '{text}' is no size: write it like 65536, 64K, 10M or 1G"))
-    };
+    let fail = || invalid(option, text, "write a size such as 64K, 10M or 1G");
     let (digits, unit) = split(text);
     let factor: usize = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -23,27 +21,35 @@ pub fn size(option: &str, text: &str) -> Outcome<usize> {
 
 /// A time: `250ms`, `5s`, `2m`, `1h`.
 pub fn time(option: &str, text: &str) -> Outcome<Duration> {
-    let fail = || {
-        Failure::usage(format!("{option} '{text}' is no time: write it like 250ms, 5s, 2m or 1h"))
-    };
+    let fail = || invalid(option, text, "write a time such as 250ms, 5s, 2m or 1h");
     let (digits, unit) = split(text);
     let ms: u64 = match unit {
         "ms" => 1,
         "s" => 1000,
         "m" | "min" => 60_000,
         "h" => 3_600_000,
+        "" if !digits.is_empty() => {
+            return Err(invalid(option, text, &format!("add a unit, such as {digits}s")));
+        }
         _ => return Err(fail()),
     };
     let number: u64 = digits.parse().map_err(|_| fail())?;
     number.checked_mul(ms).map(Duration::from_millis).ok_or_else(fail)
 }
 
+/// A time as it is shown: `300 ms`, `5 s`.
+pub fn shown(time: Duration) -> String {
+    match time.subsec_millis() {
+        0 => format!("{} s", time.as_secs()),
+        _ => format!("{} ms", time.as_millis()),
+    }
+}
+
 /// A count: `1000`, `1_000_000`, `10k`, `5M`, `2G`. Factors are powers of 1000.
 pub fn count(option: &str, text: &str) -> Outcome<u64> {
-    let fail =
-        || Failure::usage(format!("{option} '{text}' is no number: write it like 1000, 10k or 5M"));
-    let text = text.replace('_', "");
-    let (digits, unit) = split(&text);
+    let fail = || invalid(option, text, "write a number such as 1000, 10k or 5M");
+    let plain = text.replace('_', "");
+    let (digits, unit) = split(&plain);
     let factor = match unit.to_ascii_lowercase().as_str() {
         "" => 1,
         "k" => 1000,
@@ -55,22 +61,27 @@ pub fn count(option: &str, text: &str) -> Outcome<u64> {
     number.checked_mul(factor).ok_or_else(fail)
 }
 
-/// An address with its port. A port alone is what people write who mean this machine, on which
-/// for loopback only: `port` is for an example if it is not clear which they mean.
+/// The failure of an option whose value means nothing.
+pub fn invalid(option: &str, text: &str, hint: &str) -> Failure {
+    Failure::usage(format!("invalid {option} '{text}': {hint}"))
+}
+
+/// An address with its port. People who write a port alone mean this machine; `port` is for the
+/// example if there is none.
 #[cfg(feature = "net")]
 pub fn address(option: &str, text: &str, port: u16) -> Outcome<std::net::SocketAddr> {
     text.parse().map_err(|_| {
         let behind = text.strip_prefix("localhost:").or(text.strip_prefix(':')).unwrap_or(text);
         let write = match behind.parse::<u16>() {
-            Ok(port) => format!("write {option} 127.0.0.1:{port}"),
-            Err(_) => format!("write {option} 127.0.0.1:{port} or {option} [::1]:{port}"),
+            Ok(port) => format!("write 127.0.0.1:{port}"),
+            Err(_) => format!("write ADDR:PORT, such as 127.0.0.1:{port} or [::1]:{port}"),
         };
-        Failure::usage(format!("{option} '{text}' is no address: {write}"))
+        invalid(option, text, &write)
     })
 }
 
-/// A limit that is not zero: with that nothing could be done at all, while elsewhere a zero
-/// often means that there is no limit.
+/// A limit that is not zero. Zero would allow nothing, but in other programs it often means that
+/// there is no limit.
 pub fn some<T: PartialEq + Default>(
     option: &str,
     text: &str,
@@ -78,7 +89,7 @@ pub fn some<T: PartialEq + Default>(
     instead: &str,
 ) -> Outcome<T> {
     if value == T::default() {
-        return Err(Failure::usage(format!("{option} {text}: nothing could be done: {instead}")));
+        return Err(invalid(option, text, &format!("zero would allow nothing: {instead}")));
     }
     Ok(value)
 }
@@ -97,6 +108,13 @@ fn split(text: &str) -> (&str, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_shown_with_their_unit() {
+        assert_eq!(shown(Duration::from_millis(300)), "300 ms");
+        assert_eq!(shown(Duration::from_millis(1500)), "1500 ms");
+        assert_eq!(shown(Duration::from_secs(120)), "120 s");
+    }
 
     #[test]
     fn units() {

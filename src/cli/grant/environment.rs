@@ -25,7 +25,7 @@ pub fn variable(text: &str) -> Outcome<Variable> {
         None => match std::env::var(text) {
             Err(VarError::NotUnicode(_)) => {
                 return Err(Failure::usage(format!(
-                    "--env {text}: its value is not UTF-8: write --env {text}=VALUE"
+                    "--env {text}: the value on the host is not UTF-8: write --env {text}=VALUE"
                 )));
             }
             value => (text, value.ok()),
@@ -33,7 +33,7 @@ pub fn variable(text: &str) -> Outcome<Variable> {
     };
     if name.is_empty() {
         return Err(Failure::usage(format!(
-            "--env '{text}' has no name: write --env NAME=VALUE, or --env NAME"
+            "invalid --env '{text}': the name is missing: write --env NAME=VALUE, or --env NAME"
         )));
     }
     Ok(Variable { name: name.to_owned(), value, typed: text.to_owned() })

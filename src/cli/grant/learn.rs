@@ -63,17 +63,17 @@ impl Learned {
     /// The text of a policy file.
     pub fn text(&self, program: &str, used: &Used) -> String {
         let program = Line(program);
-        let mut out = format!("# What {program} used when it was watched by tinyhost --learn.\n");
+        let mut out = format!("# What {program} used in a run with --learn.\n");
         let (directives, left_out) = self.expressible();
         let options: Vec<_> = directives.iter().map(|line| option(line)).collect();
         // Writing to a String can't fail.
         let _ = writeln!(out, "# As options: {}", options.join(" "));
-        let _ = writeln!(out, "# Enforced by: tinyhost run --policy FILE {program}");
+        let _ = writeln!(out, "# To enforce it: tinyhost run --policy FILE {program}");
         if used.environment && !self.env.is_empty() {
-            out.push_str("# It read its variables; which of them it needs can't be seen.\n");
+            out.push_str("# It read all its variables. Which of them it needs is not known.\n");
         }
         if left_out || !used.complete {
-            out.push_str("# It used more than could be written down: this is not all.\n");
+            out.push_str("# Incomplete: it used more than a policy can express.\n");
         }
         directives.iter().for_each(|line| out.extend([line, "\n"]));
         out

@@ -68,7 +68,7 @@ impl Mount {
             option: self.typed.clone(),
             host,
             writable_by: self.read_only.then(|| by.to_owned()),
-            larger_by: bounded.then(|| "allow more with quota=SIZE".to_owned()),
+            larger_by: bounded.then(|| "raise the limit with quota=SIZE".to_owned()),
         }
     }
 }
@@ -89,7 +89,7 @@ pub fn check(mounts: &[Mount]) -> Outcome<()> {
 /// `HOST[::GUEST][::ro]`
 pub fn dir(text: &str) -> Outcome<Mount> {
     let usage = |why: &str| {
-        Failure::usage(format!("--dir '{text}' {why}: write --dir HOST[::GUEST][::ro]"))
+        Failure::usage(format!("invalid --dir '{text}': {why}: write --dir HOST[::GUEST][::ro]"))
     };
     let (rest, read_only) = match text.strip_suffix("::ro") {
         Some(rest) => (rest, true),
@@ -97,10 +97,10 @@ pub fn dir(text: &str) -> Outcome<Mount> {
     };
     let (host, guest) = rest.split_once("::").unwrap_or((rest, rest));
     if host.is_empty() || guest.is_empty() {
-        return Err(usage("lacks a path"));
+        return Err(usage("a path is missing"));
     }
     if guest.contains("::") {
-        return Err(usage("has too many parts"));
+        return Err(usage("there are more than two paths"));
     }
     Ok(Mount {
         guest: guest.into(),
@@ -114,21 +114,23 @@ pub fn dir(text: &str) -> Outcome<Mount> {
 pub fn mount(text: &str) -> Outcome<Mount> {
     let usage = |why: &str| {
         Failure::usage(format!(
-            "--mount '{text}' {why}: write --mount GUEST=KIND[:ARG][,ro][,quota=SIZE] with \
-             KIND host:DIR, mem[:SEED_DIR], tar:FILE or unix:SOCKET"
+            "invalid --mount '{text}': {why}: write --mount GUEST=KIND[:ARG][,ro][,quota=SIZE], \
+             where KIND:ARG is host:DIR, mem, mem:SEED_DIR, tar:FILE or unix:SOCKET"
         ))
     };
-    let (guest, mut spec) = text.split_once('=').ok_or_else(|| usage("has no '='"))?;
+    let (guest, mut spec) = text.split_once('=').ok_or_else(|| usage("'=' is missing"))?;
     if guest.is_empty() {
-        return Err(usage("has no guest path"));
+        return Err(usage("the path in the guest is missing"));
     }
     let (mut read_only, mut quota) = (false, None);
     // A path may have commas: only options known at its end are taken from it.
     while let Some((rest, option)) = spec.rsplit_once(',') {
         match option.strip_prefix("quota=") {
             Some(size) => {
-                let option = format!("--mount '{text}': quota");
-                quota = Some(units::size(&option, size)? as u64);
+                let wrong = |failure: Failure| {
+                    Failure::usage(format!("--mount '{text}': {}", failure.text))
+                };
+                quota = Some(units::size("quota", size).map_err(wrong)? as u64);
             }
             None if option == "ro" => read_only = true,
             None => break,
@@ -144,14 +146,14 @@ pub fn mount(text: &str) -> Outcome<Mount> {
         _ => Err(usage(what)),
     };
     let kind = match kind {
-        "host" => Kind::Host(path("names no directory of the host")?),
+        "host" => Kind::Host(path("host needs a directory")?),
         "mem" => Kind::Mem { seed: arg.map(PathBuf::from), quota },
-        "tar" => Kind::Tar(path("names no archive")?),
-        "unix" => Kind::Unix(path("names no socket")?),
-        other => return Err(usage(&format!("has the unknown kind '{other}'"))),
+        "tar" => Kind::Tar(path("tar needs a file")?),
+        "unix" => Kind::Unix(path("unix needs a socket")?),
+        other => return Err(usage(&format!("unknown kind '{other}'"))),
     };
     if quota.is_some() && !matches!(kind, Kind::Mem { .. }) {
-        return Err(usage("has a quota, which only mem can have"));
+        return Err(usage("only mem takes a quota"));
     }
     Ok(Mount { guest: guest.into(), kind, read_only, typed: format!("--mount '{text}'") })
 }

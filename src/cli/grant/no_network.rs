@@ -29,7 +29,7 @@ impl Rules {
         match (name, text) {
             ("net", "none") => Ok(()),
             _ => Err(Failure::usage(format!(
-                "--{name} {text}: this tinyhost was built without a network: leave it out, or \
+                "--{name} {text}: this tinyhost is built without the network: leave it out, or \
                  build with --features net"
             ))),
         }
@@ -56,7 +56,11 @@ impl Network {
     ///
     /// Always.
     pub fn unix(&self, _path: &Path, _reach: Reach) -> io::Result<Arc<dyn Node>> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "it was built without a network"))
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this tinyhost is built without the \
+         network",
+        ))
     }
 
     /// # Errors

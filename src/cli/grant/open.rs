@@ -71,8 +71,12 @@ impl Opened {
             builder = insert(builder, mount, node.clone())?;
         }
         if let Some(dev) = dev {
-            let taken =
-                |error| Failure::usage(format!("{error} (or leave ours out with --no-dev)"));
+            let taken = |error| {
+                Failure::usage(format!(
+                    "{error} (or leave out tinyhost's own with \
+                 --no-dev)"
+                ))
+            };
             builder = builder.mount("/dev", Arc::new(dev)).map_err(taken)?;
         }
         Ok(builder.build())
@@ -82,15 +86,15 @@ impl Opened {
 fn unopened(mount: &Mount, path: &Path, error: &std::io::Error) -> Failure {
     let (typed, shown) = (&mount.typed, path.display());
     let hint = meant(mount, path).unwrap_or_else(|| {
-        let place = if mount.is_dir_option() { "comes first" } else { "comes last" };
+        let place = if mount.is_dir_option() { "before the '::'" } else { "after the ':'" };
         let path = match Planted::is_cause(error) {
-            true => "write the path that it leads to".to_owned(),
-            false => format!("check the path on the host (it {place})"),
+            true => "give the path that the link leads to".to_owned(),
+            false => format!("check the path on the host ({place})"),
         };
         advice(error, &path).to_owned()
     });
     let error = plain(error);
-    Failure::not_started(format!("{typed}: '{shown}' can't be opened: {error}: {hint}"))
+    Failure::not_started(format!("{typed}: can't open '{shown}': {error}: {hint}"))
 }
 
 fn node(mount: &Mount, reach: &Reaches, network: &Network) -> Outcome<Arc<dyn Node>> {
@@ -106,7 +110,7 @@ fn node(mount: &Mount, reach: &Reaches, network: &Network) -> Outcome<Arc<dyn No
             let from = directory(seed)?;
             mem::seeded(&from, *quota).map_err(|error| {
                 let (typed, seed) = (&mount.typed, seed.display());
-                Failure::not_started(format!("{typed}: '{seed}' can't be copied: {error}"))
+                Failure::not_started(format!("{typed}: can't copy '{seed}': {error}"))
             })
         }
         Kind::Tar(path) => {
@@ -149,7 +153,7 @@ fn meant(mount: &Mount, path: &Path) -> Option<String> {
         // It may be mistyped: no order can be told from it.
         (false, false) => return None,
     };
-    Some(format!("there are two colons: did you mean --dir {host}::{guest}{ro}?"))
+    Some(format!("write two colons between the paths: did you mean --dir {host}::{guest}{ro}?"))
 }
 
 /// Whether a guest's path can be meant as a directory of this host. `/`, `.` and the likes of

@@ -82,14 +82,15 @@ impl Grant {
             let known = "dir, mount, no-dev, env, net, net-listen or listen";
             let line = format!("{directive} {value}");
             let line = line.trim_end();
-            return Err(format!("'{line}' begins with no directive: write {known}"));
+            return Err(format!("unknown directive in '{line}': write {known}"));
         }
         if value.is_empty() {
-            let behind = format!("write it as behind --{directive}");
+            let behind = format!("write it as for --{directive}");
             return Err(format!("'{directive}' has no value: {behind}"));
         }
+        let option = format!("--{directive} ");
         self.add(directive, value)
-            .map_err(|failure| failure.text.trim_start_matches("--").to_owned())
+            .map_err(|failure| failure.text.replacen(&option, &format!("{directive} "), 1))
     }
 
     /// Adds the value of an option, given without its dashes.

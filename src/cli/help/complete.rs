@@ -17,7 +17,7 @@ pub fn completions(shell: &str) -> Outcome<String> {
         "zsh" => Ok(zsh()),
         "fish" => Ok(fish()),
         other => Err(Failure::usage(format!(
-            "no completions for '{other}': write tinyhost completions bash, zsh or fish"
+            "unknown shell '{other}': write tinyhost completions bash, zsh or fish"
         ))),
     }
 }
@@ -191,9 +191,9 @@ pub fn man() -> String {
         });
     }
     out.push_str(
-        ".SH EXIT STATUS\nThat of the guest, its lowest byte; 128 and the number of a signal it \
-         raised; 0 if its standard output is not read any more. Made by the host: 2 usage, 124 \
-         timeout, 125 could not start, 134 trap, 137 memory, fuel or CPU limit.\n",
+        ".SH EXIT STATUS\nThe lowest byte of the guest's own status; 128 plus the number of a signal that \
+         it raised; 0 if the reader of its standard output has gone. Statuses of tinyhost itself: \
+         2 usage, 124 timeout, 125 could not start, 134 trap, 137 memory, fuel or CPU limit.\n",
     );
     out
 }

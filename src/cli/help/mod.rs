@@ -33,7 +33,9 @@ pub fn overview() -> String {
         let _ = writeln!(out, "      {}", about.trim_end_matches('.'));
     }
     out.push_str(TRY_IT);
-    out.push_str("\ntinyhost COMMAND --help lists the options; --version, what is built in.\n");
+    out.push_str(
+        "\ntinyhost COMMAND --help lists the options, tinyhost --version the built-in features.\n",
+    );
     out
 }
 
@@ -86,7 +88,7 @@ pub fn page(command: &Command, width: usize) -> String {
     }
     if !as_in_run.is_empty() {
         let names: Vec<_> = as_in_run.iter().map(|flag| flag.name).collect();
-        let _ = writeln!(out, "\n{}", bold("as in tinyhost run --help:"));
+        let _ = writeln!(out, "\n{}", bold("same as in tinyhost run --help:"));
         wrap(&mut out, &names.join(" "), "  ", width);
     }
     if !command.examples.is_empty() {

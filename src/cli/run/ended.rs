@@ -8,7 +8,7 @@ use tinyhost::trace::{Hints, Learn, Mounted, Stats, outside};
 use tinyhost::{Cause, End, Guest};
 
 use super::{Plan, signals};
-use crate::cli::args::table;
+use crate::cli::args::{table, units};
 use crate::cli::failure::{Failure, Outcome, plain, status};
 use crate::cli::grant::learn;
 use crate::cli::grant::mounts::Mount;
@@ -72,10 +72,10 @@ impl Ended<'_> {
         let cx = self.guest.context();
         let limit = || {
             let refused =
-                |what, option| format!("it was refused more {what}: allow more with {option}");
+                |what, option| format!("the guest reached its {what}: raise it with {option}");
             match (cx.memory_refused(), cx.fds_refused()) {
-                (true, _) => Some(refused("memory", "--memory SIZE")),
-                (_, true) => Some(refused("open files", "--max-fds COUNT")),
+                (true, _) => Some(refused("memory limit", "--memory")),
+                (_, true) => Some(refused("limit of open files", "--max-fds")),
                 _ => None,
             }
         };
@@ -96,7 +96,10 @@ impl Ended<'_> {
     fn without_dev(&self) -> Option<String> {
         let device = |arg: &&String| *arg == "/dev" || arg.starts_with("/dev/");
         let arg = self.plan.args.iter().find(device).filter(|_| self.plan.grant.no_dev)?;
-        Some(format!("there is no '{arg}': leave out --no-dev (or no-dev in its policy)"))
+        Some(format!(
+            "the guest has no '{arg}' because of --no-dev: leave that out (also in the \
+         policy)"
+        ))
     }
 
     /// An option that was handed to the guest.
@@ -104,8 +107,8 @@ impl Ended<'_> {
         let command = table::find("run")?;
         let option = command.misplaced(&self.plan.args)?;
         Some(format!(
-            "{option} stands behind the program, so the program was given it: write it before \
-             the program"
+            "{option} comes after the program name, so it was passed to the program: put options \
+             before the program name"
         ))
     }
 
@@ -115,7 +118,7 @@ impl Ended<'_> {
         let name = style::stderr().bold(&format!("stats of {}", self.plan.program));
         let sums = cx.trace::<Stats>().map_or_else(String::new, Stats::to_string);
         say(&format!(
-            "tinyhost: {name}\n  wall {wall:.6} s, fuel {fuel}, memory {peak} bytes at its peak\n{sums}"
+            "tinyhost: {name}\n  wall {wall:.6} s, fuel {fuel}, peak memory {peak} bytes\n{sums}"
         ));
     }
 
@@ -134,26 +137,27 @@ impl Ended<'_> {
                 failure(status, format!("ended by {}", signals::name(signal)))
             }
             End::TimedOut => {
-                let time = "its time was up (allow more with --timeout TIME)";
-                failure(status::TIMEOUT, time.to_owned())
+                let limit = plan.limits.time.map(units::shown).unwrap_or_default();
+                let why = format!("timed out after {limit} (raise the limit with --timeout)");
+                failure(status::TIMEOUT, why)
             }
             End::Failed(error) => {
-                let why = format!("the host can't wait for it: {}", plain(error));
+                let why = format!("the host can't wait for events: {}", plain(error));
                 failure(status::NOT_STARTED, why)
             }
             End::Trapped(trap) => match trap.cause {
                 Cause::Memory if plan.limits.memory.is_some() => {
-                    failure(status::LIMIT, format!("{trap} (allow more with --memory SIZE)"))
+                    failure(status::LIMIT, format!("{trap} (raise the limit with --memory)"))
                 }
                 Cause::Memory => failure(status::LIMIT, trap.to_string()),
                 Cause::Fuel => {
-                    failure(status::LIMIT, format!("{trap} (allow more with --fuel COUNT)"))
+                    failure(status::LIMIT, format!("{trap} (raise the limit with --fuel)"))
                 }
                 Cause::Cpu => {
-                    failure(status::LIMIT, format!("{trap} (allow more with --cpu TIME)"))
+                    failure(status::LIMIT, format!("{trap} (raise the limit with --cpu)"))
                 }
                 Cause::Wasm if trap.text.contains("stack") => {
-                    failure(status::TRAP, format!("trap: {trap} (allow more with --stack SIZE)"))
+                    failure(status::TRAP, format!("trap: {trap} (raise the limit with --stack)"))
                 }
                 Cause::Wasm => failure(status::TRAP, format!("trap: {trap}")),
                 // Its instance could not be made: nothing was started.

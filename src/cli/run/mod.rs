@@ -145,7 +145,7 @@ fn limits(args: &Run) -> Outcome<Limits> {
     let memory = |text: &str| units::some("--memory", text, units::size("--memory", text)?, NONE);
     let fds = |text: &str| {
         let count = usize::try_from(units::count("--max-fds", text)?).unwrap_or(usize::MAX);
-        units::some("--max-fds", text, count, "leave it out for 1024")
+        units::some("--max-fds", text, count, "leave it out for the default of 1024")
     };
     Ok(Limits {
         time: args.timeout.as_deref().map(time).transpose()?,

@@ -36,7 +36,7 @@ impl Caught {
             return Ok(());
         }
         let failed = |error: std::io::Error| {
-            Failure::not_started(format!("signals can't be handled: {}", plain(&error)))
+            Failure::not_started(format!("can't handle signals: {}", plain(&error)))
         };
         let ignored = ignored();
         let wanted = [SIGHUP, SIGINT, SIGTERM].into_iter();

@@ -47,7 +47,7 @@ fn of_lines(option: &str, typed: Option<&String>) -> Outcome<()> {
     match typed {
         None => Ok(()),
         Some(_) => Err(Failure::usage(format!(
-            "{option}: a guest of a connection has no lines and replies: leave it out"
+            "{option} can't be combined with --per connection: leave it out"
         ))),
     }
 }
@@ -55,19 +55,20 @@ fn of_lines(option: &str, typed: Option<&String>) -> Outcome<()> {
 fn count(option: &str, text: &Option<String>, usual: usize) -> Outcome<usize> {
     let Some(text) = text else { return Ok(usual) };
     let count = usize::try_from(units::count(option, text)?).unwrap_or(usize::MAX);
-    let instead = format!("write 1 or more, or leave it out for {usual}");
+    let instead = format!("write 1 or more, or leave it out for the default of {usual}");
     units::some(option, text, count, &instead)
 }
 
 fn size(option: &str, text: &Option<String>, usual: usize) -> Outcome<usize> {
     let Some(text) = text else { return Ok(usual) };
-    let instead = format!("write more, or leave it out for {}K", usual >> 10);
+    let instead = format!("write more, or leave it out for the default of {}K", usual >> 10);
     units::some(option, text, units::size(option, text)?, &instead)
 }
 
 fn time(option: &str, text: &Option<String>, usual: Duration) -> Outcome<Duration> {
     let Some(text) = text else { return Ok(usual) };
-    let instead = format!("write 1ms or more, or leave it out for {}s", usual.as_secs());
+    let instead =
+        format!("write 1ms or more, or leave it out for the default of {}s", usual.as_secs());
     units::some(option, text, units::time(option, text)?, &instead)
 }
 

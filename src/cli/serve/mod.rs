@@ -59,7 +59,7 @@ pub fn serve(mut args: Serve) -> Outcome<u8> {
     let failed = |error: std::io::Error| match error.raw_os_error() {
         // Others say where and what to do by themselves.
         None => Failure::not_started(error),
-        Some(_) => Failure::not_started(format!("the server can't be made: {}", plain(&error))),
+        Some(_) => Failure::not_started(format!("can't start the server: {}", plain(&error))),
     };
     let server = Server::bind(config).map_err(failed)?;
     // Who reads that it listens may send signals.
@@ -125,11 +125,14 @@ fn logging(args: &Serve) -> Outcome<(Format, LevelFilter)> {
         None | Some("text") => Format::Text,
         Some("json") => Format::Json,
         Some(other) => {
-            return Err(Failure::usage(format!("--log-format '{other}': write text or json")));
+            return Err(Failure::usage(format!(
+                "invalid --log-format '{other}': write text or \
+             json"
+            )));
         }
     };
     let level = args.log_level.as_deref().unwrap_or("info").parse().map_err(|_| {
-        Failure::usage("--log-level: write error, warn, info, debug (one line per line) or trace")
+        Failure::usage("invalid --log-level: write error, warn, info, debug or trace")
     })?;
     Ok((format, level))
 }
@@ -169,7 +172,10 @@ fn config(
         }
     };
     if args.watch && path.is_none() {
-        return Err(Failure::usage("--watch needs a program whose file can be watched"));
+        return Err(Failure::usage(
+            "--watch needs a program that is read from a file: give its \
+         path",
+        ));
     }
     // Mounts are opened once, so that a missing one is found now; what they hold is shared.
     let opened = Arc::new(open::Opened::new(&grant.mounts, &network)?);
@@ -206,12 +212,13 @@ fn grant(args: &mut Serve) -> Outcome<Grant> {
     let grant = Grant::new(args.take_given())?;
     if let Some(listen) = grant.rules.listen.first() {
         return Err(Failure::usage(format!(
-            "--policy: 'listen {listen}' is for run only: leave it out (serve listens by --bind)"
+            "--policy: 'listen {listen}' works with tinyhost run only: remove it (serve listens \
+             where --bind says)"
         )));
     }
     match grant.env.iter().find(|variable| CLIENT.contains(&variable.name.as_str())) {
         Some(Variable { name, .. }) => Err(Failure::usage(format!(
-            "--env {name}: it is the server's, which tells each guest of its client: leave it out"
+            "--env {name}: serve sets this variable for each client: leave it out"
         ))),
         None => Ok(grant),
     }
@@ -221,8 +228,8 @@ fn grant(args: &mut Serve) -> Outcome<Grant> {
 fn warn_of_misplaced(args: &[String]) {
     if let Some(option) = table::find("serve").and_then(|serve| serve.misplaced(args)) {
         log::warn!(
-            "{option} stands behind the program, so each guest is given it: write it before the \
-             program if it is meant for the server"
+            "{option} comes after the program name, so it is passed to each guest: put options \
+             for the server before the program name"
         );
     }
 }
@@ -237,7 +244,10 @@ fn workers(args: &Serve) -> Outcome<usize> {
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
     if !(1..=WORKERS_MAX).contains(&workers) {
-        return Err(Failure::usage(format!("--workers: write a number from 1 to {WORKERS_MAX}")));
+        return Err(Failure::usage(format!(
+            "invalid --workers: write a number from 1 to \
+         {WORKERS_MAX}"
+        )));
     }
     Ok(workers)
 }
@@ -250,7 +260,10 @@ fn unit(args: &Serve) -> Outcome<Unit> {
     match args.per.as_deref() {
         None | Some("line") => Ok(Unit::Line),
         Some("connection") => Ok(Unit::Connection),
-        Some(other) => Err(Failure::usage(format!("--per '{other}': write line or connection"))),
+        Some(other) => Err(Failure::usage(format!(
+            "invalid --per '{other}': write line or \
+         connection"
+        ))),
     }
 }
 
@@ -261,10 +274,9 @@ fn ahead(args: &Serve, unit: Unit, traced: bool) -> Outcome<usize> {
     let wrong = if count > AHEAD_MAX {
         format!("write a number up to {AHEAD_MAX}")
     } else if unit == Unit::Connection {
-        "a guest of a connection does not wait for a line: leave it out".to_owned()
+        "it can't be combined with --per connection: leave it out".to_owned()
     } else if traced {
-        "calls are traced by client, and such a guest has no client yet: leave out --trace"
-            .to_owned()
+        "it can't be combined with --trace: leave one of them out".to_owned()
     } else {
         return Ok(count);
     };
@@ -292,14 +304,14 @@ fn raise_descriptor_limit() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
-        log::warn!("the limit of open files could not be raised: {error}");
+        log::warn!("can't raise the limit of open files: {error}");
     }
 }
 
 /// SIGHUP reloads the program; SIGINT and SIGTERM end the server, the second one at once.
 fn obey_signals(handle: Handle, trace: Option<Arc<observe::Trace>>) -> Outcome<()> {
     let failed = |error: std::io::Error| {
-        Failure::not_started(format!("signals can't be handled: {}", plain(&error)))
+        Failure::not_started(format!("can't handle signals: {}", plain(&error)))
     };
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).map_err(failed)?;
     let obey = move || {

@@ -97,8 +97,8 @@ refusals! {
 /// guest was refused memory.
 pub(crate) fn of_end(end: End, refused: Option<MemoryRefusal>) -> (Outcome, Cow<'static, str>) {
     let more = match refused {
-        Some(MemoryRefusal::Shared) => " (allow more with --memory-total SIZE)",
-        Some(MemoryRefusal::Own) => " (allow more with --memory SIZE)",
+        Some(MemoryRefusal::Shared) => " (raise the limit with --memory-total)",
+        Some(MemoryRefusal::Own) => " (raise the limit with --memory)",
         None => "",
     };
     match end {

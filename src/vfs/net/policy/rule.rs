@@ -135,8 +135,8 @@ impl FromStr for ListenRule {
         } else if let Some(cidr) = address(text, host)? {
             Some(cidr)
         } else {
-            let hint = "write an address of this machine, as 127.0.0.1:8080, or * for all";
-            return Err(RuleError::new(text, 0..host.len(), "this is not an address", hint));
+            let hint = "write an address of this machine, such as 127.0.0.1:8080, or * for all";
+            return Err(RuleError::new(text, 0..host.len(), "invalid address", hint));
         };
         Ok(ListenRule { addresses, ports })
     }
@@ -186,7 +186,7 @@ impl Form {
 fn split<'t>(text: &'t str, form: &Form) -> Result<(&'t str, usize), RuleError> {
     let bad = |at, what: &str, hint: &str| Err(RuleError::new(text, at, what, hint));
     if text.is_empty() {
-        return bad(0..0, "it is empty", form.example);
+        return bad(0..0, "the rule is empty", form.example);
     }
     if let Some((at, c)) = text.char_indices().find(|(_, c)| c.is_whitespace() || c.is_control()) {
         let hint = "remove it, and give each rule an option of its own";
@@ -203,8 +203,8 @@ fn split<'t>(text: &'t str, form: &Form) -> Result<(&'t str, usize), RuleError> 
     };
     let Some(colon) = text[host_end..].find(':').map(|at| at + host_end) else {
         return match port(text) {
-            Some(_) => bad(0..0, "no host", &form.whole(text)),
-            None => bad(text.len()..text.len(), "no port", &form.whole(text)),
+            Some(_) => bad(0..0, "the host is missing", &form.whole(text)),
+            None => bad(text.len()..text.len(), "the port is missing", &form.whole(text)),
         };
     };
     if text[colon + 1..].contains(':') {
@@ -212,7 +212,7 @@ fn split<'t>(text: &'t str, form: &Form) -> Result<(&'t str, usize), RuleError> 
         return bad(colon..text.len(), "more than one colon", hint);
     }
     if colon == 0 {
-        return bad(0..0, "no host", "write a name, an address or * before the colon");
+        return bad(0..0, "the host is missing", "write a name, an address or * before the colon");
     }
     Ok((&text[..colon], colon + 1))
 }
@@ -224,7 +224,7 @@ fn ports(text: &str, at: usize, lowest: u16) -> Result<RangeInclusive<u16>, Rule
     }
     let one = |at: usize, digits: &str| {
         let hint = format!("write a number from {lowest} to 65535, a range 8000-8100, or *");
-        let what = if digits.is_empty() { "no port" } else { "this is not a port" };
+        let what = if digits.is_empty() { "the port is missing" } else { "invalid port" };
         let bad = || RuleError::new(text, at..at + digits.len(), what, hint);
         port(digits).filter(|port| *port >= lowest).ok_or_else(bad)
     };
@@ -256,7 +256,7 @@ fn address(text: &str, host: &str) -> Result<Option<Cidr>, RuleError> {
     let here = 0..base.len();
     let parsed: IpAddr = if let Some(inner) = base.strip_prefix('[') {
         let hint = "write [fd00::]:443, or [fd00::]/8:443 with a mask";
-        let bad = || RuleError::new(text, here.clone(), "this is not an IPv6 address", hint);
+        let bad = || RuleError::new(text, here.clone(), "invalid IPv6 address", hint);
         let inner = inner.strip_suffix(']').ok_or_else(bad)?;
         inner.parse::<Ipv6Addr>().map_err(|_| bad())?.into()
     } else {
@@ -264,8 +264,8 @@ fn address(text: &str, host: &str) -> Result<Option<Cidr>, RuleError> {
             (Ok(v4), _) => v4.into(),
             (Err(_), None) => return Ok(None),
             (Err(_), Some(_)) => {
-                let hint = "a mask stands behind an address, as 10.0.0.0/8:443";
-                return Err(RuleError::new(text, here, "this is not an IPv4 address", hint));
+                let hint = "a mask follows an address, as 10.0.0.0/8:443";
+                return Err(RuleError::new(text, here, "invalid IPv4 address", hint));
             }
         }
     };
@@ -282,7 +282,7 @@ fn address(text: &str, host: &str) -> Result<Option<Cidr>, RuleError> {
         }
         None => {
             let hint = format!("write a number from 0 to {widest}");
-            Err(RuleError::new(text, base.len() + 1..host.len(), "this is not a mask", hint))
+            Err(RuleError::new(text, base.len() + 1..host.len(), "invalid mask", hint))
         }
     }
 }
