@@ -265,12 +265,15 @@ fn options_of_serve_that_make_no_sense_are_2() {
             &["--per=connection", "--max-reply=1K"],
             &["--max-reply", "--per connection", "leave it out"],
         ),
-        (&["--workers", "0"], &["--workers", "from 1 to"]),
-        (&["--per", "guest"], &["--per 'guest'", "line or connection"]),
+        (&["--workers", "0"], &["invalid --workers '0': write a number from 1 to 1024"]),
+        (&["--per", "guest"], &["invalid --per 'guest': write line or connection"]),
         (&["--ahead", "some"], &["--ahead"]),
-        (&["--ahead", "5000"], &["--ahead", "up to 1024"]),
-        (&["--ahead", "2", "--per", "connection"], &["--ahead", "leave it out"]),
-        (&["--ahead", "2", "--trace=net"], &["--ahead", "--trace: leave one"]),
+        (&["--ahead", "5000"], &["invalid --ahead '5000': write a number up to 1024"]),
+        (
+            &["--ahead", "2", "--per", "connection"],
+            &["--ahead can't be combined with --per connection: leave one"],
+        ),
+        (&["--ahead", "2", "--trace=net"], &["--ahead can't be combined with --trace: leave one"]),
     ];
     for (options, parts) in cases {
         let args = ["serve", "--bind", "127.0.0.1:0"].iter().chain(options);

@@ -21,7 +21,7 @@ pub fn load(path: &str, config: &Config) -> Outcome<Program> {
     let fail = |text: String| Failure::not_started(format!("{path}: {text}"));
     #[cfg(unix)]
     fatal_signal::set_program(path);
-    let unread = |error| fail(format!("can't read the file: {}: {}", plain(&error), check(&error)));
+    let unread = |error| fail(format!("can't read the file: {}: {}", plain(&error), hint(&error)));
     let bytes = read_module(path).map_err(unread)?;
     let wasm = assembled(bytes).map_err(fail)?;
     // Names of what it imports are in it, and its author's.
@@ -32,6 +32,13 @@ pub fn load(path: &str, config: &Config) -> Outcome<Program> {
 pub fn stacks(bytes: usize) -> (usize, usize) {
     // About the smallest frame there is.
     (bytes, (bytes / 64).max(1000))
+}
+
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::IsADirectory => "give the path of a .wasm file",
+        _ => check(error),
+    }
 }
 
 fn read_module(path: &str) -> std::io::Result<Vec<u8>> {

@@ -53,8 +53,9 @@ impl Grant {
 
     fn add_file(&mut self, path: &str) -> Outcome<()> {
         let fail = |text: String| Failure::usage(format!("--policy {path}: {text}"));
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| fail(format!("{}: {}", plain(&error), check(&error))))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            fail(format!("can't read the file: {}: {}", plain(&error), check(&error)))
+        })?;
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {

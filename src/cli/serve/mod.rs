@@ -131,8 +131,9 @@ fn logging(args: &Serve) -> Outcome<(Format, LevelFilter)> {
             )));
         }
     };
-    let level = args.log_level.as_deref().unwrap_or("info").parse().map_err(|_| {
-        Failure::usage("invalid --log-level: write error, warn, info, debug or trace")
+    let level = args.log_level.as_deref().unwrap_or("info");
+    let level = level.parse().map_err(|_| {
+        units::invalid("--log-level", level, "write error, warn, info, debug or trace")
     })?;
     Ok((format, level))
 }
@@ -239,15 +240,13 @@ const WORKERS_MAX: usize = 1024;
 
 /// How many event loops there are.
 fn workers(args: &Serve) -> Outcome<usize> {
-    let workers = match &args.workers {
-        Some(text) => usize::try_from(units::count("--workers", text)?).unwrap_or(usize::MAX),
-        None => std::thread::available_parallelism().map_or(1, usize::from),
+    let Some(text) = &args.workers else {
+        return Ok(std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX));
     };
+    let workers = usize::try_from(units::count("--workers", text)?).unwrap_or(usize::MAX);
     if !(1..=WORKERS_MAX).contains(&workers) {
-        return Err(Failure::usage(format!(
-            "invalid --workers: write a number from 1 to \
-         {WORKERS_MAX}"
-        )));
+        let hint = format!("write a number from 1 to {WORKERS_MAX}");
+        return Err(units::invalid("--workers", text, &hint));
     }
     Ok(workers)
 }
@@ -271,16 +270,20 @@ fn unit(args: &Serve) -> Outcome<Unit> {
 fn ahead(args: &Serve, unit: Unit, traced: bool) -> Outcome<usize> {
     let Some(text) = &args.ahead else { return Ok(0) };
     let count = usize::try_from(units::count("--ahead", text)?).unwrap_or(usize::MAX);
-    let wrong = if count > AHEAD_MAX {
-        format!("write a number up to {AHEAD_MAX}")
-    } else if unit == Unit::Connection {
-        "it can't be combined with --per connection: leave it out".to_owned()
+    if count > AHEAD_MAX {
+        let hint = format!("write a number up to {AHEAD_MAX}");
+        return Err(units::invalid("--ahead", text, &hint));
+    }
+    // A guest of a connection does not wait for a line, and a guest that runs ahead has no client
+    // by which its calls could be told apart.
+    let other = if unit == Unit::Connection {
+        "--per connection"
     } else if traced {
-        "it can't be combined with --trace: leave one of them out".to_owned()
+        "--trace"
     } else {
         return Ok(count);
     };
-    Err(Failure::usage(format!("--ahead: {wrong}")))
+    Err(Failure::usage(format!("--ahead can't be combined with {other}: leave one of them out")))
 }
 
 /// Both loopback addresses; a machine without IPv6 has only one.
