@@ -154,6 +154,9 @@ fn options_of_other_hosts_are_answered_with_ours() {
             &format!("tinyhost: {name} is an option of {line}\n"),
         );
     }
+    let line = "tinyhost: there is no --invoke: tinyhost runs the _start function of a program: \
+                leave it out\n";
+    typed(&["run", "--invoke", "main", "x"]).expect(2, "", line);
 }
 
 #[test]

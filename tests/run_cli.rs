@@ -123,7 +123,7 @@ fn what_is_no_program_is_125_and_says_what_to_do() {
             &["a WebAssembly component, not a module", "build it for wasm32-wasip1"],
         ),
         (dir.path().join("none.wasm").display().to_string(), &["no such file", "check the path"]),
-        (dir.path().display().to_string(), &["it is a directory", "check the path"]),
+        (dir.path().display().to_string(), &["it is a directory", "give the path of a .wasm file"]),
         (fixture("missing"), &["imports 'env.nope'", "wasi_snapshot_preview1"]),
         (fixture("badimport"), &["imports 'wasi_snapshot_preview1.fd_nope'", "current toolchain"]),
         (fixture("nostart"), &["no function '_start'", "build it as a command"]),
@@ -248,7 +248,7 @@ fn a_command_without_its_parts_is_2() {
 
 #[test]
 fn options_of_serve_that_make_no_sense_are_2() {
-    let cases: [(&[&str], &[&str]); 16] = [
+    let cases: [(&[&str], &[&str]); 19] = [
         (&["--env", "PROTO=x"], &["--env PROTO: serve sets this variable", "leave it out"]),
         (&["--env=A=1", "--env=TCPLOCALPORT="], &["--env TCPLOCALPORT: serve sets this variable"]),
         (&["--port", "8080"], &["no option --port: write --bind 127.0.0.1:8080"]),
@@ -274,6 +274,9 @@ fn options_of_serve_that_make_no_sense_are_2() {
             &["--ahead can't be combined with --per connection: leave one"],
         ),
         (&["--ahead", "2", "--trace=net"], &["--ahead can't be combined with --trace: leave one"]),
+        (&["--log-level", "loud"], &["invalid --log-level 'loud': write error, warn, info"]),
+        (&["--log-format", "xml"], &["invalid --log-format 'xml': write text or json"]),
+        (&["--watch"], &["--watch needs a program that is read from a file: give its path"]),
     ];
     for (options, parts) in cases {
         let args = ["serve", "--bind", "127.0.0.1:0"].iter().chain(options);

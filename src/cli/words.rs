@@ -146,6 +146,9 @@ fn bind(command: &Command, name: &str, value: &str) -> Option<String> {
     (listens && command.name == "serve").then(|| format!("--bind {at}"))
 }
 
+const NO_INVOKE: &str =
+    "there is no --invoke: tinyhost runs the _start function of a program: leave it out";
+
 /// Options of wasmtime, wazero, iwasm, wasmer and docker that people have in their fingers,
 /// with what they are here.
 fn elsewhere(typed: &str, value: &str) -> Option<String> {
@@ -172,13 +175,7 @@ fn elsewhere(typed: &str, value: &str) -> Option<String> {
         }
         "--addr-pool" => ("iwasm", format!("--net {value}:*")),
         "--tcplisten" => ("wasmtime", format!("--listen {value}")),
-        "--invoke" => {
-            return Some(
-                "there is no --invoke: tinyhost runs the function _start of a \
-         program"
-                    .into(),
-            );
-        }
+        "--invoke" => return Some(NO_INVOKE.to_owned()),
         "--hostlogging" => ("wazero", "--trace".to_owned()),
         "--S" => ("wasmtime", "--dir, --env and --net RULE".to_owned()),
         "--W" => ("wasmtime", "--fuel, --memory, --timeout and --stack".to_owned()),
