@@ -100,7 +100,7 @@ impl Covers {
     /// # Errors
     ///
     /// ELOOP where it is the mount that this is in: a tree would be without end.
-    pub(super) fn over(
+    pub(super) fn resolve(
         self: &Arc<Covers>,
         place: Place,
         stat: Stat,

@@ -38,7 +38,7 @@ fn shown(place: &Place, here: &Mount) -> Result<Vec<Shown>> {
                 let stat = root.stat().unwrap_or(Stat::of(Filetype::Directory));
                 (stat.filetype, stat.ino)
             }
-            None if below.is_absent() || !leads_on(place, name)? => {
+            None if below.is_absent() || !is_directory_or_link_to_one(place, name)? => {
                 (Filetype::Directory, below.number.into())
             }
             None => continue,
@@ -49,7 +49,7 @@ fn shown(place: &Place, here: &Mount) -> Result<Vec<Shown>> {
 }
 
 /// Whether there is a directory, or a link to one.
-fn leads_on(place: &Place, name: &str) -> Result<bool> {
+fn is_directory_or_link_to_one(place: &Place, name: &str) -> Result<bool> {
     let Some(name) = Name::new(name) else { return Ok(false) };
     match place.node.lookup(name).and_then(|node| node.stat()) {
         Err(Errno::Again) => Err(Errno::Again),

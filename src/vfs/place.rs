@@ -223,7 +223,7 @@ impl Place {
 
     fn unless_covered(self, stat: Stat, memo: &Memo) -> Result<(Place, Stat)> {
         match &self.covers {
-            Some(covers) if covers.concern(self.mount) => covers.clone().over(self, stat, memo),
+            Some(covers) if covers.concern(self.mount) => covers.clone().resolve(self, stat, memo),
             _ => Ok((self, stat)),
         }
     }

@@ -88,7 +88,7 @@ impl HostNode {
     }
 
     /// Opens what is at a path of names, if no link is on the way.
-    fn leap(&self, path: &str, flags: OFlags) -> Option<OwnedFd> {
+    fn open_shortcut(&self, path: &str, flags: OFlags) -> Option<OwnedFd> {
         if !self.mount.shortcut.load(Ordering::Relaxed) {
             return None;
         }
@@ -174,12 +174,12 @@ impl Node for HostNode {
 
     fn descend(&self, dirs: &str) -> Option<Arc<dyn Node>> {
         charge::ask_kernel();
-        Some(Arc::new(HostNode::held(self.mount.clone(), self.leap(dirs, WALK)?)))
+        Some(Arc::new(HostNode::held(self.mount.clone(), self.open_shortcut(dirs, WALK)?)))
     }
 
     fn open_at(&self, path: &str, how: Open) -> Option<(Box<dyn File>, Filetype)> {
         charge::ask_kernel();
-        let fd = self.leap(path, flags(how))?;
+        let fd = self.open_shortcut(path, flags(how))?;
         let kind = FileType::from_raw_mode(rustix::fs::fstat(&fd).ok()?.st_mode);
         let file = (kind != FileType::Directory).then(|| HostFile::opened_as(fd, kind, how))?;
         Some((Box::new(file), filetype(kind)))
@@ -191,7 +191,7 @@ impl Node for HostNode {
             let dir = self.directory().ok()?;
             rustix::fs::statat(dir, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)
         } else {
-            rustix::fs::fstat(self.leap(path, LOOK)?)
+            rustix::fs::fstat(self.open_shortcut(path, LOOK)?)
         };
         let seen = stat(&seen.ok()?);
         (seen.filetype != Filetype::SymbolicLink).then_some(seen)

@@ -201,7 +201,7 @@ impl Tree {
         self.charge(len.saturating_sub(old))?;
         self.refund(old.saturating_sub(len));
         if let Some(cut) = self.content_mut(ino).set_len(len) {
-            self.bury(cut);
+            self.free_later(cut);
         }
         self.touch(ino, now);
         Ok(())

@@ -66,7 +66,7 @@ impl Shared {
     }
 }
 
-/// The tree, for one alone. What was buried meanwhile is dropped when others may go on: freeing
+/// The tree, for one alone. What was to_free meanwhile is dropped when others may go on: freeing
 /// gigabytes takes a good part of a second.
 struct Locked<'a>(Option<MutexGuard<'a, Tree>>);
 
@@ -87,9 +87,9 @@ impl DerefMut for Locked<'_> {
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
         let Some(mut tree) = self.0.take() else { return };
-        let buried = std::mem::take(&mut tree.buried);
+        let to_free = std::mem::take(&mut tree.to_free);
         drop(tree);
-        drop(buried);
+        drop(to_free);
     }
 }
 

@@ -24,7 +24,7 @@ const ENTRY_COST: u64 = 128;
 
 pub(super) struct Tree {
     /// Unreferenced bytes, to be freed outside of the lock.
-    pub buried: Vec<Content>,
+    pub to_free: Vec<Content>,
     inodes: HashMap<Ino, Inode>,
     last_ino: Ino,
     used: u64,
@@ -109,7 +109,7 @@ fn entry_cost(name: &str) -> u64 {
 impl Tree {
     pub fn new(quota: u64, now: u64) -> Tree {
         let inodes = HashMap::from([(ROOT, Inode::new(Body::dir(ROOT), now))]);
-        Tree { buried: Vec::new(), inodes, last_ino: ROOT, used: 0, quota }
+        Tree { to_free: Vec::new(), inodes, last_ino: ROOT, used: 0, quota }
     }
 
     pub fn inode(&self, ino: Ino) -> &Inode {
@@ -136,9 +136,9 @@ impl Tree {
         self.used -= bytes;
     }
 
-    pub fn bury(&mut self, content: Content) {
+    pub fn free_later(&mut self, content: Content) {
         charge::add(content.chunks_stored() as u64 * charge::CHUNK);
-        self.buried.push(content);
+        self.to_free.push(content);
     }
 
     pub fn acquire(&mut self, ino: Ino) {
@@ -158,7 +158,7 @@ impl Tree {
         }
         self.refund(INODE_COST + inode.body.size());
         if let Some(Inode { body: Body::File(content), .. }) = self.inodes.remove(&ino) {
-            self.bury(content);
+            self.free_later(content);
         }
     }
 

@@ -102,7 +102,7 @@ impl State {
 
 impl Dial {
     /// The addresses the policy allows, in the order they came.
-    fn judge(&self, found: Vec<IpAddr>) -> Result<VecDeque<IpAddr>> {
+    fn check_policy(&self, found: Vec<IpAddr>) -> Result<VecDeque<IpAddr>> {
         let Target { host, port, .. } = &self.target;
         let canonical = found.iter().map(IpAddr::to_canonical);
         let mut allowed = VecDeque::new();
@@ -157,7 +157,7 @@ impl Dial {
                     Err(errno) => Some(errno),
                 },
             };
-            *error = telling(*error, failed);
+            *error = more_specific(*error, failed);
             let Some(address) = left.pop_front().filter(|_| now < self.deadline) else {
                 return Err(error.unwrap_or(Errno::Timedout));
             };
@@ -165,13 +165,13 @@ impl Dial {
             if self.target.kind == Filetype::SocketDgram {
                 match udp::connect(address) {
                     Ok(socket) => return self.open(socket),
-                    Err(errno) => *error = telling(*error, Some(errno)),
+                    Err(errno) => *error = more_specific(*error, Some(errno)),
                 }
                 continue;
             }
             match TcpStream::connect(address) {
                 Ok(stream) => *attempt = Some((stream, share(now, self.deadline, left.len()))),
-                Err(refused) => *error = telling(*error, Some(refused.into())),
+                Err(refused) => *error = more_specific(*error, Some(refused.into())),
             }
         }
     }
@@ -186,7 +186,7 @@ impl Pending for Dial {
                 None if Instant::now() >= self.deadline => return Err(Errno::Timedout),
                 None => return Err(Errno::Again),
             };
-            self.state = State::connecting(self.judge(found)?);
+            self.state = State::connecting(self.check_policy(found)?);
         }
         self.connect()
     }
@@ -238,7 +238,7 @@ fn share(now: Instant, deadline: Instant, others: usize) -> Instant {
 }
 
 /// Of two failures the one that says more; the earlier if they say the same.
-fn telling(before: Option<Errno>, now: Option<Errno>) -> Option<Errno> {
+fn more_specific(before: Option<Errno>, now: Option<Errno>) -> Option<Errno> {
     let rank = |errno: &Errno| match errno {
         Errno::Connrefused | Errno::Connreset => 4, // a host answered
         Errno::Timedout => 3,
