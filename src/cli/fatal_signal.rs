@@ -127,7 +127,7 @@ impl Words {
         self.bytes[self.length] = b'\n';
         let line = &self.bytes[..=self.length];
         // SAFETY: standard error is not closed by anything in this process. A descriptor that is
-        // not there is an error, which nobody could be told.
+        // not there is an error, and there is nowhere else to report it.
         let stderr = unsafe { rustix::fd::BorrowedFd::borrow_raw(2) };
         let _ = rustix::io::write(stderr, line);
     }

@@ -54,7 +54,7 @@ pub struct Guest {
     fuel_left: u64,
     fuel_used: u64,
     cpu: slice::Cpu,
-    /// For whom it runs.
+    /// The client that it runs for.
     tag: Tag,
 }
 
