@@ -66,7 +66,7 @@ impl Shared {
     }
 }
 
-/// The tree, for one alone. What was to_free meanwhile is dropped when others may go on: freeing
+/// The tree, for one alone. What is to be freed is dropped after the lock is released: freeing
 /// gigabytes takes a good part of a second.
 struct Locked<'a>(Option<MutexGuard<'a, Tree>>);
 
