@@ -187,7 +187,7 @@ static const uint8_t reads_at_its_start[] = {
 static th_program *starting;
 
 static void in_a_start_section(app *self) {
-    refuse_builder(self);
+    refuse_guest(self);
     if (starting) MUST(!th_program_free(starting));
     starting = NULL;
 }
@@ -200,8 +200,14 @@ static void from_a_start_section(void) {
     self->builder = th_builder_new();
     MUST(!th_builder_mount(self->builder, "/n", self->node));
     th_guest *guest = th_guest_new(starting, self->builder);
-    MUST(guest && self->reads > 0 && th_guest_fuel_used(guest) > 0);
-    MUST(th_guest_step(guest, 1000) == TH_EXITED && !th_guest_free(guest));
+    /* A start section runs in the first steps, not before. */
+    MUST(guest && self->reads == 0);
+    self->guest = guest;
+    int step;
+    while ((step = th_guest_step(guest, 1000)) == TH_YIELDED) {
+    }
+    MUST(step == TH_EXITED && self->reads > 0 && th_guest_fuel_used(guest) > 0);
+    MUST(!th_guest_free(guest));
     MUST(!th_node_free(self->node));
     free(self);
 }
@@ -280,7 +286,7 @@ int main(int argc, char **argv) {
     printf("the node\n");
     of_a_builder();
     from_a_start_section();
-    printf("the builder, from a release, a start section\n");
+    printf("the builder, from a release; the guest, from a start section\n");
     of_another_guest();
     printf("not another guest\n");
     from_a_wake(false);
