@@ -67,7 +67,7 @@ int main(int argc, char **argv) {
     self.news = "something has happened";
     waits_until_woken(guest, node);
     MUST(self.reads == 3 && self.writes == 1);
-    self.room = 5;
+    self.room = 64;
     MUST(th_guest_step(guest, 100000000) == TH_EXITED);
     MUST(self.reads == 3 && self.writes == 2);
     print_all(out);
