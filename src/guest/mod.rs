@@ -84,9 +84,15 @@ impl Guest {
             Ok(entry) => (State::Ready(entry.first), entry.then),
             Err(end) => (State::Ended(end.clone()), None),
         };
-        let cpu = slice::Cpu::default();
-        let (fuel_left, fuel_used, tag) = (u64::MAX, 0, Tag::NONE);
-        let mut guest = Guest { instance, state, then, fuel_left, fuel_used, cpu, tag };
+        let mut guest = Guest {
+            instance,
+            state,
+            then,
+            fuel_left: u64::MAX,
+            fuel_used: 0,
+            cpu: slice::Cpu::default(),
+            tag: Tag::NONE,
+        };
         if let State::Ended(_) = guest.state {
             guest.close();
         }

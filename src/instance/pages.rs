@@ -191,8 +191,8 @@ impl Pages {
             let _ = unsafe { madvise(pages.as_mut_ptr().cast(), len, Advice::LinuxNoHugepage) };
         }
         if !super::allocator::take_pages(pages) {
-            // SAFETY: `pages` is borrowed exclusively and consists of whole pages, so no one else
-            // else's bytes are concerned. They are read as zeros from then on (or, were it no
+            // SAFETY: `pages` is borrowed exclusively and consists of whole pages, so no
+            // other bytes are concerned. They are read as zeros from then on (or, were it no
             // anonymous memory, as what the file holds): initialised bytes, as a u8 needs.
             unsafe { madvise(pages.as_mut_ptr().cast(), len, Advice::LinuxDontNeed) }?;
         }
