@@ -40,6 +40,7 @@
 //! | run several from your own loop | [`Group`] |
 //! | run thousands, with sockets and timers | [`sched::Scheduler`] |
 //! | start a guest in microseconds | [`Pool`] |
+//! | go on later from where a guest waits for its input | [`Capturable`] |
 //! | wait for what a parked guest waits for | [`Guest::arm`] |
 //! | cancel a guest | drop it |
 //! | learn in a signal handler whose guest a thread runs | [`Running`] |
@@ -94,11 +95,13 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use errno::Errno;
 pub use group::{Group, Member, Turn};
 pub use guest::Guest;
+pub use guest::capture::Capturable;
 pub use guest::interrupt::Interrupt;
 pub use guest::running::Running;
 #[cfg(all(target_os = "linux", feature = "recycle"))]
 pub use instance::GuestAllocator;
 pub use pool::{Ahead, Pool};
+pub use program::capture::CaptureError;
 pub use program::{Config, Program, ProgramError};
 #[cfg(feature = "os-random")]
 pub use random::SystemRandom;

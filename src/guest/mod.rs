@@ -1,10 +1,12 @@
 //! One guest: started, stepped, parked, resumed, dropped.
 //!
-//! The only file that names wasmi's resumable calls.
+//! Only this and `unwind.rs` name wasmi's resumable calls.
 
+pub(crate) mod capture;
 pub(crate) mod interrupt;
 pub(crate) mod running;
 mod slice;
+pub(crate) mod unwind;
 
 use std::fmt;
 use std::task::Waker;

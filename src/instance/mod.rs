@@ -144,6 +144,11 @@ impl Instance {
         self
     }
 
+    /// What it exports under a name.
+    pub(crate) fn export(&self, name: &str) -> Option<Extern> {
+        self.exports?.get_export(&self.store, name)
+    }
+
     /// The mutable globals of a program that can be recycled.
     #[cfg(test)]
     pub(crate) fn globals(&self) -> Vec<Global> {

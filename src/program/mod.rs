@@ -1,5 +1,7 @@
 //! A module, checked and compiled once, for any number of guests.
 
+pub(crate) mod capture;
+mod encode;
 mod end;
 mod error;
 mod hook;

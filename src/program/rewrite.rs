@@ -16,25 +16,13 @@
 
 use std::ops::Range;
 
-use wasmparser::{BinaryReader, BinaryReaderError, RefType};
+use wasmparser::{BinaryReaderError, RefType};
 
+use super::encode::{
+    FUNCTION_TYPE, HEADER, I32, export, id, kind, leb128, longer, op, reference, section,
+    signed_leb128,
+};
 use super::survey::{Change, Grow, Site, Survey};
-
-/// Identifiers of sections, in the order in which they have to be.
-const TYPES: u8 = 1;
-const TABLES: u8 = 4;
-const EXPORTS: u8 = 7;
-const START: u8 = 8;
-const CODE: u8 = 10;
-
-/// Kinds of exports.
-const EXPORT_FUNCTION: u8 = 0;
-const EXPORT_TABLE: u8 = 1;
-const EXPORT_MEMORY: u8 = 2;
-const EXPORT_GLOBAL: u8 = 3;
-
-/// Length of a module's header.
-const HEADER: usize = 8;
 
 /// What was added to a module, by the names of the exports.
 #[derive(Debug, Default)]
@@ -98,24 +86,24 @@ pub(super) fn rewrite(
     let changes = Changes { survey, hooks, globals };
     let mut out = wasm[..HEADER].to_vec();
     let mut has_tables = hooks.grows.is_empty();
-    for (id, range) in &survey.sections {
-        if !has_tables && *id > TABLES && *id != CODE {
-            section(&mut out, TABLES, &changes.with_calls(None)?);
+    for (section_id, range) in &survey.sections {
+        if !has_tables && *section_id > id::TABLES && *section_id != id::CODE {
+            section(&mut out, id::TABLES, &changes.with_calls(None)?);
             has_tables = true;
         }
-        has_tables |= *id == TABLES;
+        has_tables |= *section_id == id::TABLES;
         let content = &wasm[range.clone()];
-        match *id {
-            TYPES if !hooks.grows.is_empty() => {
-                section(&mut out, TYPES, &changes.with_types(content)?);
+        match *section_id {
+            id::TYPES if !hooks.grows.is_empty() => {
+                section(&mut out, id::TYPES, &changes.with_types(content)?);
             }
-            TABLES if !hooks.grows.is_empty() => {
-                section(&mut out, TABLES, &changes.with_calls(Some(content))?);
+            id::TABLES if !hooks.grows.is_empty() => {
+                section(&mut out, id::TABLES, &changes.with_calls(Some(content))?);
             }
-            EXPORTS => section(&mut out, EXPORTS, &changes.with_exports(content)?),
-            START => {}
-            CODE => section(&mut out, CODE, &changes.code(range)),
-            id => section(&mut out, id, content),
+            id::EXPORTS => section(&mut out, id::EXPORTS, &changes.with_exports(content)?),
+            id::START => {}
+            id::CODE => section(&mut out, id::CODE, &changes.code(range)),
+            other => section(&mut out, other, content),
         }
     }
     Ok(out)
@@ -156,15 +144,13 @@ impl Changes<'_> {
 
     /// Adds the types of the calls.
     fn with_types(&self, content: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
-        const FUNCTION: u8 = 0x60;
-        const I32: u8 = 0x7f;
         let kinds = self.kinds();
         let mut out = longer(content, kinds.len())?;
         for kind in kinds {
             match kind {
-                None => out.extend_from_slice(&[FUNCTION, 1, I32, 1, I32]),
+                None => out.extend_from_slice(&[FUNCTION_TYPE, 1, I32, 1, I32]),
                 Some(element) => {
-                    out.extend_from_slice(&[FUNCTION, 2, reference(element), I32, 1, I32]);
+                    out.extend_from_slice(&[FUNCTION_TYPE, 2, reference(element), I32, 1, I32]);
                 }
             }
         }
@@ -186,27 +172,24 @@ impl Changes<'_> {
         let mut exports: Vec<(String, u8, u32)> = Vec::new();
         for index in self.globals {
             let name = global(&self.survey.prefix, *index);
-            exports.push((name, EXPORT_GLOBAL, *index));
+            exports.push((name, kind::GLOBAL, *index));
         }
         for grow in &self.hooks.grows {
             let (kind, index) = match grow {
-                Grow::Memory(index) => (EXPORT_MEMORY, *index),
-                Grow::Table(index) => (EXPORT_TABLE, *index),
+                Grow::Memory(index) => (kind::MEMORY, *index),
+                Grow::Table(index) => (kind::TABLE, *index),
             };
             exports.push((self.hooks.grown(*grow), kind, index));
         }
         if !self.hooks.grows.is_empty() {
-            exports.push((self.hooks.calls(), EXPORT_TABLE, self.calls_index()));
+            exports.push((self.hooks.calls(), kind::TABLE, self.calls_index()));
         }
         if let Some(index) = self.survey.start {
-            exports.push((self.hooks.start(), EXPORT_FUNCTION, index));
+            exports.push((self.hooks.start(), kind::FUNCTION, index));
         }
         let mut out = longer(content, exports.len())?;
         for (name, kind, index) in exports {
-            leb128(&mut out, name.len());
-            out.extend_from_slice(name.as_bytes());
-            out.push(kind);
-            leb128(&mut out, index as usize);
+            export(&mut out, &name, kind, index);
         }
         Ok(out)
     }
@@ -250,61 +233,14 @@ impl Changes<'_> {
 
     /// Calls what does the same as a growing instruction. Its operands are there already.
     fn call(&self, out: &mut Vec<u8>, grow: Grow) {
-        const I32_CONST: u8 = 0x41;
-        const CALL_INDIRECT: u8 = 0x11;
         let place = |found: Option<usize>| found.unwrap_or(0);
         let slot = place(self.hooks.grows.iter().position(|other| *other == grow));
         let kind = self.kind(grow);
         let added = place(self.kinds().iter().position(|other| *other == kind));
-        out.push(I32_CONST);
-        signed_leb128(out, slot);
-        out.push(CALL_INDIRECT);
+        out.push(op::I32_CONST);
+        signed_leb128(out, slot as i64);
+        out.push(op::CALL_INDIRECT);
         leb128(out, self.survey.types as usize + added);
         leb128(out, self.calls_index() as usize);
     }
-}
-
-/// A section: identifier, length, contents.
-fn section(out: &mut Vec<u8>, id: u8, content: &[u8]) {
-    out.push(id);
-    leb128(out, content.len());
-    out.extend_from_slice(content);
-}
-
-/// A list of so many entries more, without them.
-fn longer(content: &[u8], added: usize) -> Result<Vec<u8>, BinaryReaderError> {
-    let mut reader = BinaryReader::new(content, 0);
-    let count = reader.read_var_u32()?;
-    let mut out = Vec::with_capacity(content.len() + 64 * added + 8);
-    leb128(&mut out, count as usize + added);
-    out.extend_from_slice(&content[reader.original_position()..]);
-    Ok(out)
-}
-
-fn reference(element: RefType) -> u8 {
-    const FUNCREF: u8 = 0x70;
-    const EXTERNREF: u8 = 0x6f;
-    if element.is_func_ref() { FUNCREF } else { EXTERNREF }
-}
-
-/// A number as WebAssembly writes them.
-fn leb128(out: &mut Vec<u8>, mut number: usize) {
-    loop {
-        let byte = (number & 0x7f).to_le_bytes()[0];
-        number >>= 7;
-        if number == 0 {
-            out.push(byte);
-            return;
-        }
-        out.push(byte | 0x80);
-    }
-}
-
-/// The same for one that has a sign, and is not negative.
-fn signed_leb128(out: &mut Vec<u8>, mut number: usize) {
-    while number > 0x3f {
-        out.push((number & 0x7f).to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    out.push(number.to_le_bytes()[0]);
 }
