@@ -19,7 +19,7 @@ pub(super) fn network_name(path: &str) -> Option<NetworkName> {
     use crate::vfs::net::NetworkName as Name;
     let name = path.strip_prefix("/dev/").or(path.strip_prefix("dev/"))?;
     Some(match Name::parse(name)? {
-        Name::Dial(host, port) => NetworkName::Dial(format!("{host}:{port}")),
+        Name::Dial(protocol, host, port) => NetworkName::Dial(format!("{protocol}{host}:{port}")),
         Name::Accept(at) => NetworkName::Accept(at.to_string()),
     })
 }

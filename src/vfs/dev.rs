@@ -64,7 +64,8 @@ impl Dev {
         names.push(("fd", Filetype::Directory));
         #[cfg(all(unix, feature = "net"))]
         if self.net.is_some() {
-            names.extend(super::net::Net::DIRECTORIES.map(|name| (name, Filetype::Directory)));
+            let directories = super::net::Net::DIRECTORIES.iter();
+            names.extend(directories.map(|name| (*name, Filetype::Directory)));
         }
         names
     }

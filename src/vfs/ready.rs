@@ -48,8 +48,11 @@ pub enum Wait<'a> {
     Now,
     /// The file keeps the waker and will wake it.
     Waker,
-    /// Watch this descriptor of the operating system.
+    /// Watch this descriptor of the operating system, for what is waited for.
     Fd(Fd<'a>),
+    /// Watch this descriptor for these directions, whatever is waited for: what a guest reads can
+    /// need something to be sent first.
+    FdFor(Fd<'a>, Interest),
     /// It will never be ready.
     Never(std::marker::PhantomData<&'a ()>),
 }

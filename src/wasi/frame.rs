@@ -127,6 +127,7 @@ impl Frame {
                 Wait::Now => now = true,
                 Wait::Waker | Wait::Never(_) => {}
                 Wait::Fd(fd) => watch(fd, *want),
+                Wait::FdFor(fd, want) => watch(fd, want),
             };
             match on {
                 WaitTarget::Fd(fd) => match fds.any(*fd) {

@@ -1,5 +1,7 @@
 //! A web server to talk to: nginx, or a stand-in where there is none.
 
+#![allow(dead_code, reason = "each test file uses its own part of it")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
@@ -25,6 +27,16 @@ pub fn body() -> String {
 
 impl Web {
     pub fn start() -> Web {
+        let lines = |at: SocketAddr, dir: &str| format!("listen {at}; listen unix:{dir}/web.sock;");
+        Web::with(lines, stand_in)
+    }
+
+    /// One whose block `server` has these lines, at an address and with a folder of its own. The
+    /// stand-in is given the path of a Unix socket.
+    pub fn with(
+        lines: impl Fn(SocketAddr, &str) -> String,
+        stand_in: impl FnOnce(&str) -> SocketAddr,
+    ) -> Web {
         let folder = TempDir::new();
         folder.file("data.txt", body().as_bytes());
         let socket = folder.path().join("web.sock").display().to_string();
@@ -32,7 +44,7 @@ impl Web {
         for _ in 0..8 {
             let _ = std::fs::remove_file(&socket); // of an nginx that failed
             let at = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-            match nginx(&folder, at) {
+            match nginx(&folder, &lines(at, folder.path().to_str().unwrap())) {
                 Started::Running(child) => {
                     return Web { at, socket, _folder: folder, nginx: Some(child) };
                 }
@@ -52,6 +64,13 @@ impl Web {
     }
 }
 
+impl Web {
+    /// Whether it is nginx, and no stand-in.
+    pub fn is_nginx(&self) -> bool {
+        self.nginx.is_some()
+    }
+}
+
 impl Drop for Web {
     fn drop(&mut self) {
         if let Some(nginx) = &mut self.nginx {
@@ -67,7 +86,7 @@ enum Started {
     Missing,
 }
 
-fn nginx(folder: &TempDir, at: SocketAddr) -> Started {
+fn nginx(folder: &TempDir, lines: &str) -> Started {
     let dir = folder.path().to_str().unwrap();
     let temp: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|kind| format!("{kind}_temp_path {dir}/{kind};\n"))
@@ -76,7 +95,7 @@ fn nginx(folder: &TempDir, at: SocketAddr) -> Started {
         "daemon off; master_process off; pid {dir}/pid; error_log stderr notice;\n\
          events {{ worker_connections 64; }}\n\
          http {{ access_log off; {temp}\n\
-         server {{ listen {at}; listen unix:{dir}/web.sock; root {dir}; }} }}\n"
+         server {{ {lines} root {dir}; }} }}\n"
     );
     let config = folder.file("nginx.conf", config.as_bytes());
     let sbin = "/usr/sbin/nginx";
@@ -113,7 +132,8 @@ fn stand_in(socket: &str) -> SocketAddr {
     at
 }
 
-fn answer(mut stream: impl Read + Write) {
+/// Answers one request, as the stand-in does.
+pub fn answer(mut stream: impl Read + Write) {
     let mut lines = BufReader::new(&mut stream).lines().map_while(Result::ok);
     let request = lines.next().unwrap_or_default();
     lines.find(String::is_empty);

@@ -185,14 +185,17 @@ fn wait(how: Wait<'_>, want: Interest, until: Instant) {
     match how {
         Wait::Now => {}
         Wait::Waker | Wait::Never(_) => thread::park_timeout(time),
-        Wait::Fd(fd) => {
-            let mut events = PollFlags::empty();
-            events.set(PollFlags::IN, want.read);
-            events.set(PollFlags::OUT, want.write);
-            let time = Timespec::try_from(time).unwrap();
-            poll(&mut [PollFd::new(&fd, events)], Some(&time)).unwrap();
-        }
+        Wait::FdFor(fd, want) => poll_for(&fd, want, time),
+        Wait::Fd(fd) => poll_for(&fd, want, time),
     }
+}
+
+fn poll_for(fd: &impl AsFd, want: Interest, time: Duration) {
+    let mut events = PollFlags::empty();
+    events.set(PollFlags::IN, want.read);
+    events.set(PollFlags::OUT, want.write);
+    let time = Timespec::try_from(time).unwrap();
+    poll(&mut [PollFd::new(fd, events)], Some(&time)).unwrap();
 }
 
 /// The file, once it is open.

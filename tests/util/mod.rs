@@ -137,6 +137,12 @@ impl Process {
         self.wait_for(&self.stdout, &format!("{expected:?} on stdout"), there);
     }
 
+    /// Waits until there is `text` in its standard output.
+    pub fn wait_for_output(&self, text: &str) {
+        let there = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(text).then_some(());
+        self.wait_for(&self.stdout, &format!("{text:?} on stdout"), there);
+    }
+
     /// Waits for a line with `text` in it on standard error, and answers the line.
     pub fn wait_for_line(&self, text: &str) -> String {
         self.wait_for(&self.stderr, &format!("a line with {text:?} on stderr"), |bytes| {

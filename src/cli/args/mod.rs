@@ -43,6 +43,8 @@ pub struct Given {
     pub net: Vec<String>,
     pub net_listen: Vec<String>,
     pub listen: Vec<String>,
+    pub tls_ca: Vec<String>,
+    pub tls_pin: Vec<String>,
     pub policy: Option<String>,
 }
 
@@ -85,12 +87,18 @@ macro_rules! runs_guests {
             /// access | set a variable: NAME=VALUE, or NAME to pass it on
             #[argh(option, arg_name = "var")]
             pub env: Vec<String>,
-            /// access | may dial HOST:PORT, *.a.org:443, 10.0.0.0/8:*, none
+            /// access | may dial [tls:]HOST:PORT, *.a.org:443, 10.0.0.0/8:*, none
             #[argh(option, arg_name = "rule")]
             pub net: Vec<String>,
             /// access | /dev/accept may listen at ADDR:PORT
             #[argh(option, arg_name = "rule")]
             pub net_listen: Vec<String>,
+            /// access | authorities that /dev/tls trusts (those of browsers)
+            #[argh(option, arg_name = "file")]
+            pub tls_ca: Vec<String>,
+            /// access | key a TLS peer must have: [HOST:PORT=]sha256/BASE64
+            #[argh(option, arg_name = "pin")]
+            pub tls_pin: Vec<String>,
             /// access | read these options from a policy file
             #[argh(option, arg_name = "file")]
             pub policy: Option<String>,
@@ -127,6 +135,8 @@ macro_rules! runs_guests {
                     net: std::mem::take(&mut self.net),
                     net_listen: std::mem::take(&mut self.net_listen),
                     listen: Vec::new(),
+                    tls_ca: std::mem::take(&mut self.tls_ca),
+                    tls_pin: std::mem::take(&mut self.tls_pin),
                     policy: self.policy.take(),
                 }
             }

@@ -14,6 +14,7 @@ use tinyhost::vfs::net::{
 use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::Builder;
 
+use super::tls;
 use crate::cli::args::units;
 use crate::cli::failure::{Failure, Outcome, plain};
 use crate::cli::output::say;
@@ -28,6 +29,7 @@ pub struct Rules {
     net_listen: Vec<ListenRule>,
     /// Where sockets of a guest listen.
     pub listen: Vec<SocketAddr>,
+    pub tls: tls::Options,
 }
 
 impl Rules {
@@ -42,6 +44,7 @@ impl Rules {
             "net" if text == "none" => self.none = true,
             "net" => self.net.push((text.to_owned(), text.parse().map_err(failed)?)),
             "net-listen" => self.net_listen.push(text.parse().map_err(failed)?),
+            "tls-ca" | "tls-pin" => self.tls.add(name, text)?,
             _ => self.listen.push(units::address("--listen", text, 8080)?),
         }
         Ok(())
@@ -83,7 +86,8 @@ impl Network {
         for rule in &rules.net_listen {
             policy.listen(rule.clone());
         }
-        let net = Net::new(Config { policy, report, ..Default::default() });
+        let config = rules.tls.configure(Config { policy, report, ..Default::default() });
+        let net = Net::new(config);
         Network { net, listen: rules.listen.clone() }
     }
 

@@ -34,6 +34,8 @@ impl Grant {
             ("net", given.net),
             ("net-listen", given.net_listen),
             ("listen", given.listen),
+            ("tls-ca", given.tls_ca),
+            ("tls-pin", given.tls_pin),
         ];
         for (name, list) in lists {
             list.iter().try_for_each(|text| grant.add(name, text))?;
@@ -74,13 +76,14 @@ impl Grant {
     ///
     /// Why it means nothing.
     pub fn directive(&mut self, directive: &str, value: &str) -> Result<(), String> {
-        const KNOWN: [&str; 6] = ["dir", "mount", "env", "net", "net-listen", "listen"];
+        const KNOWN: [&str; 8] =
+            ["dir", "mount", "env", "net", "net-listen", "listen", "tls-ca", "tls-pin"];
         if directive == "no-dev" && value.is_empty() {
             self.no_dev = true;
             return Ok(());
         }
         if !KNOWN.contains(&directive) {
-            let known = "dir, mount, no-dev, env, net, net-listen or listen";
+            let known = "dir, mount, no-dev, env, net, net-listen, listen, tls-ca or tls-pin";
             let line = format!("{directive} {value}");
             let line = line.trim_end();
             return Err(format!("unknown directive in '{line}': write {known}"));

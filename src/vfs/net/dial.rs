@@ -1,4 +1,5 @@
-//! `/dev/HOST:PORT`, `/dev/tcp/HOST/PORT`, `/dev/udp/HOST/PORT`: opening dials.
+//! `/dev/HOST:PORT`, `/dev/tcp/HOST/PORT`, `/dev/udp/HOST/PORT` and `/dev/tls/HOST/PORT`:
+//! opening dials.
 //!
 //! Name, lookup and connect are one operation of the host: the name is looked up once, and
 //! the addresses that were judged are the ones dialled, one after the other.
@@ -15,12 +16,15 @@ use std::os::fd::AsFd;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use mio::net::TcpStream;
+use mio::net::{TcpStream, UdpSocket};
 
 use super::policy::addr::{Class, Host};
+use super::policy::protocol::Protocol;
 use super::quota::Taken;
 use super::resolve::Lookup;
 use super::socket::Socket;
+#[cfg(feature = "tls")]
+use super::tls::handshake::Handshake;
 use super::{Net, udp};
 use crate::vfs::charge;
 use crate::vfs::{Errno, File, Filetype, Opened, Pending, Result, Wait};
@@ -31,17 +35,47 @@ const ADDRESSES_MAX: usize = 16;
 /// Time that an address gets if others are left to try after it.
 const ATTEMPT_MIN: Duration = Duration::from_secs(2);
 
-/// Where to.
+/// What carries the bytes of a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    Tcp,
+    Udp,
+    /// TLS on TCP.
+    #[cfg(feature = "tls")]
+    Tls,
+}
+
+impl Transport {
+    /// What its files are to a guest.
+    pub fn filetype(self) -> Filetype {
+        match self {
+            Transport::Udp => Filetype::SocketDgram,
+            _ => Filetype::SocketStream,
+        }
+    }
+
+    /// What rules have to allow for it.
+    pub fn protocol(self) -> Protocol {
+        match self {
+            Transport::Tcp | Transport::Udp => Protocol::Plain,
+            #[cfg(feature = "tls")]
+            Transport::Tls => Protocol::Tls,
+        }
+    }
+}
+
+/// Where to, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    pub kind: Filetype,
+    pub transport: Transport,
     pub host: Host,
     pub port: u16,
 }
 
+/// As a rule would name it.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        write!(f, "{}{}:{}", self.transport.protocol(), self.host, self.port)
     }
 }
 
@@ -65,6 +99,15 @@ enum State {
         left: VecDeque<IpAddr>,
         error: Option<Errno>,
     },
+    /// Connected, and not secure yet.
+    #[cfg(feature = "tls")]
+    Securing(Box<Handshake>),
+}
+
+/// A socket that is connected.
+enum Connected {
+    Stream(TcpStream),
+    Datagram(UdpSocket),
 }
 
 /// Begins a dial.
@@ -73,7 +116,7 @@ enum State {
 ///
 /// EACCES, reported, if no rule could allow it; ENFILE.
 pub(crate) fn dial(net: &Net, target: &Target) -> Result<Opened> {
-    if !net.policy().name_possible(&target.host, target.port) {
+    if !net.policy().name_possible(target.transport.protocol(), &target.host, target.port) {
         net.denied(format!("denied: dial {target} (allow with --net {target})"));
         return Err(Errno::Acces);
     }
@@ -103,12 +146,13 @@ impl State {
 impl Dial {
     /// The addresses the policy allows, in the order they came.
     fn check_policy(&self, found: Vec<IpAddr>) -> Result<VecDeque<IpAddr>> {
-        let Target { host, port, .. } = &self.target;
+        let Target { transport, host, port } = &self.target;
+        let protocol = transport.protocol();
         let canonical = found.iter().map(IpAddr::to_canonical);
         let mut allowed = VecDeque::new();
         let mut refused = None;
         for address in canonical {
-            if !self.net.policy().addr_allowed(host, address, *port) {
+            if !self.net.policy().addr_allowed(protocol, host, address, *port) {
                 refused = refused.or(Some(address));
             } else if allowed.len() < ADDRESSES_MAX && !allowed.contains(&address) {
                 allowed.push_back(address);
@@ -117,7 +161,7 @@ impl Dial {
         match refused {
             Some(address) if allowed.is_empty() => {
                 let class = Class::of(address);
-                let rule = format!("{}:{port}", Host::Addr(address));
+                let rule = format!("{protocol}{}:{port}", Host::Addr(address));
                 self.net.denied(format!(
                     "denied: dial {}: it resolved to {address}, a {class} address \
                      (allow with --net {rule})",
@@ -130,16 +174,46 @@ impl Dial {
         }
     }
 
-    fn open(&mut self, socket: impl Into<std::os::fd::OwnedFd>) -> Result<Box<dyn File>> {
-        let counted = self.socket.take().ok_or(Errno::Badf)?;
-        Ok(match self.target.kind {
-            Filetype::SocketDgram => Socket::datagram(socket, counted),
-            _ => Socket::stream(socket, counted),
-        })
+    /// What the guest gets of a connected socket, at once or after a handshake.
+    fn open(&mut self, connected: Connected) -> Result<Box<dyn File>> {
+        let stream = match connected {
+            Connected::Datagram(socket) => return Ok(Socket::datagram(socket, self.counted()?)),
+            Connected::Stream(stream) => stream,
+        };
+        #[cfg(feature = "tls")]
+        if self.target.transport != Transport::Tcp {
+            let handshake = Handshake::begin(&self.net, &self.target, stream)?;
+            self.state = State::Securing(Box::new(handshake));
+            return self.secure();
+        }
+        Ok(Socket::stream(stream, self.counted()?))
+    }
+
+    fn counted(&mut self) -> Result<Taken> {
+        self.socket.take().ok_or(Errno::Badf)
+    }
+
+    /// Continues the handshake; the file, once it is done.
+    #[cfg(feature = "tls")]
+    fn secure(&mut self) -> Result<Box<dyn File>> {
+        let State::Securing(handshake) = &mut self.state else { return Err(Errno::Again) };
+        match handshake.proceed() {
+            Ok(()) => {}
+            Err(Errno::Again) if Instant::now() >= self.deadline => {
+                handshake.report_timeout();
+                return Err(Errno::Timedout);
+            }
+            Err(errno) => return Err(errno),
+        }
+        let counted = self.counted()?;
+        match std::mem::replace(&mut self.state, State::connecting(VecDeque::new())) {
+            State::Securing(handshake) => handshake.into_file(counted),
+            _ => Err(Errno::Badf),
+        }
     }
 
     /// Goes through the addresses until one is connected, or has to be waited for.
-    fn connect(&mut self) -> Result<Box<dyn File>> {
+    fn connect(&mut self) -> Result<Connected> {
         let State::Connecting { attempt, left, error } = &mut self.state else {
             return Err(Errno::Again);
         };
@@ -148,7 +222,7 @@ impl Dial {
             let failed = match attempt.take() {
                 None => None,
                 Some((stream, until)) => match connected(&stream) {
-                    Ok(()) => return self.open(stream),
+                    Ok(()) => return Ok(Connected::Stream(stream)),
                     Err(Errno::Again) if now < until => {
                         *attempt = Some((stream, until));
                         return Err(Errno::Again);
@@ -162,9 +236,9 @@ impl Dial {
                 return Err(error.unwrap_or(Errno::Timedout));
             };
             let address = SocketAddr::new(address, self.target.port);
-            if self.target.kind == Filetype::SocketDgram {
+            if self.target.transport == Transport::Udp {
                 match udp::connect(address) {
-                    Ok(socket) => return self.open(socket),
+                    Ok(socket) => return Ok(Connected::Datagram(socket)),
                     Err(errno) => *error = more_specific(*error, Some(errno)),
                 }
                 continue;
@@ -188,7 +262,12 @@ impl Pending for Dial {
             };
             self.state = State::connecting(self.check_policy(found)?);
         }
-        self.connect()
+        #[cfg(feature = "tls")]
+        if let State::Securing(_) = &self.state {
+            return self.secure();
+        }
+        let connected = self.connect()?;
+        self.open(connected)
     }
 
     fn wait(&mut self, waker: &Waker) -> Wait<'_> {
@@ -197,6 +276,8 @@ impl Pending for Dial {
             State::Resolving(_) => Wait::Waker,
             State::Connecting { attempt: Some((stream, _)), .. } => Wait::Fd(stream.as_fd()),
             State::Connecting { attempt: None, .. } => Wait::Now,
+            #[cfg(feature = "tls")]
+            State::Securing(handshake) => handshake.wait(),
         }
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `/dev/HOST:PORT`, `/dev/tcp/HOST/PORT` | dials |
 //! | `/dev/udp/HOST/PORT` | a connected datagram socket: one read, one datagram |
+//! | `/dev/tls/HOST/PORT` | dials, and speaks TLS: the guest reads and writes what is inside |
 //! | `/dev/accept/ADDR:PORT` | waits for a client, and is its stream; port 0 is any free port |
 //! | `/dev/accept/ADDR:PORT,addr` | text: the address that name is bound to |
 //!
@@ -20,6 +21,8 @@ mod policy;
 mod quota;
 mod resolve;
 mod socket;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 mod udp;
 mod unix;
 
@@ -35,8 +38,11 @@ pub use lookup::SystemResolver;
 pub(crate) use names::NetworkName;
 pub use policy::Policy;
 pub use policy::addr::{Class, Host, HostName};
+pub use policy::protocol::Protocol;
 pub use policy::rule::{ListenRule, Rule, RuleError};
 pub use resolve::{Answer, Resolver};
+#[cfg(feature = "tls")]
+pub use tls::{Pin, Tls};
 pub use unix::UnixSocket;
 
 use crate::vfs::{Name, Node, Result};
@@ -70,6 +76,9 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// Called once with each denial. By default it logs a warning.
     pub report: Report,
+    /// Which authorities and keys the names of TLS trust.
+    #[cfg(feature = "tls")]
+    pub tls: Tls,
 }
 
 impl Default for Config {
@@ -81,6 +90,8 @@ impl Default for Config {
             sockets_max: 1024,
             connect_timeout: Duration::from_secs(30),
             report: Arc::new(|line| log::warn!("{line}")),
+            #[cfg(feature = "tls")]
+            tls: Tls::default(),
         }
     }
 }
@@ -111,7 +122,13 @@ struct Denied {
 
 impl Net {
     /// The directories that a network has in `/dev`; its other names are not listed.
-    pub const DIRECTORIES: [&'static str; 3] = ["tcp", "udp", "accept"];
+    pub const DIRECTORIES: &'static [&'static str] = &[
+        "tcp",
+        "udp",
+        #[cfg(feature = "tls")]
+        "tls",
+        "accept",
+    ];
 
     /// A network for one guest, or for guests that share its limits.
     pub fn new(config: Config) -> Net {
@@ -158,6 +175,11 @@ impl Net {
         &*self.common.config.resolver
     }
 
+    #[cfg(feature = "tls")]
+    fn tls(&self) -> &Tls {
+        &self.common.config.tls
+    }
+
     fn connect_timeout(&self) -> Duration {
         self.common.config.connect_timeout
     }
@@ -166,8 +188,8 @@ impl Net {
         &self.common.services
     }
 
-    /// Reports a denial that was not reported before. Guests can't write what they like
-    /// into it (host names are checked), nor fill the log with it.
+    /// Reports a denial, or why a peer is not who it should be, if that was not reported before.
+    /// Guests can't write what they like into it (host names are checked), nor fill the log with it.
     fn denied(&self, line: String) {
         let mut denied = lock(&self.common.denied);
         if denied.silent.is_some_and(|since| since.elapsed() > DENIALS_FORGOTTEN) {

@@ -7,8 +7,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use super::dial::{Target, dial};
+use super::dial::{Target, Transport, dial};
 use super::policy::addr::Host;
+use super::policy::protocol::Protocol;
 use super::policy::rule::port;
 use super::{Net, accept};
 use crate::vfs::{Emit, Errno, File, Filetype, Name, Node, Open, Opened, Result, Stat};
@@ -17,10 +18,10 @@ use crate::vfs::{Emit, Errno, File, Filetype, Name, Node, Open, Opened, Result, 
 /// but none of ours.
 const TOO_MANY_PARTS: Errno = Errno::Noent;
 
-/// `tcp`, `udp` and `accept`, and the `HOST` in `tcp/HOST/PORT`.
+/// `tcp`, `udp`, `tls` and `accept`, and the `HOST` in `tcp/HOST/PORT`.
 enum Place {
-    Root(Filetype),
-    Host(Filetype, Host),
+    Root(Transport),
+    Host(Transport, Host),
     Accept,
 }
 
@@ -41,8 +42,8 @@ struct BoundAddress(Net, SocketAddr);
 /// The meaning of a connection's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NetworkName {
-    /// A host and a port to dial.
-    Dial(Host, u16),
+    /// A host and a port to dial, and what is spoken there.
+    Dial(Protocol, Host, u16),
     /// An address to accept connections on.
     Accept(SocketAddr),
 }
@@ -50,16 +51,20 @@ pub(crate) enum NetworkName {
 impl NetworkName {
     /// Reads a name below `/dev`: what opening it does, whether or not that is allowed.
     pub(crate) fn parse(name: &str) -> Option<NetworkName> {
+        let dial = |protocol, host, port| Some(NetworkName::Dial(protocol, host, port));
+        let in_parts = |protocol, rest: &str| {
+            let (host, digits) = rest.split_once('/')?;
+            dial(protocol, Host::parse_alone(host)?, port_of_peer(digits)?)
+        };
         match name.split_once('/') {
-            Some(("tcp" | "udp", rest)) => {
-                let (host, digits) = rest.split_once('/')?;
-                Some(NetworkName::Dial(Host::parse_alone(host)?, port_of_peer(digits)?))
-            }
+            Some(("tcp" | "udp", rest)) => in_parts(Protocol::Plain, rest),
+            #[cfg(feature = "tls")]
+            Some(("tls", rest)) => in_parts(Protocol::Tls, rest),
             Some(("accept", rest)) => address(rest).ok().map(NetworkName::Accept),
             Some(_) => None,
             None => {
                 let (host, digits) = name.rsplit_once(':')?;
-                Some(NetworkName::Dial(Host::parse(host)?, port_of_peer(digits)?))
+                dial(Protocol::Plain, Host::parse(host)?, port_of_peer(digits)?)
             }
         }
     }
@@ -69,20 +74,22 @@ impl NetworkName {
 pub(crate) fn in_dev(net: &Net, name: &str) -> Result<Arc<dyn Node>> {
     let directory = |place| Ok(Arc::new(Directory { net: net.clone(), place }) as Arc<dyn Node>);
     match name {
-        "tcp" => directory(Place::Root(Filetype::SocketStream)),
-        "udp" => directory(Place::Root(Filetype::SocketDgram)),
+        "tcp" => directory(Place::Root(Transport::Tcp)),
+        "udp" => directory(Place::Root(Transport::Udp)),
+        #[cfg(feature = "tls")]
+        "tls" => directory(Place::Root(Transport::Tls)),
         "accept" => directory(Place::Accept),
         name => {
             let (host, port) = name.rsplit_once(':').ok_or(Errno::Noent)?;
             let host = Host::parse(host).ok_or(Errno::Inval)?;
-            target(net, Filetype::SocketStream, host, port)
+            target(net, Transport::Tcp, host, port)
         }
     }
 }
 
-fn target(net: &Net, kind: Filetype, host: Host, digits: &str) -> Result<Arc<dyn Node>> {
+fn target(net: &Net, transport: Transport, host: Host, digits: &str) -> Result<Arc<dyn Node>> {
     let port = port_of_peer(digits).ok_or(Errno::Inval)?;
-    Ok(Arc::new(Dial(net.clone(), Target { kind, host, port })))
+    Ok(Arc::new(Dial(net.clone(), Target { transport, host, port })))
 }
 
 /// Port 0 can't be dialled.
@@ -117,12 +124,12 @@ impl Node for Directory {
     fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
         let name = name.as_str();
         match &self.place {
-            Place::Root(kind) => {
+            Place::Root(transport) => {
                 let host = Host::parse_alone(name).ok_or(Errno::Inval)?;
-                let place = Place::Host(*kind, host);
+                let place = Place::Host(*transport, host);
                 Ok(Arc::new(Directory { net: self.net.clone(), place }))
             }
-            Place::Host(kind, host) => target(&self.net, *kind, host.clone(), name),
+            Place::Host(transport, host) => target(&self.net, *transport, host.clone(), name),
             Place::Accept => match name.strip_suffix(",addr") {
                 Some(name) => Ok(Arc::new(BoundAddress(self.net.clone(), address(name)?))),
                 None => Ok(Arc::new(Accept(self.net.clone(), address(name)?))),
@@ -147,7 +154,7 @@ impl File for Listing {
 /// of a program that takes it for a file does no harm.
 impl Node for Dial {
     fn stat(&self) -> Result<Stat> {
-        Ok(Stat::of(self.1.kind))
+        Ok(Stat::of(self.1.transport.filetype()))
     }
 
     fn open(&self, _how: Open) -> Result<Opened> {
@@ -189,10 +196,20 @@ mod tests {
 
     #[test]
     fn a_name_reads_as_what_opening_it_does() {
-        let dial = |host, port| Some(NetworkName::Dial(Host::parse(host).unwrap(), port));
-        assert_eq!(NetworkName::parse("a.b:80"), dial("a.b", 80));
-        assert_eq!(NetworkName::parse("tcp/::1/80"), dial("[::1]", 80));
-        assert_eq!(NetworkName::parse("udp/a/53"), dial("a", 53));
+        let dial = |protocol, host, port| {
+            Some(NetworkName::Dial(protocol, Host::parse(host).unwrap(), port))
+        };
+        let plain = |host, port| dial(Protocol::Plain, host, port);
+        assert_eq!(NetworkName::parse("a.b:80"), plain("a.b", 80));
+        assert_eq!(NetworkName::parse("tcp/::1/80"), plain("[::1]", 80));
+        assert_eq!(NetworkName::parse("udp/a/53"), plain("a", 53));
+        if cfg!(feature = "tls") {
+            assert_eq!(NetworkName::parse("tls/a/443"), dial(Protocol::Tls, "a", 443));
+            assert_eq!(NetworkName::parse("tls/::1/443"), dial(Protocol::Tls, "[::1]", 443));
+        }
+        for no in ["tls/a", "tls/a/0", "tls/a/1/x"] {
+            assert_eq!(NetworkName::parse(no), None, "{no}");
+        }
         let accept = |text: &str| Some(NetworkName::Accept(text.parse().unwrap()));
         assert_eq!(NetworkName::parse("accept/127.0.0.1:0"), accept("127.0.0.1:0"));
         assert_eq!(NetworkName::parse("accept/localhost:80"), accept("127.0.0.1:80"));

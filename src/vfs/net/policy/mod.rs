@@ -1,11 +1,13 @@
 //! Where a guest may go: everything not allowed by a rule is denied.
 
 pub(super) mod addr;
+pub(super) mod protocol;
 pub(super) mod rule;
 
 use std::net::{IpAddr, SocketAddr};
 
 use addr::{Class, Host};
+use protocol::Protocol;
 use rule::{Hosts, ListenRule, Rule, RuleError};
 
 /// The rules of a guest; their order means nothing.
@@ -18,6 +20,8 @@ use rule::{Hosts, ListenRule, Rule, RuleError};
 /// addresses and nothing else, and needs a rule with that name.
 ///
 /// An *address* is allowed by an address rule, or by `*` if it is public.
+///
+/// A rule for a [`Protocol`] counts only where that is spoken, or what is spoken inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     dial: Vec<Rule>,
@@ -76,12 +80,12 @@ impl Policy {
 
     /// Whether a dial to `host` could be allowed. If not, it must not be looked up either:
     /// a lookup shows the owner of the name what the guest asked.
-    pub fn name_possible(&self, host: &Host, port: u16) -> bool {
+    pub fn name_possible(&self, protocol: Protocol, host: &Host, port: u16) -> bool {
         let name = match host {
-            Host::Addr(address) => return self.addr_allowed(host, *address, port),
+            Host::Addr(address) => return self.addr_allowed(protocol, host, *address, port),
             Host::Name(name) => name,
         };
-        self.rules(port).any(|hosts| match hosts {
+        self.rules(protocol, port).any(|hosts| match hosts {
             Hosts::Name(allowed) => name == allowed,
             Hosts::Below(parent) => name.is_below(parent),
             Hosts::Any => !name.is_localhost(),
@@ -90,18 +94,24 @@ impl Policy {
     }
 
     /// Whether a dial to `asked`, which is or was resolved to `address`, is allowed.
-    pub fn addr_allowed(&self, asked: &Host, address: IpAddr, port: u16) -> bool {
+    pub fn addr_allowed(
+        &self,
+        protocol: Protocol,
+        asked: &Host,
+        address: IpAddr,
+        port: u16,
+    ) -> bool {
         let within = |hosts: &Hosts| matches!(hosts, Hosts::Within(cidr) if cidr.covers(address));
-        let covered = self.rules(port).any(within);
+        let covered = self.rules(protocol, port).any(within);
         let class = Class::of(address);
         match asked {
             Host::Addr(_) => {
-                let any = self.rules(port).any(|hosts| *hosts == Hosts::Any);
+                let any = self.rules(protocol, port).any(|hosts| *hosts == Hosts::Any);
                 covered || (any && class == Class::Public)
             }
             Host::Name(name) => {
                 let own = if name.is_localhost() { Class::Loopback } else { Class::Public };
-                self.name_possible(asked, port) && (covered || class == own)
+                self.name_possible(protocol, asked, port) && (covered || class == own)
             }
         }
     }
@@ -114,8 +124,8 @@ impl Policy {
         })
     }
 
-    fn rules(&self, port: u16) -> impl Iterator<Item = &Hosts> {
-        let for_port = move |rule: &&Rule| rule.ports.contains(&port);
-        self.dial.iter().filter(for_port).map(|rule| &rule.hosts)
+    fn rules(&self, protocol: Protocol, port: u16) -> impl Iterator<Item = &Hosts> {
+        let counts = move |rule: &&Rule| rule.protocol <= protocol && rule.ports.contains(&port);
+        self.dial.iter().filter(counts).map(|rule| &rule.hosts)
     }
 }

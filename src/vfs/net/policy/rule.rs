@@ -1,7 +1,8 @@
 //! The grammar of the network rules.
 //!
 //! ```text
-//! rule   = host ":" ports            dialling (--net)
+//! rule   = [protocol] host ":" ports dialling (--net)
+//! protocol = "tls:"                  only inside TLS
 //! listen = address ":" ports         accept names (--net-listen)
 //! host   = NAME | "*." NAME | "*" | address
 //! address = IPV4 ["/" MASK] | "[" IPV6 "]" ["/" MASK]      listening: also "*", "localhost"
@@ -17,11 +18,14 @@ use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 
 use super::addr::{Cidr, HostName};
+use super::protocol::Protocol;
 
 /// Where a guest may dial: `example.org:443`, `*.example.org:443`, `10.0.0.0/8:5432`,
-/// `[fd00::]/8:*`, `*:8000-8100`. Made by [`str::parse`]. It holds for TCP and UDP.
+/// `[fd00::]/8:*`, `*:8000-8100`. Made by [`str::parse`]. It holds for TCP, UDP and TLS, or after
+/// `tls:` only for that [`Protocol`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
+    pub(super) protocol: Protocol,
     pub(super) hosts: Hosts,
     pub(super) ports: RangeInclusive<u16>,
 }
@@ -97,7 +101,29 @@ impl FromStr for Rule {
     type Err = RuleError;
 
     fn from_str(text: &str) -> Result<Rule, RuleError> {
-        let (host, port_at) = split(text, &DIAL)?;
+        let (protocol, rest) = Protocol::split(text);
+        let prefix = protocol.prefix();
+        if protocol != Protocol::Plain && cfg!(not(feature = "tls")) {
+            let what = "this tinyhost is built without TLS";
+            return Err(RuleError::new(
+                text,
+                0..prefix.len(),
+                what,
+                "build it with --features tls",
+            ));
+        }
+        // Where something is wrong is counted from the beginning of the whole rule.
+        let in_whole = |error: RuleError| {
+            let at = error.at.start + prefix.len()..error.at.end + prefix.len();
+            RuleError { text: text.to_owned(), at, ..error }
+        };
+        Rule::parse(protocol, rest).map_err(in_whole)
+    }
+}
+
+impl Rule {
+    fn parse(protocol: Protocol, text: &str) -> Result<Rule, RuleError> {
+        let (host, port_at) = split(text, &DIAL, protocol.prefix())?;
         let ports = ports(text, port_at, 1)?;
         let bad = |at, what: &str, hint: &str| Err(RuleError::new(text, at, what, hint));
         let name = |from: usize| {
@@ -118,7 +144,7 @@ impl FromStr for Rule {
         } else {
             Hosts::Name(name(0)?)
         };
-        Ok(Rule { hosts, ports })
+        Ok(Rule { protocol, hosts, ports })
     }
 }
 
@@ -126,7 +152,7 @@ impl FromStr for ListenRule {
     type Err = RuleError;
 
     fn from_str(text: &str) -> Result<ListenRule, RuleError> {
-        let (host, port_at) = split(text, &LISTEN)?;
+        let (host, port_at) = split(text, &LISTEN, "")?;
         let ports = ports(text, port_at, 0)?;
         let addresses = if host == "*" {
             None
@@ -169,13 +195,13 @@ const LISTEN: Form = Form {
 };
 
 impl Form {
-    /// What to write in place of one without a colon.
-    fn whole(&self, text: &str) -> String {
+    /// What to write in place of one without a colon, after the `prefix` of its protocol.
+    fn whole(&self, prefix: &str, text: &str) -> String {
         let Form { example, host, port: usual, is_host } = self;
         if port(text).is_some() {
-            format!("write {host}:{text}")
+            format!("write {prefix}{host}:{text}")
         } else if is_host(text) {
-            format!("write {text}:{usual}, or {text}:* for every port")
+            format!("write {prefix}{text}:{usual}, or {prefix}{text}:* for every port")
         } else {
             (*example).to_owned()
         }
@@ -183,7 +209,7 @@ impl Form {
 }
 
 /// The host, which is where the text begins, and the place of the port.
-fn split<'t>(text: &'t str, form: &Form) -> Result<(&'t str, usize), RuleError> {
+fn split<'t>(text: &'t str, form: &Form, prefix: &str) -> Result<(&'t str, usize), RuleError> {
     let bad = |at, what: &str, hint: &str| Err(RuleError::new(text, at, what, hint));
     if text.is_empty() {
         return bad(0..0, "the rule is empty", form.example);
@@ -203,8 +229,8 @@ fn split<'t>(text: &'t str, form: &Form) -> Result<(&'t str, usize), RuleError> 
     };
     let Some(colon) = text[host_end..].find(':').map(|at| at + host_end) else {
         return match port(text) {
-            Some(_) => bad(0..0, "the host is missing", &form.whole(text)),
-            None => bad(text.len()..text.len(), "the port is missing", &form.whole(text)),
+            Some(_) => bad(0..0, "the host is missing", &form.whole(prefix, text)),
+            None => bad(text.len()..text.len(), "the port is missing", &form.whole(prefix, text)),
         };
     };
     if text[colon + 1..].contains(':') {

@@ -1,0 +1,48 @@
+//! `--tls-ca`, `--tls-pin`: which peers a guest's TLS connections trust.
+
+use tinyhost::vfs::net::{Config, Tls};
+
+use crate::cli::failure::{Failure, Outcome, check, plain};
+
+/// The variable that OpenSSL and others have for the file of authorities to trust.
+const VARIABLE: &str = "SSL_CERT_FILE";
+
+/// What was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    tls: Tls,
+}
+
+impl Options {
+    /// Adds the value of an option, given without its dashes.
+    ///
+    /// # Errors
+    ///
+    /// If it means nothing, or a file can't be read.
+    pub fn add(&mut self, name: &str, text: &str) -> Outcome<()> {
+        let failed = |why: String| Failure::usage(format!("--{name} {text}: {why}"));
+        let tls = self.tls.clone();
+        self.tls = if name == "tls-ca" {
+            let pem = std::fs::read(text).map_err(|error| {
+                failed(format!("can't read the file: {}: {}", plain(&error), check(&error)))
+            })?;
+            tls.trust(text, &pem).map_err(|error| Failure::usage(format!("--{name} {error}")))?
+        } else {
+            tls.pin(text.parse().map_err(|error| failed(format!("{error}")))?)
+        };
+        Ok(())
+    }
+
+    /// A network that keeps to it. Without `--tls-ca`, SSL_CERT_FILE names the authorities. It is
+    /// set for other programs as well, so it is no mistake until a guest dials.
+    pub fn configure(&self, config: Config) -> Config {
+        let mut tls = self.tls.clone();
+        let named = std::env::var_os(VARIABLE).filter(|name| !name.is_empty());
+        if let Some(name) = named.filter(|_| !tls.trusts_own()) {
+            let from = format!("{VARIABLE} {}", name.display());
+            // What can't be read has no certificate in it.
+            tls = tls.trust_unread(&from, &std::fs::read(&name).unwrap_or_default());
+        }
+        Config { tls, ..config }
+    }
+}

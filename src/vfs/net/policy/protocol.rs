@@ -1,0 +1,40 @@
+//! How much of a connection a guest may use: its bytes, or the stream inside TLS.
+
+use std::fmt;
+
+/// What a guest speaks on a connection to a peer. Each allows the ones after it: a guest that may
+/// send any byte can speak TLS itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// Any bytes, by TCP or UDP.
+    Plain,
+    /// Any bytes inside TLS, which the host speaks: the peer's certificate proves its name.
+    Tls,
+}
+
+impl Protocol {
+    /// What a rule or a network name begins with.
+    pub(in crate::vfs::net) fn prefix(self) -> &'static str {
+        match self {
+            Protocol::Plain => "",
+            Protocol::Tls => "tls:",
+        }
+    }
+
+    /// The protocol that a rule names, and the rest of it. `tls:443` is port 443 of a host of that
+    /// name, and `tls://a` is a URL.
+    pub(in crate::vfs::net) fn split(text: &str) -> (Protocol, &str) {
+        let is_ports = |rest: &str| rest.chars().all(|c| c.is_ascii_digit() || "-*".contains(c));
+        match text.strip_prefix(Protocol::Tls.prefix()) {
+            Some(rest) if !is_ports(rest) && !rest.starts_with("//") => (Protocol::Tls, rest),
+            _ => (Protocol::Plain, text),
+        }
+    }
+}
+
+/// As rules begin: `tls:`, and nothing for [`Protocol::Plain`].
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.prefix())
+    }
+}
