@@ -7,17 +7,20 @@ use wasmi::{
 use super::rewrite::Hooks;
 use crate::wasi::WasiCtx;
 
-/// Bytes that are zeroed for one unit of fuel.
-const BYTES_PER_FUEL: u64 = 64;
+/// Bytes that are added for one unit of fuel: the kernel makes each page when it is zeroed.
+const BYTES_PER_FUEL: u64 = 4;
 
 /// Bytes of a page of memory.
 const PAGE_BYTES: u64 = 1 << 16;
 
 /// Bytes of an element of a table.
-const ELEMENT_BYTES: u64 = 4;
+const ELEMENT_BYTES: u64 = 8;
 
 /// What growing costs whatever comes of it.
 const CALL_FUEL: u64 = 20;
+
+/// What it costs to make a memory larger by a little: the kernel moves it to another place.
+const MOVE_FUEL: u64 = 10_000;
 
 /// What growing instructions answer if they fail.
 const FAILED: u32 = u32::MAX;
@@ -64,7 +67,8 @@ fn memory_grow(store: &mut Store<WasiCtx>, memory: Memory) -> Func {
     Func::wrap(store, move |mut caller: Caller<'_, WasiCtx>, pages: u32| -> u32 {
         let grown = memory.grow(&mut caller, u64::from(pages));
         let added = if grown.is_ok() { u64::from(pages) } else { 0 };
-        charge(&mut caller, added * PAGE_BYTES);
+        let moved = if added > 0 { MOVE_FUEL } else { 0 };
+        charge(&mut caller, moved + added * PAGE_BYTES / BYTES_PER_FUEL);
         grown.ok().and_then(|before| u32::try_from(before).ok()).unwrap_or(FAILED)
     })
 }
@@ -77,7 +81,7 @@ fn table_grow(store: &mut Store<WasiCtx>, table: Table) -> Func {
         let (init, count) = operands(given, element);
         let grown = table.grow(&mut caller, u64::from(count), init);
         let added = if grown.is_ok() { u64::from(count) } else { 0 };
-        charge(&mut caller, added * ELEMENT_BYTES);
+        charge(&mut caller, added * ELEMENT_BYTES / BYTES_PER_FUEL);
         let before = grown.ok().and_then(|before| u32::try_from(before).ok());
         answer[0] = Val::I32(before.unwrap_or(FAILED).cast_signed());
         Ok(())
@@ -94,9 +98,9 @@ fn operands(given: &[Val], element: RefType) -> (Ref, u32) {
     (init, given[1].i32().unwrap_or(0).cast_unsigned())
 }
 
-/// Takes the fuel for so many bytes. The guest owes what its store has too little for.
-fn charge(caller: &mut Caller<'_, WasiCtx>, bytes: u64) {
-    let cost = CALL_FUEL + bytes / BYTES_PER_FUEL;
+/// Takes the fuel for growing. The guest owes what its store has too little for.
+fn charge(caller: &mut Caller<'_, WasiCtx>, grown: u64) {
+    let cost = CALL_FUEL + grown;
     let there = caller.get_fuel().unwrap_or(u64::MAX);
     if let Some(left) = there.checked_sub(cost) {
         let _ = caller.set_fuel(left);

@@ -149,8 +149,9 @@ fn engine_config(config: &Config, survey: &Survey<'_>) -> WasmiConfig {
         .consume_fuel(true)
         // Translation happens once for all guests, so none is charged for it: the same run
         // costs the same fuel each time. (Running out of fuel there can't be resumed.)
+        // Copying costs about what it does in a host call.
         .fuel_cost(CustomFuelCosts {
-            bytes_copied_per_fuel: 64,
+            bytes_copied_per_fuel: 16,
             fuel_per_bytes_translated: 0,
             fuel_per_bytes_validated: 0,
         })

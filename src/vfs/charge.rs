@@ -39,6 +39,9 @@ pub(crate) const PARENT: u64 = 500;
 /// 64 KiB of a file in memory, made or freed.
 pub(crate) const CHUNK: u64 = 8_000;
 
+/// The size of a file in memory, set.
+pub(crate) const RESIZE: u64 = 100;
+
 /// 64 KiB of a hole in one, in the list of them.
 pub(crate) const HOLE: u64 = 8;
 

@@ -11,8 +11,8 @@ use wasmi_core::LimiterError;
 /// Bytes an element of a table costs the host.
 const ELEMENT_BYTES: usize = 16;
 
-/// Bytes moved that cost one unit of fuel.
-pub(super) const BYTES_PER_FUEL: u64 = 16;
+/// Bytes moved that cost one unit of fuel: memory moves some 10 GB in a second.
+pub(super) const BYTES_PER_FUEL: u64 = 8;
 
 /// Instances, tables and memories of one store; a guest needs one instance.
 const INSTANCES_MAX: usize = 1000;

@@ -1,5 +1,6 @@
 //! Arguments, environment, clocks, randomness, and the process itself.
 
+use super::limits::BYTES_PER_FUEL;
 use super::{Call, Mem, Stop, Strings, Sys};
 use crate::errno::Errno;
 
@@ -9,7 +10,22 @@ const RANDOM_CHUNK: u32 = 64 << 10;
 /// Fuel for a random byte: the system makes some 400 MB of them in a second.
 const RANDOM_FUEL: u64 = 2;
 
+/// Fuel for asking the system for random bytes at all.
+const RANDOM_CALL_FUEL: u64 = 300;
+
+/// Fuel for an argument or a variable: its end is searched for, and its pointer written.
+const STRING_FUEL: u64 = 10;
+
+/// Fuel for leaving the interpreter and coming back, which a guest that gives way makes the host
+/// do.
+const YIELD_FUEL: u64 = 150;
+
 impl Strings {
+    /// What it costs to write them.
+    fn fuel(&self) -> u64 {
+        u64::from(self.count) * STRING_FUEL + self.bytes.len() as u64 / BYTES_PER_FUEL
+    }
+
     /// Writes how many there are, and their length in bytes.
     fn put_sizes(&self, mem: &mut Mem<'_>, count: u32, size: u32) -> Sys {
         let bytes = u32::try_from(self.bytes.len()).map_err(|_| Errno::Overflow)?;
@@ -35,6 +51,7 @@ impl Strings {
 }
 
 pub(super) fn args_get(c: &mut Call<'_>, argv: u32, argv_buf: u32) -> Sys {
+    c.charge_fuel(c.cx.args.fuel());
     c.cx.args.put(&mut c.mem, argv, argv_buf)
 }
 
@@ -43,6 +60,7 @@ pub(super) fn args_sizes_get(c: &mut Call<'_>, argc: u32, argv_buf_size: u32) ->
 }
 
 pub(super) fn environ_get(c: &mut Call<'_>, environ: u32, environ_buf: u32) -> Sys {
+    c.charge_fuel(c.cx.env.fuel());
     c.cx.env.put(&mut c.mem, environ, environ_buf)
 }
 
@@ -91,7 +109,7 @@ pub(super) fn random_get(c: &mut Call<'_>, buf: u32, buf_len: u32) -> Sys {
     let len = usize::try_from(chunk).map_err(|_| Errno::Fault)?;
     c.cx.random.fill(&mut bytes[from..from + len]).map_err(|_| Errno::Io)?;
     c.cx.frame.progress = done + chunk;
-    c.charge_fuel(u64::from(chunk) * RANDOM_FUEL);
+    c.charge_fuel(RANDOM_CALL_FUEL + u64::from(chunk) * RANDOM_FUEL);
     if done + chunk < buf_len { Err(Stop::Yield) } else { Ok(()) }
 }
 
@@ -116,5 +134,9 @@ pub(super) fn proc_raise(_c: &mut Call<'_>, sig: u32) -> Sys {
 }
 
 pub(super) fn sched_yield(c: &mut Call<'_>) -> Sys {
-    if std::mem::replace(&mut c.cx.frame.gave_way, true) { Ok(()) } else { Err(Stop::Yield) }
+    if std::mem::replace(&mut c.cx.frame.gave_way, true) {
+        return Ok(());
+    }
+    c.charge_fuel(YIELD_FUEL);
+    Err(Stop::Yield)
 }

@@ -75,7 +75,10 @@ fn write(c: &mut Call<'_>, what: Write, nwritten: u32) -> Sys {
         answer => write_rest(c, what, whole, answer)?,
     };
     if syncs {
-        c.cx.fds.any(what.fd)?.sync_if_flagged()?;
+        let answer = c.cx.fds.any(what.fd)?.sync_if_flagged();
+        // The bytes are written: a call that waits for the sync must not write them again.
+        c.cx.frame.progress = taken;
+        c.park_on_again(what.fd, answer)?;
     }
     Ok(c.mem.put_u32(nwritten, taken)?)
 }

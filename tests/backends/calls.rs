@@ -115,3 +115,47 @@ fn a_program_of_the_standard_library_runs_on_it() {
     drop(guest);
     assert_eq!(server.held(), (0, 0));
 }
+
+/// Opens a file with these flags and writes two bytes, and two more at an offset.
+fn synced_writes(fdflags: u32) -> Vec<u8> {
+    let wat = format!(
+        r#"(module
+  (import "wasi_snapshot_preview1" "path_open"
+    (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_pwrite"
+    (func $pwrite (param i32 i32 i32 i64 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "f") (data (i32.const 8) "ab")
+  (data (i32.const 16) "\08\00\00\00\02\00\00\00")
+  (func $must (param i32) (if (local.get 0) (then (call $exit (local.get 0)))))
+  (func (export "_start")
+    (call $must (call $open (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 1)
+      (i64.const 0x1fffffff) (i64.const 0) (i32.const {fdflags}) (i32.const 64)))
+    (call $must (call $write (i32.load (i32.const 64)) (i32.const 16) (i32.const 1) (i32.const 68)))
+    (call $must (call $pwrite (i32.load (i32.const 64)) (i32.const 16) (i32.const 1) (i64.const 9)
+      (i32.const 72)))
+    (call $must (i32.ne (i32.load (i32.const 68)) (i32.const 2)))
+    (call $must (i32.ne (i32.load (i32.const 72)) (i32.const 2)))))"#
+    );
+    wat::parse_str(wat).expect("wat")
+}
+
+#[test]
+fn a_write_that_waits_for_its_sync_is_done_once() {
+    const APPEND: u32 = 1;
+    const DSYNC: u32 = 2;
+    const SYNC: u32 = 16;
+    for flags in [SYNC, DSYNC, SYNC | APPEND] {
+        let program = Program::new(synced_writes(flags)).expect("program");
+        let (server, stdout) = (Server::new(5), Capture::new(1 << 16));
+        let mut guest = guest(&program, &server, &stdout);
+        let (end, _) = run(&mut guest, &server, usize::MAX);
+        let done = server.done();
+        assert_eq!(end, Step::Exited(0), "flags {flags}: {done:?}");
+        let count = |verb: &str| done.iter().filter(|what| what.starts_with(verb)).count();
+        assert_eq!(count("write ") + count("append "), 2, "flags {flags}: {done:?}");
+        assert_eq!(count("sync "), 2, "flags {flags}: {done:?}");
+    }
+}

@@ -5,10 +5,12 @@ use std::io::{IoSlice, IoSliceMut};
 use super::content::Content;
 use super::tree::{Body, Ino, Tree};
 use super::{FILE_MAX, Handle};
-use crate::vfs::{Dirent, Emit, Errno, File, Open, Result, SetTime, Stat, Times};
+use crate::vfs::{Dirent, Emit, Errno, File, Open, Result, SetTime, Stat, Times, charge};
 
-/// Directory entries taken out of the lock at a time.
-const BATCH: usize = 32;
+/// Directory entries taken out of the lock at first, and at a time at the most. A guest may want
+/// only one: what is taken for nothing is no more than what is shown.
+const FIRST_BATCH: usize = 4;
+const BATCH_MAX: usize = 32;
 
 pub(super) struct OpenFile {
     pub handle: Handle,
@@ -96,11 +98,13 @@ impl File for OpenDir {
     }
 
     fn readdir(&mut self, mut cookie: u64, emit: &mut Emit<'_>) -> Result<()> {
+        let mut count = FIRST_BATCH;
         loop {
             // Entries leave the lock before they are shown: `emit` may look into the tree.
             let (now, mut tree) = self.0.lock();
-            let batch = tree.list(self.0.ino, cookie, BATCH, now)?;
+            let batch = tree.list(self.0.ino, cookie, count, now)?;
             drop(tree);
+            count = BATCH_MAX.min(count * 2);
             let Some(last) = batch.last() else {
                 return Ok(());
             };
@@ -194,6 +198,7 @@ impl Tree {
     }
 
     pub fn set_len(&mut self, ino: Ino, len: u64, now: u64) -> Result<()> {
+        charge::add(charge::RESIZE);
         let old = self.content(ino).len();
         if len > FILE_MAX {
             return Err(Errno::Fbig);
