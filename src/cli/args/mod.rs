@@ -259,7 +259,7 @@ runs_guests! {
         /// limits | memory of each guest (64M)
         #[argh(option, arg_name = "size")]
         pub memory: Option<String>,
-        /// limits | memory of all guests, beyond 4 MiB of each (2G)
+        /// limits | memory and stacks of all guests, beyond 7 MiB of each (2G)
         #[argh(option, arg_name = "size")]
         pub memory_total: Option<String>,
         /// limits | stack of each guest (2M)
