@@ -39,6 +39,7 @@
 //! | run it to its end, blocking the thread | [`Guest::run`], [`Guest::run_until`], [`Interrupt`] |
 //! | run several from your own loop | [`Group`] |
 //! | run thousands, with sockets and timers | [`sched::Scheduler`] |
+//! | run one for each line of a stream, on all processors | [`pipe`] |
 //! | start a guest in microseconds | [`Pool`] |
 //! | go on later from where a guest waits for its input | [`Capturable`] |
 //! | wait for what a parked guest waits for | [`Guest::arm`] |
@@ -61,8 +62,8 @@
 //! | `simd` | the SIMD proposals in the interpreter |
 //! | `os-random` | the operating system's random bytes; without it, supply a [`Random`] |
 //! | `recycle` | reuse of instances, several times faster than new ones (Linux 6.7 or later) |
-//! | `serve` | the line server (Unix) |
-//! | `cli` | the `tinyhost` program; with `serve`, its `serve` command |
+//! | `serve` | the line server, and the filter of streams (Unix) |
+//! | `cli` | the `tinyhost` program; with `serve`, its `serve` and `pipe` commands |
 //!
 //! All features are on by default. When you use tinyhost as a library, set
 //! `default-features = false` and choose. Without any feature the crate needs no operating
@@ -79,6 +80,8 @@ mod errno;
 mod group;
 mod guest;
 mod instance;
+#[cfg(all(unix, feature = "serve"))]
+pub mod pipe;
 mod pool;
 mod program;
 mod random;

@@ -72,6 +72,8 @@ fn command() -> Outcome<u8> {
         Command::Run(args) => cli::run::run(args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => cli::serve::serve(args),
+        #[cfg(feature = "serve")]
+        Command::Pipe(args) => cli::pipe::pipe(args),
         Command::Completions(args) => answer(&complete::completions(&args.shell)?),
         Command::Man(_) => answer(&complete::man()),
     }

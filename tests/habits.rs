@@ -186,7 +186,12 @@ fn help_fits_a_screen() {
 fn the_readme_has_every_option() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     let of_serve = readme.find("`tinyhost serve [OPTIONS]").unwrap();
-    for (command, section) in [("run", &readme[..of_serve]), ("serve", &readme[of_serve..])] {
+    let of_pipe = readme.find("`tinyhost pipe [OPTIONS]").unwrap();
+    for (command, section) in [
+        ("run", &readme[..of_serve]),
+        ("serve", &readme[of_serve..of_pipe]),
+        ("pipe", &readme[of_pipe..]),
+    ] {
         let help = answer(&[command, "--help"]);
         let options = help.lines().filter_map(|line| line.strip_prefix("  "));
         let words = options.flat_map(|line| line.split([' ', '[', '=']));

@@ -4,6 +4,9 @@ use std::fmt;
 
 /// Exit statuses made by the host.
 pub mod status {
+    /// Lines of `tinyhost pipe` have failed, or could not be read or written.
+    #[cfg(feature = "serve")]
+    pub const LINES: u8 = 1;
     /// The command line is wrong.
     pub const USAGE: u8 = 2;
     /// The guest's time was up.

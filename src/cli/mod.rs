@@ -8,11 +8,17 @@ pub mod failure;
 #[cfg(unix)]
 pub mod fatal_signal;
 mod grant;
+#[cfg(feature = "serve")]
+mod guests;
 pub mod help;
+#[cfg(feature = "serve")]
+mod limits;
 mod load;
 mod logger;
 mod observe;
 pub mod output;
+#[cfg(feature = "serve")]
+pub mod pipe;
 pub mod run;
 #[cfg(feature = "serve")]
 pub mod serve;

@@ -94,6 +94,7 @@ use door::tcp::Tcp;
 use observe::http::Status;
 pub use observe::logging;
 pub use observe::metrics::{Metrics, Outcome, Refusal};
+pub(crate) use observe::outcome::of_end;
 use shared::{Shared, WorkerHandle};
 use worker::Worker;
 

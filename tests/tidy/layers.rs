@@ -31,6 +31,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("trace", &["guest", "wasi", "vfs"]),
     // A door brings work, a protocol says what a guest's stdin is, a worker turns.
     ("serve", &["sched", "trace", "pool", "guest", "program", "wasi", "vfs"]),
+    // The items of a stream, several at once, and their replies in order.
+    ("pipe", &["serve", "sched", "pool", "guest", "program", "wasi", "vfs"]),
 ];
 
 /// The room of a file: `src/wasi/fd.rs` is in `wasi`. The two roots are in none.
@@ -134,8 +136,25 @@ const CLI_ROOMS: &[(&str, &[&str])] = &[
     ("load", &["failure", "fatal_signal"]),
     ("grant", &["failure", "output", "args"]),
     ("observe", &["failure", "style", "output", "args"]),
+    // What many guests of one program are made from.
+    ("limits", &["failure", "args"]),
+    ("guests", &["failure", "args", "load", "grant"]),
     ("run", &["failure", "style", "output", "logger", "args", "load", "grant", "observe"]),
-    ("serve", &["failure", "fatal_signal", "logger", "args", "load", "grant", "observe"]),
+    (
+        "serve",
+        &[
+            "failure",
+            "fatal_signal",
+            "logger",
+            "args",
+            "load",
+            "grant",
+            "observe",
+            "limits",
+            "guests",
+        ],
+    ),
+    ("pipe", &["failure", "output", "logger", "args", "observe", "limits", "guests"]),
 ];
 
 /// The module of a file, as a path below the crate: `src/cli/run/ended.rs` is `cli::run::ended`.

@@ -27,6 +27,9 @@ pub enum Command {
     /// `tinyhost serve`
     #[cfg(feature = "serve")]
     Serve(Serve),
+    /// `tinyhost pipe`
+    #[cfg(feature = "serve")]
+    Pipe(Pipe),
     /// `tinyhost completions`
     Completions(Completions),
     /// `tinyhost man`
@@ -201,8 +204,88 @@ runs_guests! {
     }
 }
 
+/// The limits of a command that gives each line a guest, as typed.
 #[cfg(feature = "serve")]
-runs_guests! {
+#[derive(Debug, Default)]
+pub struct Limited {
+    pub max_line: Option<String>,
+    pub max_reply: Option<String>,
+    pub timeout: Option<String>,
+    pub memory: Option<String>,
+    pub memory_total: Option<String>,
+    pub stack: Option<String>,
+    pub cpu: Option<String>,
+    pub fuel: Option<String>,
+    pub max_fds: Option<String>,
+}
+
+/// A command that gives each line a guest: its own options around the limits that all such
+/// commands share.
+#[cfg(feature = "serve")]
+macro_rules! answers_lines {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $($first:tt)*
+        }
+    ) => {
+        runs_guests! {
+            $(#[$meta])*
+            pub struct $name {
+                $($first)*
+                /// limits | bytes in a line (64K)
+                #[argh(option, arg_name = "size")]
+                pub max_line: Option<String>,
+                /// limits | bytes in a reply (8M)
+                #[argh(option, arg_name = "size")]
+                pub max_reply: Option<String>,
+                /// limits | time a line may take until its reply ends (5s)
+                #[argh(option, arg_name = "time")]
+                pub timeout: Option<String>,
+                /// limits | memory of each guest (64M)
+                #[argh(option, arg_name = "size")]
+                pub memory: Option<String>,
+                /// limits | memory and stacks of all guests, beyond 7 MiB of each (2G)
+                #[argh(option, arg_name = "size")]
+                pub memory_total: Option<String>,
+                /// limits | stack of each guest (2M)
+                #[argh(option, arg_name = "size")]
+                pub stack: Option<String>,
+                /// limits | CPU time of each guest (no limit)
+                #[argh(option, arg_name = "time")]
+                pub cpu: Option<String>,
+                /// limits | fuel of each guest (no limit)
+                #[argh(option, arg_name = "count")]
+                pub fuel: Option<String>,
+                /// limits | open files of each guest, including streams (64)
+                #[argh(option, arg_name = "count")]
+                pub max_fds: Option<String>,
+            }
+            given {}
+            traced {}
+        }
+
+        impl $name {
+            /// Takes the limits.
+            pub fn take_limited(&mut self) -> Limited {
+                Limited {
+                    max_line: self.max_line.take(),
+                    max_reply: self.max_reply.take(),
+                    timeout: self.timeout.take(),
+                    memory: self.memory.take(),
+                    memory_total: self.memory_total.take(),
+                    stack: self.stack.take(),
+                    cpu: self.cpu.take(),
+                    fuel: self.fuel.take(),
+                    max_fds: self.max_fds.take(),
+                }
+            }
+        }
+    };
+}
+
+#[cfg(feature = "serve")]
+answers_lines! {
     /// Answer lines on TCP port 1997. Each line is the input of a guest, and what the guest prints is the reply. Without a program, serve echoes. Put options before the program name. Everything after it is passed to the program.
     #[argh(
         subcommand,
@@ -244,39 +327,42 @@ runs_guests! {
         /// limits | connections at once from one address (64)
         #[argh(option, arg_name = "count")]
         pub max_conns_per_addr: Option<String>,
-        /// limits | bytes in a line (64K)
-        #[argh(option, arg_name = "size")]
-        pub max_line: Option<String>,
-        /// limits | bytes in a reply (8M)
-        #[argh(option, arg_name = "size")]
-        pub max_reply: Option<String>,
-        /// limits | time from a line's first byte to its reply's end (5s)
-        #[argh(option, arg_name = "time")]
-        pub timeout: Option<String>,
         /// limits | time a connection may be silent (60s)
         #[argh(option, arg_name = "time")]
         pub idle: Option<String>,
-        /// limits | memory of each guest (64M)
-        #[argh(option, arg_name = "size")]
-        pub memory: Option<String>,
-        /// limits | memory and stacks of all guests, beyond 7 MiB of each (2G)
-        #[argh(option, arg_name = "size")]
-        pub memory_total: Option<String>,
-        /// limits | stack of each guest (2M)
-        #[argh(option, arg_name = "size")]
-        pub stack: Option<String>,
-        /// limits | CPU time of each guest (no limit)
-        #[argh(option, arg_name = "time")]
-        pub cpu: Option<String>,
-        /// limits | fuel of each guest (no limit)
-        #[argh(option, arg_name = "count")]
-        pub fuel: Option<String>,
-        /// limits | open files of each guest, including streams (64)
-        #[argh(option, arg_name = "count")]
-        pub max_fds: Option<String>,
     }
-    given {}
-    traced {}
+}
+
+#[cfg(feature = "serve")]
+answers_lines! {
+    /// Filter lines. Each line of standard input is the input of a guest, and what the guest prints takes its place on standard output, in the order of the lines. Put options before the program name. Everything after it is passed to the program.
+    #[argh(
+        subcommand,
+        name = "pipe",
+        example = "tinyhost pipe filter.wasm < lines.txt > replies.txt",
+        example = "zcat log.gz | tinyhost pipe --exact --on-error pass redact.wasm | head",
+        note = "The exit status is 1 if a line has failed."
+    )]
+    pub struct Pipe {
+        /// filtering | lines, length32 or netstring (lines)
+        #[argh(option, arg_name = "framing")]
+        pub framing: Option<String>,
+        /// filtering | a reply is one line; a line with another fails
+        #[argh(switch)]
+        pub exact: bool,
+        /// filtering | of a line that fails: fail, pass, drop, stderr (fail)
+        #[argh(option, arg_name = "what")]
+        pub on_error: Option<String>,
+        /// filtering | threads that run guests (one per processor)
+        #[argh(option, arg_name = "count")]
+        pub workers: Option<String>,
+        /// filtering | lines under way at once (256 for each worker)
+        #[argh(option, arg_name = "count")]
+        pub window: Option<String>,
+        /// filtering | show no progress on a terminal
+        #[argh(switch)]
+        pub quiet: bool,
+    }
 }
 
 /// Print completions for a shell: bash, zsh or fish.

@@ -74,7 +74,7 @@ fn command(info: SubCommandInfo) -> Command {
     // argh's own --help is among them.
     let flags = about.flags.iter().filter(|flag| flag.long != "--help").map(flag).collect();
     let operands = match info.name {
-        "run" => "PROGRAM [ARGS...]",
+        "run" | "pipe" => "PROGRAM [ARGS...]",
         "serve" => "[PROGRAM [ARGS...]]",
         "completions" => "SHELL",
         _ => "",

@@ -1,7 +1,6 @@
 //! `tinyhost serve`.
 
 mod inherited;
-mod limits;
 mod logger;
 
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
@@ -11,22 +10,20 @@ use std::sync::Arc;
 use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use tinyhost::Program;
 use tinyhost::serve::logging::Format;
 use tinyhost::serve::{Config, Handle, Prepare, Server, Unit};
-use tinyhost::trace::{Hints, Last, Report, Sink, Tracer};
-use tinyhost::vfs::dev::Dev;
+use tinyhost::trace::{Last, Report, Sink, Tracer};
 use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::{Tee, Trace};
-use tinyhost::{Config as Compile, Program};
 
-use super::args::{Serve, table, units};
+use super::args::{Serve, units};
 use super::failure::{Failure, Outcome, plain};
 use super::fatal_signal;
 use super::grant::environment::Variable;
-use super::grant::network::Network;
-use super::grant::policy::Grant;
-use super::grant::{mounts, open};
-use super::load::{load, stacks};
+use super::guests::{self, Guests, Wanted};
+use super::limits;
+use super::load::load;
 use super::observe::{self, Crashes};
 
 /// The port the demo was given at; where `/dev/localhost:1997` leads.
@@ -113,13 +110,6 @@ fn denials() -> Report {
     Arc::new(|line| log::info!("{line}"))
 }
 
-/// Has denials explained, each cause once for all guests.
-fn hints(mounts: &[mounts::Mount]) -> Prepare {
-    let mounts: Vec<_> = mounts.iter().map(mounts::Mount::told).collect();
-    let hints = Hints::new(mounts.into(), denials());
-    Arc::new(move |_, cx| cx.on_error(hints.for_guest()))
-}
-
 fn logging(args: &Serve) -> Outcome<(Format, LevelFilter)> {
     let format = match args.log_format.as_deref() {
         None | Some("text") => Format::Text,
@@ -144,31 +134,26 @@ fn config(
     traced: bool,
 ) -> Outcome<(Config, Reach)> {
     let unit = unit(&args)?;
-    let limits = limits::wanted(&args, unit)?;
+    let limited = args.take_limited();
+    let limits = limits::of_server(&args, &limited, unit)?;
     let ahead = ahead(&args, unit, traced)?;
-    let grant = grant(&mut args)?;
-    let network = Network::for_server(&grant.rules, denials())?;
+    let wanted = wanted(&mut args, limited.stack.as_deref())?;
     let metrics =
         args.metrics.as_deref().map(|t| units::address("--metrics", t, 9797)).transpose()?;
-    let workers = workers(&args)?;
+    let workers = guests::workers(args.workers.as_deref())?;
     let binds =
         args.bind.iter().map(|t| units::address("--bind", t, PORT)).collect::<Outcome<Vec<_>>>()?;
 
-    let mut compile = Compile::default();
-    if let Some(stack) = &args.stack {
-        let bytes = units::size("--stack", stack)?;
-        (compile.stack_max, compile.frames_max) = stacks(bytes);
-    }
     let mut command = args.program.into_iter();
     let (program, name, path) = match command.next() {
         Some(path) => {
-            let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
+            let (program, name) = guests::program(&path, &wanted.compile)?;
             // What came by standard input can't be had again.
-            (load(&path, &compile)?, name, Some(path).filter(|path| path != "-"))
+            (program, name, Some(path).filter(|path| path != "-"))
         }
         None => {
             fatal_signal::set_program("echo");
-            let echo = Program::with(&compile, ECHO);
+            let echo = Program::with(&wanted.compile, ECHO);
             (echo.expect("the tests run it"), "echo".to_owned(), None)
         }
     };
@@ -178,19 +163,15 @@ fn config(
          path",
         ));
     }
-    // Mounts are opened once, so that a missing one is found now; what they hold is shared.
-    let opened = Arc::new(open::Opened::new(&grant.mounts, &network)?);
-    let no_dev = grant.no_dev;
-    let dev = move || (!no_dev).then(|| Dev::with_net(network.net.for_guest()));
-    opened.namespace(dev())?;
+    let compile = wanted.compile.clone();
+    let Guests { args: own, env, namespace, hints, reach } =
+        wanted.open(command.collect(), denials())?;
+    guests::warn_of_misplaced("serve", &own);
 
     let mut config = Config::new(program, name);
-    // Without a mount no call fails because of one.
-    config.prepare = (!grant.mounts.is_empty()).then(|| hints(&grant.mounts));
-    config.args = command.collect();
-    warn_of_misplaced(&config.args);
-    config.env = grant.environment();
-    config.namespace = Arc::new(move || opened.namespace(dev()).expect("it could be made before"));
+    config.prepare =
+        hints.map(|hints| -> Prepare { Arc::new(move |_, cx| cx.on_error(hints.for_guest())) });
+    (config.args, config.env, config.namespace) = (own, env, namespace);
     (config.unit, config.keep_open, config.workers) = (unit, args.keep_open, workers);
     config.ahead = ahead;
     (config.limits, config.metrics) = (limits, metrics);
@@ -205,50 +186,19 @@ fn config(
         config.listeners = default_listeners()?;
     }
     config.binds = binds;
-    Ok((config, open::reach(&grant.mounts)?))
+    Ok((config, reach))
 }
 
 /// What the guests may have: options, and the policy's.
-fn grant(args: &mut Serve) -> Outcome<Grant> {
-    let grant = Grant::new(args.take_given())?;
-    if let Some(listen) = grant.rules.listen.first() {
-        return Err(Failure::usage(format!(
-            "--policy: 'listen {listen}' works with tinyhost run only: remove it (serve listens \
-             where --bind says)"
-        )));
-    }
-    match grant.env.iter().find(|variable| CLIENT.contains(&variable.name.as_str())) {
+fn wanted(args: &mut Serve, stack: Option<&str>) -> Outcome<Wanted> {
+    let listens = "serve listens where --bind says";
+    let wanted = Wanted::new(args.take_given(), stack, listens, denials())?;
+    match wanted.grant.env.iter().find(|variable| CLIENT.contains(&variable.name.as_str())) {
         Some(Variable { name, .. }) => Err(Failure::usage(format!(
             "--env {name}: serve sets this variable for each client: leave it out"
         ))),
-        None => Ok(grant),
+        None => Ok(wanted),
     }
-}
-
-/// An option that was handed to the guests is a limit that is not in force.
-fn warn_of_misplaced(args: &[String]) {
-    if let Some(option) = table::find("serve").and_then(|serve| serve.misplaced(args)) {
-        log::warn!(
-            "{option} comes after the program name, so it is passed to each guest: put options \
-             for the server before the program name"
-        );
-    }
-}
-
-/// More threads than any machine this runs on has processors.
-const WORKERS_MAX: usize = 1024;
-
-/// How many event loops there are.
-fn workers(args: &Serve) -> Outcome<usize> {
-    let Some(text) = &args.workers else {
-        return Ok(std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX));
-    };
-    let workers = usize::try_from(units::count("--workers", text)?).unwrap_or(usize::MAX);
-    if !(1..=WORKERS_MAX).contains(&workers) {
-        let hint = format!("write a number from 1 to {WORKERS_MAX}");
-        return Err(units::invalid("--workers", text, &hint));
-    }
-    Ok(workers)
 }
 
 /// More guests than this would only take memory.

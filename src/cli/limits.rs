@@ -1,35 +1,23 @@
-//! The limits of `serve`, as typed.
+//! The limits of commands that give each line a guest, as typed.
 
 use std::time::Duration;
 
 use tinyhost::serve::{Limits, Unit};
 
-use crate::cli::args::{Serve, units};
-use crate::cli::failure::{Failure, Outcome};
+use super::args::{Limited, Serve, units};
+use super::failure::{Failure, Outcome};
 
-/// The limits that were asked for, and the usual ones beside them.
+/// The limits on lines and guests that were asked for, and the usual ones beside them.
 ///
 /// # Errors
 ///
-/// For a number that is none, one with which nothing could be served, and a limit of lines
-/// where there are none.
-pub fn wanted(args: &Serve, unit: Unit) -> Outcome<Limits> {
-    if unit == Unit::Connection {
-        of_lines("--max-line", args.max_line.as_ref())?;
-        of_lines("--max-reply", args.max_reply.as_ref())?;
-    }
+/// For a number that is none, and one with which nothing could be served.
+pub fn limits(args: &Limited) -> Outcome<Limits> {
     let usual = Limits::default();
     Ok(Limits {
-        max_conns: count("--max-conns", &args.max_conns, usual.max_conns)?,
-        max_conns_per_addr: count(
-            "--max-conns-per-addr",
-            &args.max_conns_per_addr,
-            usual.max_conns_per_addr,
-        )?,
         max_line: size("--max-line", &args.max_line, usual.max_line)?,
         max_reply: size("--max-reply", &args.max_reply, usual.max_reply)?,
         timeout: time("--timeout", &args.timeout, usual.timeout)?,
-        idle: time("--idle", &args.idle, usual.idle)?,
         memory: size("--memory", &args.memory, usual.memory)?,
         // None at all is no trouble: some MiB of each guest are not counted.
         memory_total: match &args.memory_total {
@@ -39,6 +27,30 @@ pub fn wanted(args: &Serve, unit: Unit) -> Outcome<Limits> {
         fuel: args.fuel.as_deref().map(fuel).transpose()?,
         cpu: args.cpu.as_deref().map(units::cpu).transpose()?,
         max_fds: count("--max-fds", &args.max_fds, usual.max_fds)?,
+        ..usual
+    })
+}
+
+/// The limits of a server.
+///
+/// # Errors
+///
+/// As for [`limits`], and for a limit of lines where there are none.
+pub fn of_server(args: &Serve, limited: &Limited, unit: Unit) -> Outcome<Limits> {
+    if unit == Unit::Connection {
+        of_lines("--max-line", limited.max_line.as_ref())?;
+        of_lines("--max-reply", limited.max_reply.as_ref())?;
+    }
+    let usual = limits(limited)?;
+    Ok(Limits {
+        max_conns: count("--max-conns", &args.max_conns, usual.max_conns)?,
+        max_conns_per_addr: count(
+            "--max-conns-per-addr",
+            &args.max_conns_per_addr,
+            usual.max_conns_per_addr,
+        )?,
+        idle: time("--idle", &args.idle, usual.idle)?,
+        ..usual
     })
 }
 
@@ -52,7 +64,8 @@ fn of_lines(option: &str, typed: Option<&String>) -> Outcome<()> {
     }
 }
 
-fn count(option: &str, text: &Option<String>, usual: usize) -> Outcome<usize> {
+/// A count that is not zero.
+pub fn count(option: &str, text: &Option<String>, usual: usize) -> Outcome<usize> {
     let Some(text) = text else { return Ok(usual) };
     let count = usize::try_from(units::count(option, text)?).unwrap_or(usize::MAX);
     let instead = format!("write 1 or more, or leave it out for the default of {usual}");
