@@ -70,6 +70,7 @@ fn command() -> Outcome<u8> {
     })?;
     match args.command {
         Command::Run(args) => cli::run::run(args),
+        Command::Warm(args) => cli::warm::warm(args),
         #[cfg(feature = "serve")]
         Command::Serve(args) => cli::serve::serve(args),
         #[cfg(feature = "serve")]

@@ -76,7 +76,9 @@ fn typed(block: &str) -> String {
 #[test]
 fn each_command_prints_what_is_shown() {
     let mut count = 0;
-    for page in ["README.md", "docs/tracing.md", "docs/files.md", "docs/network.md"] {
+    for page in
+        ["README.md", "docs/tracing.md", "docs/files.md", "docs/network.md", "docs/images.md"]
+    {
         let text = std::fs::read_to_string(root().join(page)).unwrap();
         for block in blocks(&text) {
             let (shown, printed) = (block.lines().map(masked), typed(block));

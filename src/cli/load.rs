@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tinyhost::trace::escape::Line;
-use tinyhost::{Config, Program};
+use tinyhost::{Capturable, CaptureError, Config, Program};
 
 use super::failure::{Failure, Outcome, check, plain};
 #[cfg(unix)]
@@ -18,14 +18,37 @@ const MODULE_BYTES_MAX: u64 = 512 << 20;
 ///
 /// If it can't be read, or is not a program that can run here.
 pub fn load(path: &str, config: &Config) -> Outcome<Program> {
+    let wasm = read(path)?;
+    Program::with(config, wasm).map_err(|error| unfit(path, &error))
+}
+
+/// The same for a program whose guest is to be captured. `refused` says what that is for, if it can't
+/// be.
+///
+/// # Errors
+///
+/// If it can't be read, or is not a program that can run here and be captured.
+pub fn load_capturable(path: &str, config: &Config, refused: &str) -> Outcome<Capturable> {
+    let wasm = read(path)?;
+    Capturable::new(config, wasm).map_err(|error| match error {
+        CaptureError::Program(error) => unfit(path, &error),
+        error => Failure::not_started(format!("{path}: {refused}: {error}")),
+    })
+}
+
+/// A program can't be used. Names of what it imports are in the text, and its author's.
+fn unfit(path: &str, error: &dyn std::error::Error) -> Failure {
+    Failure::not_started(format!("{path}: {}", Line(&error.to_string())))
+}
+
+/// Reads a module.
+fn read(path: &str) -> Outcome<Vec<u8>> {
     let fail = |text: String| Failure::not_started(format!("{path}: {text}"));
     #[cfg(unix)]
     fatal_signal::set_program(path);
     let unread = |error| fail(format!("can't read the file: {}: {}", plain(&error), hint(&error)));
     let bytes = read_module(path).map_err(unread)?;
-    let wasm = assembled(bytes).map_err(fail)?;
-    // Names of what it imports are in it, and its author's.
-    Program::with(config, wasm).map_err(|error| fail(Line(&error.to_string()).to_string()))
+    assembled(bytes).map_err(fail)
 }
 
 /// Bytes of values and number of frames for a `--stack`.

@@ -23,4 +23,5 @@ pub mod run;
 #[cfg(feature = "serve")]
 pub mod serve;
 pub mod style;
+pub mod warm;
 pub mod words;

@@ -80,9 +80,10 @@ fn option<'w>(
         Some((name, value)) => (name, Some(value)),
         None => (word, None),
     };
-    let Some(flag) = command.flags.iter().find(|flag| flag.name == name) else {
+    let Some(flag) = command.flags.iter().find(|flag| flag.is_written(name)) else {
         return Err(unknown(command, word, name, value.or_else(|| rest.next().map(|w| &**w))));
     };
+    let name = flag.name;
     if !flag.repeats && words.iter().any(|word| word == name) {
         return Err(Failure::usage(format!("{name} is given more than once: give it once")));
     }

@@ -76,6 +76,21 @@ impl Capturable {
         &self.program
     }
 
+    /// Whether a guest can be captured where it is, as far as that can be known before. (References
+    /// that its functions hold are found only when it is.)
+    ///
+    /// # Errors
+    ///
+    /// As [`capture`](Capturable::capture).
+    pub fn check(&self, guest: &Guest) -> Result<(), CaptureError> {
+        let row = &TABLE[guest.context().frame.row];
+        let of_this = guest.instance.is_of(&self.program);
+        if !of_this || !guest.waits_for_stdin() || !READS.contains(&row.name) {
+            return Err(CaptureError::NotReading);
+        }
+        Ok(())
+    }
+
     /// The image of a guest of [`program`](Capturable::program): a complete module. Its descriptors are
     /// not part of it, and the guest is over.
     ///
@@ -92,13 +107,9 @@ impl Capturable {
         mut guest: Guest,
         data: Data,
     ) -> Result<Captured, CaptureError> {
-        let of_this = guest.instance.is_of(&self.program);
-        let context = guest.context();
-        let row = &TABLE[context.frame.row];
-        let args = context.frame.args;
-        if !of_this || !guest.waits_for_stdin() || !READS.contains(&row.name) {
-            return Err(CaptureError::NotReading);
-        }
+        self.check(&guest)?;
+        let row = &TABLE[guest.context().frame.row];
+        let args = guest.context().frame.args;
         // What it writes of its stack is not its own.
         guest.context_mut().limits.memory_max = usize::MAX;
         let names = &self.instrumented.names;

@@ -107,7 +107,7 @@ impl Guest {
     }
 
     /// Whether the guest is parked and waits for nothing but its standard input.
-    pub(crate) fn waits_for_stdin(&self) -> bool {
+    pub fn waits_for_stdin(&self) -> bool {
         let waits = &self.instance.store.data().frame.waits;
         matches!(self.state, State::Parked(_)) && waits[..] == [(WaitTarget::Fd(0), Interest::READ)]
     }

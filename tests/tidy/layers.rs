@@ -140,6 +140,7 @@ const CLI_ROOMS: &[(&str, &[&str])] = &[
     ("limits", &["failure", "args"]),
     ("guests", &["failure", "args", "load", "grant"]),
     ("run", &["failure", "style", "output", "logger", "args", "load", "grant", "observe"]),
+    ("warm", &["failure", "output", "logger", "args", "load", "grant", "observe", "run"]),
     (
         "serve",
         &[

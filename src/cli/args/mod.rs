@@ -30,6 +30,8 @@ pub enum Command {
     /// `tinyhost pipe`
     #[cfg(feature = "serve")]
     Pipe(Pipe),
+    /// `tinyhost warm`
+    Warm(Warm),
     /// `tinyhost completions`
     Completions(Completions),
     /// `tinyhost man`
@@ -58,6 +60,30 @@ pub struct Traced {
     pub format: Option<String>,
     pub file: Option<String>,
     pub bytes: Option<String>,
+}
+
+/// The limits of one guest, as typed.
+#[derive(Debug, Default)]
+pub struct GuestLimits {
+    pub timeout: Option<String>,
+    pub cpu: Option<String>,
+    pub fuel: Option<String>,
+    pub memory: Option<String>,
+    pub max_fds: Option<String>,
+    pub stack: Option<String>,
+}
+
+/// All that is typed to run one guest.
+#[derive(Debug, Default)]
+pub struct OneGuest {
+    pub given: Given,
+    pub limits: GuestLimits,
+    pub traced: Traced,
+    pub crash_dir: Option<String>,
+    pub stats: bool,
+    pub learn: Option<String>,
+    pub quiet: bool,
+    pub program: Vec<String>,
 }
 
 /// A command that runs guests: its own options around those that all such commands share.
@@ -157,7 +183,80 @@ macro_rules! runs_guests {
     };
 }
 
-runs_guests! {
+/// A command that runs one guest: its own options beside those that all such commands share.
+macro_rules! runs_a_guest {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $($own:tt)*
+        }
+    ) => {
+        runs_guests! {
+            $(#[$meta])*
+            pub struct $name {}
+            given {
+                /// access | listen at ADDR:PORT for the guest (sock_accept)
+                #[argh(option, arg_name = "addr")]
+                pub listen: Vec<String>,
+                /// limits | stop after this time, such as 500ms or 2m (no limit)
+                #[argh(option, arg_name = "time")]
+                pub timeout: Option<String>,
+                /// limits | stop after this CPU time, such as 5s (no limit)
+                #[argh(option, arg_name = "time")]
+                pub cpu: Option<String>,
+                /// limits | fuel, at least 1 per instruction (no limit)
+                #[argh(option, arg_name = "count")]
+                pub fuel: Option<String>,
+                /// limits | memory, such as 64M (no limit)
+                #[argh(option, arg_name = "size")]
+                pub memory: Option<String>,
+                /// limits | open files, including streams and preopens (1024)
+                #[argh(option, arg_name = "count")]
+                pub max_fds: Option<String>,
+                /// limits | stack (32M)
+                #[argh(option, arg_name = "size")]
+                pub stack: Option<String>,
+                $($own)*
+            }
+            traced {
+                /// tracing | print calls, times and bytes at the end
+                #[argh(switch)]
+                pub stats: bool,
+                /// tracing | write the access it used to a policy file
+                #[argh(option, arg_name = "file")]
+                pub learn: Option<String>,
+                /// tracing | print no hints when it fails
+                #[argh(switch)]
+                pub quiet: bool,
+            }
+        }
+
+        impl $name {
+            /// Takes what says how the guest is run.
+            pub fn take(&mut self) -> OneGuest {
+                OneGuest {
+                    given: Given { listen: std::mem::take(&mut self.listen), ..self.take_given() },
+                    traced: self.take_traced(),
+                    limits: GuestLimits {
+                        timeout: self.timeout.take(),
+                        cpu: self.cpu.take(),
+                        fuel: self.fuel.take(),
+                        memory: self.memory.take(),
+                        max_fds: self.max_fds.take(),
+                        stack: self.stack.take(),
+                    },
+                    crash_dir: self.crash_dir.take(),
+                    stats: self.stats,
+                    learn: self.learn.take(),
+                    quiet: self.quiet,
+                    program: std::mem::take(&mut self.program),
+                }
+            }
+        }
+    };
+}
+
+runs_a_guest! {
     /// Run a program. Put options before the program name. Everything after it is passed to the program.
     #[argh(
         subcommand,
@@ -167,40 +266,25 @@ runs_guests! {
         note = "A program opens /dev/HOST:PORT to dial. Without --net, it can reach localhost:1997 only.",
         note = "PROGRAM can be - to read it from standard input."
     )]
-    pub struct Run {}
-    given {
-        /// access | listen at ADDR:PORT for the guest (sock_accept)
-        #[argh(option, arg_name = "addr")]
-        pub listen: Vec<String>,
-        /// limits | stop after this time, such as 500ms or 2m (no limit)
-        #[argh(option, arg_name = "time")]
-        pub timeout: Option<String>,
-        /// limits | stop after this CPU time, such as 5s (no limit)
-        #[argh(option, arg_name = "time")]
-        pub cpu: Option<String>,
-        /// limits | fuel, at least 1 per instruction (no limit)
-        #[argh(option, arg_name = "count")]
-        pub fuel: Option<String>,
-        /// limits | memory, such as 64M (no limit)
-        #[argh(option, arg_name = "size")]
-        pub memory: Option<String>,
-        /// limits | open files, including streams and preopens (1024)
-        #[argh(option, arg_name = "count")]
-        pub max_fds: Option<String>,
-        /// limits | stack (32M)
-        #[argh(option, arg_name = "size")]
-        pub stack: Option<String>,
-    }
-    traced {
-        /// tracing | print calls, times and bytes at the end
-        #[argh(switch)]
-        pub stats: bool,
-        /// tracing | write the access it used to a policy file
+    pub struct Run {
+        /// image | on SIGUSR1 write the guest to this file, at its next read
         #[argh(option, arg_name = "file")]
-        pub learn: Option<String>,
-        /// tracing | print no hints when it fails
-        #[argh(switch)]
-        pub quiet: bool,
+        pub checkpoint: Option<String>,
+    }
+}
+
+runs_a_guest! {
+    /// Run a program to its first read of standard input, and write what it has become as a module. That module begins with the read, on any WASI preview1 host. Put options before the program name.
+    #[argh(
+        subcommand,
+        name = "warm",
+        example = "tinyhost warm -o filter.wasm python.wasm -u -c 'import json, sys; ...'",
+        note = "The module needs the same directories as the program, in the same order. Arguments and environment are part of it."
+    )]
+    pub struct Warm {
+        /// image | write the module to this file
+        #[argh(option, short = 'o', arg_name = "file")]
+        pub output: Option<String>,
     }
 }
 

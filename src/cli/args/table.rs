@@ -31,6 +31,8 @@ impl Command {
 pub struct Flag {
     /// With the dashes.
     pub name: &'static str,
+    /// One letter that stands for it.
+    pub short: Option<char>,
     /// Which group of the help it is in.
     pub group: &'static str,
     pub about: &'static str,
@@ -51,11 +53,21 @@ pub enum Takes {
 impl Flag {
     /// `--name VALUE`, as in a help text.
     pub fn usage(&self) -> String {
+        let short = self.short.map_or_else(String::new, |short| format!("-{short}, "));
+        let name = self.name;
         match self.value {
-            Takes::Nothing => self.name.to_owned(),
-            Takes::Value(value) => format!("{} {}", self.name, value.to_uppercase()),
-            Takes::Optional(value) => format!("{}[={}]", self.name, value.to_uppercase()),
+            Takes::Nothing => format!("{short}{name}"),
+            Takes::Value(value) => format!("{short}{name} {}", value.to_uppercase()),
+            Takes::Optional(value) => format!("{short}{name}[={}]", value.to_uppercase()),
         }
+    }
+
+    /// Whether this is how it is written.
+    pub fn is_written(&self, name: &str) -> bool {
+        let short = self
+            .short
+            .is_some_and(|short| name.strip_prefix('-') == Some(short.encode_utf8(&mut [0; 4])));
+        self.name == name || short
     }
 }
 
@@ -75,6 +87,7 @@ fn command(info: SubCommandInfo) -> Command {
     let flags = about.flags.iter().filter(|flag| flag.long != "--help").map(flag).collect();
     let operands = match info.name {
         "run" | "pipe" => "PROGRAM [ARGS...]",
+        "warm" => "-o FILE PROGRAM [ARGS...]",
         "serve" => "[PROGRAM [ARGS...]]",
         "completions" => "SHELL",
         _ => "",
@@ -101,7 +114,8 @@ fn flag(info: &FlagInfo<'static>) -> Flag {
     // A switch that is on can be switched on again.
     let repeats = matches!(info.kind, FlagInfoKind::Switch)
         || matches!(info.optionality, Optionality::Repeating);
-    Flag { name: info.long, group: group.trim(), about: about.trim(), value, repeats }
+    let (name, short) = (info.long, info.short);
+    Flag { name, short, group: group.trim(), about: about.trim(), value, repeats }
 }
 
 #[cfg(test)]

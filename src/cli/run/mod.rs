@@ -1,6 +1,7 @@
 //! `tinyhost run`.
 
-mod ended;
+pub mod checkpoint;
+pub mod ended;
 #[cfg_attr(not(unix), path = "no_signals.rs")]
 pub mod signals;
 
@@ -9,20 +10,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tinyhost::trace::{Hints, Last, Learn, Mounted, Report, Sink, Stats, Tracer};
+use tinyhost::vfs::pipe;
 use tinyhost::vfs::stdio::{Closed, Stream, Tail};
 use tinyhost::wasi::{Builder, Tee, Trace};
 use tinyhost::{Config, End, Guest, Program, WasiCtx};
 
-use super::args::{Given, Run, units};
+use super::args::{GuestLimits, OneGuest, Run, units};
 use super::failure::{Failure, Outcome};
 use super::grant::mounts::Mount;
 use super::grant::network::Network;
 use super::grant::open;
 use super::grant::policy::Grant;
-use super::load::{load, stacks};
+use super::load::{load, load_capturable, stacks};
 use super::logger;
 use super::observe::{self, Crashes};
 use super::output::Output;
+use checkpoint::{Came, Checkpoint};
 use ended::Ended;
 use signals::Caught;
 
@@ -45,6 +48,7 @@ pub struct Plan {
     pub limits: Limits,
     pub trace: Option<observe::Wanted>,
     pub stats: bool,
+    pub checkpoint: Option<String>,
     pub crash_dir: Option<String>,
     pub learn: Option<String>,
     pub quiet: bool,
@@ -52,6 +56,15 @@ pub struct Plan {
     pub signals: Arc<Caught>,
     /// The end of what the guest says on its standard error.
     pub said: Tail,
+}
+
+/// How a guest's standard streams differ from those of the host.
+#[derive(Default)]
+pub struct Streams {
+    /// In place of standard input.
+    pub stdin: Option<pipe::Reader>,
+    /// Keeps the end of what is written to standard output.
+    pub printed: Option<Tail>,
 }
 
 /// What was denied to the guest. It may only have tried, and can do without: so it is told once
@@ -101,10 +114,18 @@ impl Plan {
 /// # Errors
 ///
 /// Whatever keeps the guest from being started.
-pub fn run(args: Run) -> Outcome<u8> {
+pub fn run(mut args: Run) -> Outcome<u8> {
     logger::plain();
-    let mut plan = plan(args)?;
-    let program = load(&plan.program, &plan.limits.config)?;
+    let mut plan = plan(args.take())?;
+    plan.checkpoint = args.checkpoint;
+    let (program, capturable) = match &plan.checkpoint {
+        None => (load(&plan.program, &plan.limits.config)?, None),
+        Some(_) => {
+            const CAN_NOT: &str = "no checkpoint can be taken of it";
+            let capturable = load_capturable(&plan.program, &plan.limits.config, CAN_NOT)?;
+            (capturable.program().clone(), Some(capturable))
+        }
+    };
     // All that is written in the end is found before the guest runs: what it would have done
     // would be for nothing, and what it can change must not say where that is.
     let reach = open::reach(&plan.grant.mounts)?;
@@ -112,14 +133,34 @@ pub fn run(args: Run) -> Outcome<u8> {
     let trace = plan.trace.take().map(|trace| trace.open(&reach)).transpose()?;
     let dir = plan.crash_dir.as_deref();
     let crashes = dir.map(|dir| Crashes::new(dir, &plan.program, &reach)).transpose()?;
+    let path = plan.checkpoint.as_deref().unwrap_or_default();
+    let checkpoint = capturable.map(|capturable| -> Outcome<Checkpoint> {
+        let file = Output::new(path, &reach)?;
+        plan.signals.catch_checkpoint()?;
+        Ok(Checkpoint { capturable, path: path.to_owned(), file })
+    });
+    let checkpoint = checkpoint.transpose()?;
     let began = Instant::now();
-    let mut guest = guest(&plan, &program, trace.as_ref().map(|trace| &trace.sink))?;
+    let mut guest =
+        guest(&plan, &program, trace.as_ref().map(|trace| &trace.sink), Streams::default())?;
     let learn = plan.learn.as_deref().map(|path| Output::new(path, &reach)).transpose()?;
     if watched {
         plan.signals.catch()?;
     }
     let until = plan.limits.time.and_then(|time| Instant::now().checked_add(time));
-    let end = guest.run_until_interrupted(until, &plan.signals.interrupt);
+    let end = match checkpoint {
+        None => guest.run_until_interrupted(until, &plan.signals.interrupt),
+        Some(checkpoint) => match checkpoint.run(guest, &plan, until)? {
+            Came::Written => {
+                trace.iter().for_each(observe::Trace::finish);
+                return Ok(0);
+            }
+            Came::Ended(over, end) => {
+                guest = *over;
+                end
+            }
+        },
+    };
     let elapsed = began.elapsed();
     let signal = plan.signals.signal().filter(|_| matches!(end, End::TimedOut));
     let ended = Ended { plan: &plan, end: &end, signal, guest: &guest, elapsed };
@@ -130,7 +171,7 @@ pub fn run(args: Run) -> Outcome<u8> {
 }
 
 /// The limits that were asked for.
-fn limits(args: &Run) -> Outcome<Limits> {
+fn limits(args: &GuestLimits) -> Outcome<Limits> {
     const NONE: &str = "leave it out for no limit";
     let size = |text: &Option<String>, option: &str| {
         text.as_deref().map(|text| units::size(option, text)).transpose()
@@ -157,10 +198,13 @@ fn limits(args: &Run) -> Outcome<Limits> {
     })
 }
 
-fn plan(mut args: Run) -> Outcome<Plan> {
-    let limits = limits(&args)?;
-    let given = Given { listen: std::mem::take(&mut args.listen), ..args.take_given() };
-    let traced = args.take_traced();
+/// What is meant by these options.
+///
+/// # Errors
+///
+/// If one of them means nothing.
+pub fn plan(args: OneGuest) -> Outcome<Plan> {
+    let limits = limits(&args.limits)?;
     let mut command = args.program.into_iter();
     let program = command.next().ok_or_else(|| {
         Failure::usage(
@@ -168,9 +212,9 @@ fn plan(mut args: Run) -> Outcome<Plan> {
              (tinyhost run --help lists the options)",
         )
     })?;
-    let grant = Grant::new(given)?;
+    let grant = Grant::new(args.given)?;
     let signals = Arc::<Caught>::default();
-    let at_once = traced.filter.is_some();
+    let at_once = args.traced.filter.is_some();
     let denials = Denials { at_once, signals: signals.clone(), ..Denials::default() };
     let denials = Arc::new(denials);
     let network = Network::new(&grant.rules, Denials::report(&denials))?;
@@ -180,8 +224,9 @@ fn plan(mut args: Run) -> Outcome<Plan> {
         network,
         grant,
         limits,
-        trace: observe::wanted(traced, false)?,
+        trace: observe::wanted(args.traced, false)?,
         stats: args.stats,
+        checkpoint: None,
         crash_dir: args.crash_dir,
         learn: args.learn,
         quiet: args.quiet,
@@ -191,7 +236,17 @@ fn plan(mut args: Run) -> Outcome<Plan> {
     })
 }
 
-fn guest(plan: &Plan, program: &Program, sink: Option<&Arc<Sink>>) -> Outcome<Guest> {
+/// The guest that is meant.
+///
+/// # Errors
+///
+/// Whatever keeps it from being started.
+pub fn guest(
+    plan: &Plan,
+    program: &Program,
+    sink: Option<&Arc<Sink>>,
+    streams: Streams,
+) -> Outcome<Guest> {
     let dev = (!plan.grant.no_dev).then(|| plan.network.dev());
     let namespace = open::Opened::new(&plan.grant.mounts, &plan.network)?.namespace(dev)?;
     // argv[0] is the name of the file, as elsewhere: a guest has no use for its path.
@@ -205,7 +260,7 @@ fn guest(plan: &Plan, program: &Program, sink: Option<&Arc<Sink>>) -> Outcome<Gu
         cx = cx.env(key, value).map_err(usage)?;
     }
     cx = plan.network.listen(cx)?;
-    cx = watched(standard_streams(cx, plan)?, plan, sink);
+    cx = watched(standard_streams(cx, plan, streams)?, plan, sink);
     if let Some(memory) = plan.limits.memory {
         cx = cx.memory_max(memory);
     }
@@ -226,13 +281,19 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-fn standard_streams(mut cx: Builder, plan: &Plan) -> Outcome<Builder> {
-    cx = match standard("input", std::io::stdin())? {
-        Some(stream) => cx.stdin(stream),
-        None => cx.stdin(Closed),
+fn standard_streams(mut cx: Builder, plan: &Plan, streams: Streams) -> Outcome<Builder> {
+    cx = match streams.stdin {
+        Some(pipe) => cx.stdin(pipe),
+        None => match standard("input", std::io::stdin())? {
+            Some(stream) => cx.stdin(stream),
+            None => cx.stdin(Closed),
+        },
     };
     cx = match standard("output", std::io::stdout())? {
-        Some(stream) => cx.stdout(stream),
+        Some(stream) => match &streams.printed {
+            Some(tail) => cx.stdout(stream.with_tail(tail)),
+            None => cx.stdout(stream),
+        },
         None => cx.stdout(Closed),
     };
     Ok(match standard("error", std::io::stderr())? {

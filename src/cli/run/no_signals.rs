@@ -2,19 +2,28 @@
 
 use tinyhost::Interrupt;
 
-use crate::cli::failure::Outcome;
+use crate::cli::failure::{Failure, Outcome};
 
 /// Nothing is waited for.
 #[derive(Default)]
 pub struct Caught {
     /// Never raised.
     pub interrupt: Interrupt,
+    /// Never raised.
+    pub checkpoint: Interrupt,
 }
 
 impl Caught {
     /// None comes.
     pub fn signal(&self) -> Option<i32> {
         None
+    }
+
+    /// # Errors
+    ///
+    /// There are no signals to ask for a checkpoint by.
+    pub fn catch_checkpoint(&self) -> Outcome<()> {
+        Err(Failure::usage("--checkpoint needs signals, which this system doesn't have"))
     }
 
     /// # Errors

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tinyhost::Interrupt;
 
@@ -15,6 +15,8 @@ use crate::cli::failure::{Failure, Outcome, plain};
 pub struct Caught {
     /// What ends the guest.
     pub interrupt: Arc<Interrupt>,
+    /// What asks for a checkpoint. Raised as well when the guest is to end.
+    pub checkpoint: Arc<Interrupt>,
     /// The first that came; 0: none has.
     signal: Arc<AtomicI32>,
     begun: AtomicBool,
@@ -32,6 +34,19 @@ impl Caught {
     ///
     /// If the system has no thread or descriptor left for it.
     pub fn catch(&self) -> Outcome<()> {
+        self.begin(&[SIGHUP, SIGINT, SIGTERM])
+    }
+
+    /// The same, and SIGUSR1, which asks for a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no thread or descriptor left for it.
+    pub fn catch_checkpoint(&self) -> Outcome<()> {
+        self.begin(&[SIGHUP, SIGINT, SIGTERM, SIGUSR1])
+    }
+
+    fn begin(&self, wanted: &[i32]) -> Outcome<()> {
         if self.begun.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
@@ -39,16 +54,21 @@ impl Caught {
             Failure::not_started(format!("can't handle signals: {}", plain(&error)))
         };
         let ignored = ignored();
-        let wanted = [SIGHUP, SIGINT, SIGTERM].into_iter();
-        let wanted = wanted.filter(|signal| !ignored.contains(signal));
+        let wanted = wanted.iter().filter(|signal| !ignored.contains(signal));
         let mut signals = Signals::new(wanted).map_err(failed)?;
         let (interrupt, signal) = (self.interrupt.clone(), self.signal.clone());
+        let checkpoint = self.checkpoint.clone();
         let obey = move || {
             for came in signals.forever() {
+                if came == SIGUSR1 {
+                    checkpoint.raise();
+                    continue;
+                }
                 if signal.swap(came, Ordering::SeqCst) != 0 {
                     end_by(came);
                 }
                 interrupt.raise();
+                checkpoint.raise();
             }
         };
         std::thread::Builder::new().name("signals".into()).spawn(obey).map_err(failed)?;

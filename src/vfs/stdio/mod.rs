@@ -1,5 +1,6 @@
 //! The host's standard streams, and the streams of a guest that has none.
 
+pub(crate) mod held;
 #[cfg(all(unix, feature = "net"))]
 mod socket;
 #[cfg(all(any(unix, target_os = "wasi"), any(feature = "net", feature = "host-fs")))]
