@@ -92,6 +92,7 @@ pub mod serve;
 mod step;
 pub mod trace;
 pub mod vfs;
+mod warm;
 pub mod wasi;
 
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -105,12 +106,13 @@ pub use guest::running::Running;
 pub use instance::GuestAllocator;
 pub use pool::{Ahead, Pool};
 pub use program::capture::CaptureError;
-pub use program::{Config, Program, ProgramError};
+pub use program::{Config, Program, ProgramError, Warm, Warmth};
 #[cfg(feature = "os-random")]
 pub use random::SystemRandom;
 pub use random::{Random, seeded};
 pub use step::{Cause, End, Step, Trap};
 pub use vfs::Armed;
+pub use warm::WarmUp;
 pub use wasi::WasiCtx;
 /// The interpreter, in the version whose types [`wasi::add_to_linker`] takes.
 pub use wasmi;

@@ -248,7 +248,7 @@ fn a_command_without_its_parts_is_2() {
 
 #[test]
 fn options_of_serve_that_make_no_sense_are_2() {
-    let cases: [(&[&str], &[&str]); 19] = [
+    let cases: [(&[&str], &[&str]); 20] = [
         (&["--env", "PROTO=x"], &["--env PROTO: serve sets this variable", "leave it out"]),
         (&["--env=A=1", "--env=TCPLOCALPORT="], &["--env TCPLOCALPORT: serve sets this variable"]),
         (&["--port", "8080"], &["no option --port: write --bind 127.0.0.1:8080"]),
@@ -268,6 +268,7 @@ fn options_of_serve_that_make_no_sense_are_2() {
         (&["--workers", "0"], &["invalid --workers '0': write a number from 1 to 1024"]),
         (&["--per", "guest"], &["invalid --per 'guest': write line or connection"]),
         (&["--ahead", "some"], &["--ahead"]),
+        (&["--call", "f"], &["--call names what is called of a warm program: add --warm"]),
         (&["--ahead", "5000"], &["invalid --ahead '5000': write a number up to 1024"]),
         (
             &["--ahead", "2", "--per", "connection"],

@@ -19,5 +19,7 @@ mod lines;
 mod operations;
 #[path = "serve/pages.rs"]
 mod pages;
+#[path = "serve/warm.rs"]
+mod warm;
 #[path = "serve/whole.rs"]
 mod whole;

@@ -92,8 +92,12 @@ impl Wanted {
 ///
 /// If it can't be loaded.
 pub fn program(path: &str, compile: &Compile) -> Outcome<(Program, String)> {
-    let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-    Ok((load(path, compile)?, name))
+    Ok((load(path, compile)?, name(path).to_owned()))
+}
+
+/// The name of a program: the last part of its path.
+pub fn name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// An option of `command` that was handed to the guests is a limit that is not in force.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use tinyhost::trace::escape::Line;
-use tinyhost::{Capturable, CaptureError, Config, Program};
+use tinyhost::{Capturable, CaptureError, Config, Program, ProgramError};
 
 use super::failure::{Failure, Outcome, check, plain};
 #[cfg(unix)]
@@ -18,8 +18,20 @@ const MODULE_BYTES_MAX: u64 = 512 << 20;
 ///
 /// If it can't be read, or is not a program that can run here.
 pub fn load(path: &str, config: &Config) -> Outcome<Program> {
+    load_as(path, |wasm| Program::with(config, wasm))
+}
+
+/// Reads a program and makes of it what `compile` does.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn load_as(
+    path: &str,
+    compile: impl FnOnce(Vec<u8>) -> Result<Program, ProgramError>,
+) -> Outcome<Program> {
     let wasm = read(path)?;
-    Program::with(config, wasm).map_err(|error| unfit(path, &error))
+    compile(wasm).map_err(|error| unfit(path, &error))
 }
 
 /// The same for a program whose guest is to be captured. `refused` says what that is for, if it can't

@@ -22,6 +22,8 @@ pub mod pipe;
 pub mod run;
 #[cfg(feature = "serve")]
 pub mod serve;
+#[cfg(feature = "serve")]
+mod start;
 pub mod style;
 pub mod warm;
 pub mod words;

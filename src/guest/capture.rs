@@ -51,7 +51,6 @@ pub(crate) struct Captured {
     /// The module that goes on from there.
     pub(crate) module: Vec<u8>,
     /// The contents of its memory.
-    #[expect(dead_code, reason = "for images that are shared by many guests")]
     pub(crate) memory: Vec<u8>,
 }
 

@@ -20,10 +20,9 @@ use self::running::Tag;
 pub(crate) use self::slice::FIRST_FUEL;
 pub(crate) use self::slice::{Pace, RUN_TIME};
 use crate::instance::Instance;
-use crate::program::{Program, end_of};
+use crate::program::{Entry, Program, end_of};
 use crate::step::{End, Step, fuel_trap};
 use crate::vfs::{Armed, Fd, Interest};
-use crate::wasi::frame::WaitTarget;
 use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
 
 /// A running program: an instance, its descriptors, and the point it has reached.
@@ -50,14 +49,29 @@ use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
 pub struct Guest {
     pub(crate) instance: Instance,
     state: State,
-    /// The function to call after the first one has returned.
-    then: Option<Func>,
+    /// The functions to call after this one has returned.
+    then: Entry,
+    /// How many results this one has: none, or the status to exit with.
+    results: usize,
     /// Fuel left of the guest's limit, over all steps.
     fuel_left: u64,
     fuel_used: u64,
     cpu: slice::Cpu,
     /// The client that it runs for.
     tag: Tag,
+    /// What follows when its last function has returned.
+    on_return: OnReturn,
+}
+
+/// What follows when a guest's last function has returned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnReturn {
+    /// It exits.
+    Exit,
+    /// It stays as it is, for an image to be made of it.
+    Stay,
+    /// It has returned.
+    Stayed,
 }
 
 enum State {
@@ -82,18 +96,23 @@ impl Guest {
     /// A guest in an instance that is new or has been restored.
     pub(crate) fn from_instance(mut instance: Instance) -> Guest {
         instance.store.data_mut().mode = Mode::Suspend;
-        let (state, then) = match &instance.entry {
-            Ok(entry) => (State::Ready(entry.first), entry.then),
-            Err(end) => (State::Ended(end.clone()), None),
+        let (state, then, results) = match instance.begin() {
+            Ok(mut then) => {
+                let (first, results) = then.next().expect("an entry has a function");
+                (State::Ready(first), then, results)
+            }
+            Err(end) => (State::Ended(end), Entry::NONE, 0),
         };
         let mut guest = Guest {
             instance,
             state,
             then,
+            results,
             fuel_left: u64::MAX,
             fuel_used: 0,
             cpu: slice::Cpu::default(),
             tag: Tag::NONE,
+            on_return: OnReturn::Exit,
         };
         if let State::Ended(_) = guest.state {
             guest.close();
@@ -106,10 +125,19 @@ impl Guest {
         self.instance
     }
 
+    /// Keeps the guest as it is when its last function returns, with all its files.
+    pub(crate) fn stay(&mut self) {
+        self.on_return = OnReturn::Stay;
+    }
+
+    /// Whether its last function has returned, after [`stay`](Guest::stay).
+    pub(crate) fn has_returned(&self) -> bool {
+        self.on_return == OnReturn::Stayed
+    }
+
     /// Whether the guest is parked and waits for nothing but its standard input.
     pub fn waits_for_stdin(&self) -> bool {
-        let waits = &self.instance.store.data().frame.waits;
-        matches!(self.state, State::Parked(_)) && waits[..] == [(WaitTarget::Fd(0), Interest::READ)]
+        matches!(self.state, State::Parked(_)) && self.context().waits_for_stdin()
     }
 
     /// Ends the guest once it has used `fuel` in all, with [`Cause::Fuel`](crate::Cause::Fuel).
@@ -152,22 +180,23 @@ impl Guest {
         let state = std::mem::replace(&mut self.state, State::Ended(Step::Parked));
         let slice = self.refuel(fuel, &state);
         let _noted = self.tag.note();
+        let store = &mut self.instance.store;
+        let mut status = Val::I32(0);
+        let results = &mut std::slice::from_mut(&mut status)[..self.results];
         let answer = match state {
             State::Ended(step) => {
                 self.state = State::Ended(step.clone());
                 return step;
             }
-            State::Ready(start) => start.call_resumable(&mut self.instance.store, &[], &mut []),
-            State::OutOfFuel(call) => call.resume(&mut self.instance.store, &mut []),
-            State::Parked(call) => {
-                match wasi::run_again(self.instance.store.as_context_mut(), |cx| cx) {
-                    Ok(errno) => call.resume(&mut self.instance.store, &[Val::I32(errno)], &mut []),
-                    Err(stop) => return self.stay_parked(call, stop),
-                }
-            }
+            State::Ready(start) => start.call_resumable(store, &[], results),
+            State::OutOfFuel(call) => call.resume(store, results),
+            State::Parked(call) => match wasi::run_again(store.as_context_mut(), |cx| cx) {
+                Ok(errno) => call.resume(store, &[Val::I32(errno)], results),
+                Err(stop) => return self.stay_parked(call, stop),
+            },
         };
         self.count_fuel(slice);
-        self.handle_result(answer)
+        self.handle_result(answer, &status)
     }
 
     /// Sets the fuel of a step, within the guest's limit. An operation that costs more than a
@@ -191,14 +220,23 @@ impl Guest {
     }
 
     /// Turns what the interpreter returned into a step.
-    fn handle_result(&mut self, answer: Result<ResumableCall, Error>) -> Step {
+    fn handle_result(&mut self, answer: Result<ResumableCall, Error>, status: &Val) -> Step {
         let step = match answer {
-            Ok(ResumableCall::Finished) => match self.then.take() {
-                Some(then) => {
+            Ok(ResumableCall::Finished) => match self.then.next() {
+                Some((then, results)) => {
                     self.state = State::Ready(then);
+                    self.results = results;
                     return Step::Yielded;
                 }
-                None => Step::Exited(0),
+                None => {
+                    let step = Step::Exited(status.i32().unwrap_or(0).cast_unsigned());
+                    if self.on_return != OnReturn::Exit {
+                        self.on_return = OnReturn::Stayed;
+                        self.state = State::Ended(step.clone());
+                        return step;
+                    }
+                    step
+                }
             },
             Ok(ResumableCall::HostTrap(call)) => {
                 if call.host_error().downcast_ref::<Suspended>().is_some() {

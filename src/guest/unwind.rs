@@ -33,7 +33,7 @@ impl Guest {
         let store = &mut self.instance.store;
         store.set_fuel(FUEL).expect("fuel is metered");
         match call.resume(&mut *store, &[Val::I32(errno)], &mut []) {
-            Ok(ResumableCall::Finished) => Unwound::Returned { in_start: self.then.is_some() },
+            Ok(ResumableCall::Finished) => Unwound::Returned { in_start: !self.then.is_empty() },
             _ => Unwound::Failed,
         }
     }

@@ -8,12 +8,16 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::collections::BTreeMap;
 use std::ffi::c_void;
+use std::os::fd::BorrowedFd;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap_anonymous, mremap, mremap_fixed, munmap};
+use rustix::mm::{
+    MapFlags, MremapFlags, ProtFlags, mmap, mmap_anonymous, mremap, mremap_fixed, munmap,
+};
 
 /// Memories are multiples of a page of WebAssembly.
 const PAGE: usize = 64 << 10;
@@ -39,6 +43,13 @@ static REFUSED: AtomicBool = AtomicBool::new(false);
 /// Unused mappings whose pages are resident: address and length. What they hold is
 /// whatever their last user left.
 static KEPT_MAPPINGS: Mutex<[(usize, usize); KEPT]> = Mutex::new([(0, 0); KEPT]);
+
+/// Whether a memory was ever mapped from a file.
+static HAS_FILES: AtomicBool = AtomicBool::new(false);
+
+/// Memories that begin with a mapping of a file: where, and how long that is. The nodes of this tree
+/// are no memories, so to change it does not lead here again.
+static FILES: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
 
 fn is_memory(layout: Layout) -> bool {
     let size = layout.size();
@@ -113,6 +124,90 @@ pub(super) fn take_pages(memory: &mut [u8]) -> bool {
     true
 }
 
+/// Maps a file of the same length in place of `memory`. What is written to it stays its own.
+/// `false` if nothing was done.
+pub(super) fn map_file(memory: &mut [u8], file: BorrowedFd<'_>) -> bool {
+    let len = memory.len();
+    let at = memory.as_mut_ptr();
+    let like_ours = len >= PAGE && len.is_multiple_of(PAGE) && at.addr().is_multiple_of(ALIGN_MAX);
+    if !IN_USE.load(Ordering::Relaxed) || !like_ours {
+        return false;
+    }
+    // Its pages are of use to the next one.
+    take_pages(memory);
+    let access = ProtFlags::READ | ProtFlags::WRITE;
+    let flags = MapFlags::PRIVATE | MapFlags::FIXED;
+    // SAFETY: `memory` is borrowed exclusively and has a mapping of its own, of just this size.
+    // The bytes that are read from then on are those of a sealed file, which never change.
+    if unsafe { mmap(at.cast(), len, access, flags, file, 0) }.is_ok() {
+        note_file(at.expose_provenance(), len);
+        return true;
+    }
+    // The kernel may have removed what was there before it found that it can't.
+    // SAFETY: as above; the bytes are zeros then.
+    let _ = unsafe { mmap_anonymous(at.cast(), len, access, flags) };
+    false
+}
+
+/// Notes that the memory there begins with a file of this length.
+fn note_file(address: usize, len: usize) {
+    HAS_FILES.store(true, Ordering::Relaxed);
+    FILES.lock().unwrap_or_else(PoisonError::into_inner).insert(address, len);
+}
+
+/// Whether the memory there began with a file. It is about to be unmapped.
+fn forget_file(address: usize) -> bool {
+    HAS_FILES.load(Ordering::Relaxed)
+        && FILES.lock().unwrap_or_else(PoisonError::into_inner).remove(&address).is_some()
+}
+
+/// How long the file is with which the memory there begins.
+fn file_len(address: usize) -> Option<usize> {
+    if !HAS_FILES.load(Ordering::Relaxed) {
+        return None;
+    }
+    FILES.lock().unwrap_or_else(PoisonError::into_inner).get(&address).copied()
+}
+
+/// Makes a memory that begins with a file longer. What is added is no part of the file: the kernel
+/// has nothing beyond its end.
+///
+/// # Safety
+///
+/// `block` is a memory of `old` bytes, of which the first `file` are mapped from one, and is the
+/// caller's alone; `new` is not less.
+unsafe fn extend_file(block: *mut u8, file: usize, old: usize, new: usize) -> *mut u8 {
+    let target = map(new, MapFlags::PRIVATE);
+    if target.is_null() {
+        return target;
+    }
+    // Once it is moved, another thread may map a file at its old address.
+    forget_file(block.addr());
+    let flags = MremapFlags::MAYMOVE;
+    // SAFETY: both are mappings, the one the caller's and the other made just now; the first is not
+    // used any more.
+    if unsafe { mremap_fixed(block.cast(), file, file, flags, target.cast()) }.is_err() {
+        note_file(block.addr(), file);
+        // SAFETY: nothing was moved there, and no other pointer to it exists.
+        let _ = unsafe { munmap(target.cast(), new) };
+        return ptr::null_mut();
+    }
+    let rest = old - file;
+    if rest > 0 {
+        // SAFETY: within the two; what is moved or copied is what is left of the old one.
+        unsafe {
+            let from = block.add(file);
+            let to = target.add(file);
+            if mremap_fixed(from.cast(), rest, rest, flags, to.cast()).is_err() {
+                ptr::copy_nonoverlapping(from, to, rest);
+                let _ = munmap(from.cast(), rest);
+            }
+        }
+    }
+    note_file(target.expose_provenance(), file);
+    target
+}
+
 /// Gives back to the kernel what is kept here for the next guest, and whole pages that the
 /// system's allocator has free: it releases only what lies at the end of
 /// its heap, and what many guests free lies before what is in use. Takes milliseconds if it is
@@ -167,7 +262,10 @@ unsafe impl GlobalAlloc for GuestAllocator {
         if !is_memory(layout) {
             // SAFETY: the caller's promises are the same.
             unsafe { System.dealloc(block, layout) }
-        } else if !keep(block.expose_provenance(), layout.size()) {
+            return;
+        }
+        let address = block.expose_provenance();
+        if forget_file(address) || !keep(address, layout.size()) {
             // SAFETY: it is a mapping of this size, and the caller is done with it. There is
             // no caller to report a failure to.
             let _ = unsafe { munmap(block.cast(), layout.size()) };
@@ -177,14 +275,22 @@ unsafe impl GlobalAlloc for GuestAllocator {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller promises that `size` makes a layout.
         let wanted = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
-        match (is_memory(layout), is_memory(wanted)) {
-            // SAFETY: the caller's promises are the same.
-            (false, false) => unsafe { System.realloc(block, layout, size) },
-            (true, true) => {
+        let memories = is_memory(layout) && is_memory(wanted);
+        let file = if memories { file_len(block.addr()) } else { None };
+        match (memories, file) {
+            (false, _) if !is_memory(layout) && !is_memory(wanted) => {
+                // SAFETY: the caller's promises are the same.
+                unsafe { System.realloc(block, layout, size) }
+            }
+            (true, None) => {
                 // SAFETY: a mapping of this size that is the caller's alone.
                 let moved =
                     unsafe { mremap(block.cast(), layout.size(), size, MremapFlags::MAYMOVE) };
                 moved.map_or(ptr::null_mut(), |address| address.cast())
+            }
+            (true, Some(file)) if size >= layout.size() => {
+                // SAFETY: what is known of the block, which is the caller's alone.
+                unsafe { extend_file(block, file, layout.size(), size) }
             }
             // SAFETY: two blocks that do not overlap, each with at least the smaller size; the
             // old one is freed only when the new one is there.

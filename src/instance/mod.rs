@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use wasmi::{Extern, Global, Memory, Store, Val};
 
-use crate::program::{Entry, Program, Shared, end_of, install};
-use crate::step::Step;
+use crate::program::image::Image;
+use crate::program::{Entry, Program, Shared, Warmth, end_of, install};
+use crate::step::{Cause, Step, Trap};
 use crate::wasi::WasiCtx;
 #[cfg(all(target_os = "linux", feature = "recycle"))]
 pub use allocator::GuestAllocator;
@@ -46,11 +47,28 @@ struct Snapshot {
     memory_used: usize,
     /// Guests that have run in it.
     runs: u32,
+    /// What holds the contents of its memory until it is written to.
+    backing: Backing,
+}
+
+/// What a memory consists of where no guest has written to it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Backing {
+    /// Pages of its own.
+    Own,
+    /// Pages of the image's file, which all instances share.
+    File,
 }
 
 impl Instance {
     /// A new instance, for one guest.
-    pub(crate) fn new(program: &Program, mut cx: WasiCtx) -> Instance {
+    pub(crate) fn new(program: &Program, cx: WasiCtx) -> Instance {
+        let mut instance = Instance::instantiate(program, cx);
+        instance.lay_image(None);
+        instance
+    }
+
+    fn instantiate(program: &Program, mut cx: WasiCtx) -> Instance {
         let program = program.shared.clone();
         cx.limits.stack = program.stack_bytes;
         let mut store = Store::new(&program.engine, cx);
@@ -62,7 +80,7 @@ impl Instance {
                 install(&program.hooks, &mut store, exports);
                 let memory = exports.get_export(&store, "memory");
                 store.data_mut().memory = memory.and_then(Extern::into_memory);
-                Ok(Entry::of(&program.hooks, &store, exports))
+                Ok(Entry::of(&program, &store, exports))
             }
             Err(error) => Err(end_of(&error, &store.data().limits, false)),
         };
@@ -70,35 +88,78 @@ impl Instance {
     }
 
     /// A new instance that can be restored if the program allows it. Only pages of its memory that
-    /// are not zero are resident.
+    /// are not zero are resident, and of a large image only those that are written to.
     pub(crate) fn reusable(program: &Program, cx: WasiCtx, pages: &Pages) -> Instance {
-        let mut instance = Instance::new(program, cx);
-        instance.snapshot = instance.take_snapshot(pages).map(Box::new);
+        let mut instance = Instance::instantiate(program, cx);
+        let backing = instance.lay_image(Some(pages));
+        instance.snapshot =
+            backing.and_then(|backing| instance.take_snapshot(backing)).map(Box::new);
         instance
     }
 
+    /// Gives the memory of a new instance its contents, if it does not have them, and with `pages`
+    /// takes from it what is zero. `None` if it can't be restored later.
+    fn lay_image(&mut self, pages: Option<&Pages>) -> Option<Backing> {
+        let image = &self.program.recipe.as_ref()?.image;
+        if !image.is_beside && pages.is_none() || self.entry.is_err() {
+            return None;
+        }
+        let memory = self.store.data().memory?;
+        let bytes = memory.data_mut(&mut self.store);
+        match lay(image, bytes, pages) {
+            Ok(backing) => backing,
+            Err(error) => {
+                let text = format!("the host can't give it its memory's contents: {error}");
+                self.entry = Err(Step::Trapped(Trap { cause: Cause::Host, text }));
+                None
+            }
+        }
+    }
+
     /// Records the state of a new instance, before anything has run in it.
-    fn take_snapshot(&mut self, pages: &Pages) -> Option<Snapshot> {
+    fn take_snapshot(&mut self, backing: Backing) -> Option<Snapshot> {
+        let globals = self.named_globals()?;
+        let globals = globals.into_iter().map(|(_, global)| (global, global.get(&self.store)));
+        let globals = globals.collect();
+        let memory = self.store.data().memory?;
+        let memory_used = self.store.data().limits.used;
+        let memory_bytes = memory.data(&self.store).len();
+        Some(Snapshot { memory, memory_bytes, globals, memory_used, runs: 0, backing })
+    }
+
+    /// The mutable globals, with their indices.
+    fn named_globals(&self) -> Option<Vec<(u32, Global)>> {
         let recipe = self.program.recipe.as_ref()?;
         let exports = self.exports?;
-        let store = &mut self.store;
-        let global = |index: &u32| {
-            let global = exports.get_global(&*store, &recipe.global(*index))?;
-            Some((global, global.get(&*store)))
-        };
-        let globals = recipe.globals().iter().map(global).collect::<Option<_>>()?;
-        let memory = store.data().memory?;
-        let memory_used = store.data().limits.used;
-        let bytes = memory.data_mut(&mut *store);
-        // After a failure no page can be assumed to be zero.
-        let released = pages.release(bytes);
-        if released.is_err() {
-            bytes.fill(0);
+        let global =
+            |index: &u32| Some((*index, exports.get_global(&self.store, &recipe.global(*index))?));
+        recipe.globals().iter().map(global).collect()
+    }
+
+    /// Makes the context ready for what the program has open where it begins. Answers what to call.
+    ///
+    /// # Errors
+    ///
+    /// The guest's last step, if it can't be begun.
+    pub(crate) fn begin(&mut self) -> Result<Entry, Step> {
+        let entry = self.entry.clone()?;
+        if let Some(Warmth::Warm(warm)) = &self.program.warmth {
+            warm.prepare(self.store.data_mut())
+                .map_err(|text| Step::Trapped(Trap { cause: Cause::Host, text }))?;
         }
-        recipe.image.write(bytes);
-        let memory_bytes = bytes.len();
-        released.ok()?;
-        Some(Snapshot { memory, memory_bytes, globals, memory_used, runs: 0 })
+        Ok(entry)
+    }
+
+    /// The memory of its calls.
+    pub(crate) fn memory(&self) -> Option<&[u8]> {
+        let memory = self.store.data().memory?;
+        Some(memory.data(&self.store))
+    }
+
+    /// The mutable globals with their values, by their indices.
+    pub(crate) fn global_values(&self) -> Option<Vec<(u32, Val)>> {
+        let globals = self.named_globals()?.into_iter();
+        Some(globals.map(|(index, global)| (index, global.get(&self.store))).collect())
     }
 
     /// Whether it is one of this program.
@@ -106,9 +167,10 @@ impl Instance {
         Arc::ptr_eq(&self.program, &program.shared)
     }
 
-    /// Restores the state of a new instance. `None` if that fails: the program doesn't allow it, its
-    /// memory has grown, or a system call fails.
-    pub(crate) fn restore(mut self, pages: &mut Pages) -> Option<Instance> {
+    /// Restores the state of a new instance, and says how many bytes of its memory were put back.
+    /// `None` if that fails: the program doesn't allow it, its memory has grown, or a system call
+    /// fails.
+    pub(crate) fn restore(mut self, pages: &mut Pages) -> Option<(Instance, usize)> {
         let Instance { store, program, snapshot, .. } = &mut self;
         let snapshot = snapshot.as_mut()?;
         *store.data_mut() = WasiCtx::blank();
@@ -117,19 +179,26 @@ impl Instance {
         if memory.len() != snapshot.memory_bytes {
             return None;
         }
-        let touched = pages.touched(memory).ok()?;
+        let in_file = snapshot.backing == Backing::File;
+        let touched = pages.touched(memory, in_file).ok()?;
         snapshot.runs += 1;
         let resident: usize = touched.iter().map(ExactSizeIterator::len).sum();
         if resident > RESIDENT_MAX || snapshot.runs % RUNS_BETWEEN_RELEASES == 0 {
-            pages.release(memory).ok()?;
+            if in_file {
+                pages.drop_copies(memory).ok()?;
+            } else {
+                pages.release(memory).ok()?;
+                image.write(memory).ok()?;
+            }
         } else {
-            touched.iter().for_each(|range| image.zero_around(memory, range.clone()));
+            for range in touched {
+                image.put_back(memory, range.clone()).ok()?;
+            }
         }
-        image.write(memory);
         for (global, value) in &snapshot.globals {
             global.set(&mut *store, value.clone()).ok()?;
         }
-        Some(self)
+        Some((self, resident))
     }
 
     /// Bytes of memory and tables it keeps when it is put back, as limits count them.
@@ -152,9 +221,41 @@ impl Instance {
     /// The mutable globals of a program that can be recycled.
     #[cfg(test)]
     pub(crate) fn globals(&self) -> Vec<Global> {
-        let recipe = self.program.recipe.as_ref().expect("it can be recycled");
-        let exports = self.exports.expect("it could be made");
-        let find = |index: &u32| exports.get_global(&self.store, &recipe.global(*index));
-        recipe.globals().iter().map(|index| find(index).expect("exported")).collect()
+        let globals = self.named_globals().expect("it can be recycled");
+        globals.into_iter().map(|(_, global)| global).collect()
     }
 }
+
+/// Gives a memory its contents. What holds them is said if they can be restored.
+fn lay(image: &Image, bytes: &mut [u8], pages: Option<&Pages>) -> std::io::Result<Option<Backing>> {
+    if map_image(image, bytes) {
+        return Ok(Some(Backing::File));
+    }
+    let Some(pages) = pages else {
+        image.write(bytes)?;
+        return Ok(None);
+    };
+    // After a failure no page can be assumed to be zero.
+    let released = pages.release(bytes).is_ok();
+    if !released {
+        bytes.fill(0);
+    }
+    image.write(bytes)?;
+    Ok(released.then_some(Backing::Own))
+}
+
+/// Puts the image's file in place of a memory, if it has one and the kernel does that.
+#[cfg(all(target_os = "linux", feature = "recycle"))]
+fn map_image(image: &Image, bytes: &mut [u8]) -> bool {
+    image.file().is_some_and(|file| allocator::map_file(bytes, file))
+}
+
+#[cfg(not(all(target_os = "linux", feature = "recycle")))]
+fn map_image(_image: &Image, _bytes: &mut [u8]) -> bool {
+    false
+}
+
+/// Memories of tests have mappings of their own, as in the program.
+#[cfg(all(test, target_os = "linux", feature = "recycle"))]
+#[global_allocator]
+static MEMORIES: GuestAllocator = GuestAllocator;

@@ -11,11 +11,19 @@ impl Pages {
         None
     }
 
-    pub(crate) fn touched(&mut self, _memory: &[u8]) -> io::Result<&[Range<usize>]> {
+    pub(crate) fn touched(
+        &mut self,
+        _memory: &[u8],
+        _in_file: bool,
+    ) -> io::Result<&[Range<usize>]> {
         match *self {}
     }
 
     pub(crate) fn release(&self, _memory: &mut [u8]) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn drop_copies(&self, _memory: &mut [u8]) -> io::Result<()> {
         match *self {}
     }
 }

@@ -72,6 +72,8 @@ unsafe impl Ioctl for Scan<'_> {
     }
 }
 
+/// A page of a file, which is not a private copy of one.
+const PAGE_IS_FILE: u64 = 1 << 2;
 const PAGE_IS_PRESENT: u64 = 1 << 3;
 const PAGE_IS_SWAPPED: u64 = 1 << 4;
 /// The kernel's page of zeros, there after a mere read.
@@ -102,35 +104,39 @@ impl Pages {
         };
         // One try on what is certainly there shows whether the kernel knows the call.
         let probe = vec![1; pages.page * 2];
-        let found: usize = pages.touched(&probe).ok()?.iter().map(Range::len).sum();
+        let found: usize = pages.touched(&probe, false).ok()?.iter().map(Range::len).sum();
         (found == probe.len()).then_some(pages)
     }
 
     /// Every range of `memory` that may hold anything but zeros, given that it has been
-    /// [`release`](Pages::release)d once.
+    /// [`release`](Pages::release)d once. Of a memory that is mapped from a file, every range that
+    /// may hold anything but what the file does.
     ///
     /// # Errors
     ///
     /// If the kernel can't be asked any more.
-    pub(crate) fn touched(&mut self, memory: &[u8]) -> io::Result<&[Range<usize>]> {
+    pub(crate) fn touched(&mut self, memory: &[u8], in_file: bool) -> io::Result<&[Range<usize>]> {
         if getpid() != self.process {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let whole = self.whole_pages(memory);
         self.touched.clear();
         // What shares its page with something else is not known, so it counts as touched.
-        self.touched.extend([0..whole.start, whole.end..memory.len()]);
+        let edges = [0..whole.start, whole.end..memory.len()];
+        self.touched.extend(edges.into_iter().filter(|edge| !edge.is_empty()));
+        let clear = if in_file { PAGE_IS_FILE } else { PAGE_IS_PFNZERO };
         let base = memory.as_ptr().addr();
         let mut from = whole.start;
         while from < whole.end {
-            let walked = self.scan(base, from..whole.end)?;
+            let walked = self.scan(base, from..whole.end, clear)?;
             from = walked.saturating_sub(base).max(from + self.page);
         }
         Ok(&self.touched)
     }
 
-    /// One call of the kernel for a range of what begins at `base`; how far it came.
-    fn scan(&mut self, base: usize, range: Range<usize>) -> io::Result<usize> {
+    /// One call of the kernel for a range of what begins at `base`, about pages that are not of the
+    /// category `clear`; how far it came.
+    fn scan(&mut self, base: usize, range: Range<usize>, clear: u64) -> io::Result<usize> {
         let mut arg = ScanArg {
             size: size_of::<ScanArg>() as u64,
             flags: 0,
@@ -140,8 +146,8 @@ impl Pages {
             vec: self.regions.as_mut_ptr().expose_provenance() as u64,
             vec_len: REGIONS as u64,
             max_pages: 0,
-            category_inverted: PAGE_IS_PFNZERO,
-            category_mask: PAGE_IS_PFNZERO,
+            category_inverted: clear,
+            category_mask: clear,
             category_anyof_mask: PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
             return_mask: PAGE_IS_PRESENT,
         };
@@ -165,6 +171,18 @@ impl Pages {
         let first = start.next_multiple_of(self.page);
         let last = end - end % self.page;
         if first < last { first - start..last - start } else { 0..0 }
+    }
+
+    /// Makes all of a `memory` that is mapped from a file what the file holds.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel refuses.
+    pub(crate) fn drop_copies(&self, memory: &mut [u8]) -> io::Result<()> {
+        // SAFETY: `memory` is borrowed exclusively and is whole pages, as a mapping is. They are
+        // read as what the file holds from then on: initialised bytes.
+        unsafe { madvise(memory.as_mut_ptr().cast(), memory.len(), Advice::LinuxDontNeed) }?;
+        Ok(())
     }
 
     /// Makes all of `memory` zero by giving its pages back.

@@ -33,6 +33,8 @@ pub struct Pool {
     spare: usize,
     /// `None` if nothing can be recycled.
     pages: Option<Pages>,
+    /// Bytes of memory put back so far.
+    restored_bytes: u64,
 }
 
 impl Pool {
@@ -40,7 +42,7 @@ impl Pool {
     pub fn new(program: &Program) -> Pool {
         let recipe = program.shared.recipe.as_ref();
         let pages = recipe.and_then(|_| Pages::open());
-        Pool { program: program.clone(), idle: Vec::new(), spare: 0, pages }
+        Pool { program: program.clone(), idle: Vec::new(), spare: 0, pages, restored_bytes: 0 }
     }
 
     /// Empties the pool and uses another program from now on. Keeps what it has of the system,
@@ -48,7 +50,9 @@ impl Pool {
     #[cfg(all(unix, feature = "serve"))]
     pub(crate) fn replace_program(&mut self, program: &Program) {
         let pages = self.pages.take();
+        let restored_bytes = self.restored_bytes;
         *self = Pool::new(program);
+        self.restored_bytes = restored_bytes;
         self.pages = self.pages.take().or(pages).filter(|_| program.shared.recipe.is_some());
     }
 
@@ -84,10 +88,16 @@ impl Pool {
         let instance = guest.into_instance();
         if self.idle.len() < IDLE_MAX
             && instance.is_of(&self.program)
-            && let Some(instance) = instance.restore(pages)
+            && let Some((instance, bytes)) = instance.restore(pages)
         {
+            self.restored_bytes += bytes as u64;
             self.idle.push(instance);
         }
+    }
+
+    /// Bytes of memory put back into instances so far: what their guests had changed.
+    pub fn restored_bytes(&self) -> u64 {
+        self.restored_bytes
     }
 
     /// The number of instances kept for the next guests.

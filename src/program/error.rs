@@ -39,6 +39,8 @@ pub enum ProgramError {
     ImportType(String),
     /// No `_start` export.
     NoStart,
+    /// It is not known which export of a library to call; why, and what to do.
+    Handler(String),
 }
 
 impl fmt::Display for ProgramError {
@@ -76,6 +78,7 @@ impl fmt::Display for ProgramError {
                 "it exports no function '_start' without parameters and results: build it as a \
                  command (a binary), not as a library or reactor",
             ),
+            ProgramError::Handler(what) => f.write_str(what),
         }
     }
 }

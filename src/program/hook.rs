@@ -4,6 +4,7 @@ use wasmi::{
     Caller, Extern, Func, FuncType, Instance, Memory, Ref, RefType, Store, Table, Val, ValType,
 };
 
+use super::Shared;
 use super::rewrite::Hooks;
 use crate::wasi::WasiCtx;
 
@@ -25,22 +26,45 @@ const MOVE_FUEL: u64 = 10_000;
 /// What growing instructions answer if they fail.
 const FAILED: u32 = u32::MAX;
 
-/// The functions to call to run a guest: the start section, if there is one, and `_start`.
+/// Functions of one program at the most: its start section, and two exports.
+const CALLS_MAX: usize = 3;
+
+/// The functions to call to run a guest, one after the other.
 #[derive(Clone, Copy)]
 pub(crate) struct Entry {
-    pub(crate) first: Func,
-    pub(crate) then: Option<Func>,
+    calls: [Option<Func>; CALLS_MAX],
+    /// The last one returns the status with which the program exits.
+    has_status: bool,
 }
 
 impl Entry {
+    /// Of an instance that could not be made.
+    pub(crate) const NONE: Entry = Entry { calls: [None; CALLS_MAX], has_status: false };
+
     /// The entry of an instance.
-    pub(crate) fn of(hooks: &Hooks, store: &Store<WasiCtx>, instance: Instance) -> Entry {
-        let find = |name: &str| instance.get_func(store, name);
-        let start = find("_start").expect("checked when the program was made");
-        match hooks.starts.then(|| find(&hooks.start())).flatten() {
-            Some(first) => Entry { first, then: Some(start) },
-            None => Entry { first: start, then: None },
-        }
+    pub(crate) fn of(program: &Shared, store: &Store<WasiCtx>, instance: Instance) -> Entry {
+        let find =
+            |name: &str| instance.get_func(store, name).expect("checked when the program was made");
+        let hooks = &program.hooks;
+        let first = hooks.starts.then(|| find(&hooks.start()));
+        let mut funcs = first.into_iter().chain(program.entry.iter().map(|name| find(name)));
+        let calls = std::array::from_fn(|_| funcs.next());
+        let last = calls.iter().flatten().next_back();
+        let has_status = last.is_some_and(|last| !last.ty(store).results().is_empty());
+        Entry { calls, has_status }
+    }
+
+    /// Whether all of them were taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.calls[0].is_none()
+    }
+
+    /// Takes the next one, with how many results it has.
+    pub(crate) fn next(&mut self) -> Option<(Func, usize)> {
+        let func = self.calls[0].take()?;
+        self.calls.rotate_left(1);
+        let is_last = self.calls[0].is_none();
+        Some((func, usize::from(is_last && self.has_status)))
     }
 }
 

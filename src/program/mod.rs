@@ -4,11 +4,14 @@ pub(crate) mod capture;
 mod encode;
 mod end;
 mod error;
+pub(crate) mod exports;
 mod hook;
+pub(crate) mod image;
 pub(crate) mod recipe;
 mod refusal;
 mod rewrite;
 mod survey;
+pub(crate) mod warmth;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +22,7 @@ use wasmi::{
 };
 
 use crate::wasi::{MODULE, Row, TABLE, WasiCtx, add_to_linker};
+use image::Image;
 use recipe::Recipe;
 
 /// Finished stacks kept for the next guest; a parked guest has its own.
@@ -26,11 +30,10 @@ const STACKS_CACHED: usize = 16;
 
 pub(crate) use end::end_of;
 pub use error::ProgramError;
-#[cfg(test)]
 pub(crate) use error::survey;
 pub(crate) use hook::{Entry, install};
 pub(crate) use rewrite::Hooks;
-pub(crate) use survey::Survey;
+pub use warmth::{Warm, Warmth};
 
 /// Options for [`Program::with`].
 #[derive(Clone, Debug)]
@@ -91,6 +94,23 @@ pub(crate) struct Shared {
     pub(crate) hooks: Hooks,
     /// How its instances are used again, if they can be.
     pub(crate) recipe: Option<Recipe>,
+    /// The exports to call, one after the other.
+    pub(crate) entry: Vec<String>,
+    /// How it came to its image, if it was to be given one.
+    pub(crate) warmth: Option<Warmth>,
+}
+
+/// What is made of a module, and for what.
+pub(crate) struct Build<'a> {
+    /// The exports that are the program.
+    pub(crate) entry: &'a [&'a str],
+    /// Translates all functions at once, rather than each at its first call.
+    pub(crate) eager: bool,
+    /// Prepares its instances to be put back.
+    pub(crate) reuse: bool,
+    /// What its memory holds, if the module does not say that itself.
+    pub(crate) image: Option<Image>,
+    pub(crate) warmth: Option<Warmth>,
 }
 
 impl Program {
@@ -109,10 +129,19 @@ impl Program {
     ///
     /// As [`Program::new`].
     pub fn with(config: &Config, wasm: impl AsRef<[u8]>) -> Result<Program, ProgramError> {
-        let wasm = wasm.as_ref();
+        let reuse = config.reuse;
+        let build = Build { entry: &["_start"], eager: reuse, reuse, image: None, warmth: None };
+        Program::build(config, wasm.as_ref(), build)
+    }
+
+    pub(crate) fn build(
+        config: &Config,
+        wasm: &[u8],
+        build: Build<'_>,
+    ) -> Result<Program, ProgramError> {
         let survey = error::survey(wasm)?;
-        let engine = Engine::new(&engine_config(config, &survey));
-        let recipe = config.reuse.then(|| recipe::recipe(&survey)).flatten();
+        let engine = Engine::new(&engine_config(config, build.eager || survey.is_heavy()));
+        let mut recipe = build.reuse.then(|| recipe::recipe(&survey).ok()).flatten();
         let globals = recipe.as_ref().map_or(&[][..], Recipe::globals);
         let hooks = Hooks::of(&survey);
         let invalid = |text: String| {
@@ -123,16 +152,29 @@ impl Program {
             .map_err(|error| invalid(error.to_string()))?;
         let module = Module::new(&engine, changed).map_err(|error| invalid(error.to_string()))?;
         check_imports(&module)?;
-        match module.get_export("_start") {
-            Some(ExternType::Func(ty)) if ty.params().is_empty() && ty.results().is_empty() => {}
-            _ => return Err(ProgramError::NoStart),
+        let may_return = build.image.is_some() || build.entry != ["_start"];
+        check_entry(&module, build.entry, may_return)?;
+        if let Some(image) = build.image {
+            let recipe = recipe.as_mut();
+            recipe.ok_or_else(|| invalid("it can't have an image".to_owned()))?.image = image;
         }
         let stack_bytes = config.stack_bytes();
         let mut linker = Linker::new(&engine);
         add_to_linker(&mut linker, |cx: &mut WasiCtx| cx)
             .expect("an empty linker has none of the names");
+        let entry = build.entry.iter().map(|name| (*name).to_owned()).collect();
+        let warmth = build.warmth;
         Ok(Program {
-            shared: Arc::new(Shared { engine, module, linker, stack_bytes, hooks, recipe }),
+            shared: Arc::new(Shared {
+                engine,
+                module,
+                linker,
+                stack_bytes,
+                hooks,
+                recipe,
+                entry,
+                warmth,
+            }),
         })
     }
 }
@@ -143,7 +185,7 @@ impl fmt::Debug for Program {
     }
 }
 
-fn engine_config(config: &Config, survey: &Survey<'_>) -> WasmiConfig {
+fn engine_config(config: &Config, eager: bool) -> WasmiConfig {
     let mut wasmi = WasmiConfig::default();
     wasmi
         .consume_fuel(true)
@@ -158,11 +200,7 @@ fn engine_config(config: &Config, survey: &Survey<'_>) -> WasmiConfig {
         .ignore_custom_sections(true)
         // The module was validated before. What it takes for a function to be more than can be
         // translated is only known when it is tried, and has to be known before it runs.
-        .compilation_mode(if config.reuse || survey.is_heavy() {
-            CompilationMode::Eager
-        } else {
-            CompilationMode::Lazy
-        })
+        .compilation_mode(if eager { CompilationMode::Eager } else { CompilationMode::Lazy })
         // The crate feature is on for its encodings (docs/wasmi.md); the proposal is not.
         .wasm_memory64(false)
         .set_max_cached_stacks(STACKS_CACHED)
@@ -170,6 +208,21 @@ fn engine_config(config: &Config, survey: &Survey<'_>) -> WasmiConfig {
         // wasmi refuses a maximum below what a stack begins with.
         .set_max_stack_height(config.stack_max.max(64 << 10));
     wasmi
+}
+
+/// Functions without parameters. If it `may_return` something, the last one returns the status with
+/// which the program exits.
+fn check_entry(module: &Module, entry: &[&str], may_return: bool) -> Result<(), ProgramError> {
+    for (index, name) in entry.iter().enumerate() {
+        let last = may_return && index + 1 == entry.len();
+        match module.get_export(name) {
+            Some(ExternType::Func(ty))
+                if ty.params().is_empty()
+                    && (ty.results().is_empty() || last && ty.results() == [ValType::I32]) => {}
+            _ => return Err(ProgramError::NoStart),
+        }
+    }
+    Ok(())
 }
 
 fn check_imports(module: &Module) -> Result<(), ProgramError> {

@@ -5,18 +5,14 @@
 //! with an instruction that changes those is left alone. A start section is run for each guest
 //! (`rewrite.rs`), so it can't collide.
 
-use std::ops::Range;
-
 use wasmparser::{
     BinaryReaderError, DataKind, ElementKind, MemorySectionReader, Operator, Parser, Payload,
     ValType,
 };
 
+use super::image::Image;
 use super::rewrite::global;
 use super::survey::Survey;
-
-/// Whether the system can say which pages of a memory were touched.
-pub(crate) const SUPPORTED: bool = cfg!(all(target_os = "linux", feature = "recycle"));
 
 /// No toolchain makes a program with more mutable globals than this, and it would make putting
 /// them back the greater part of the work.
@@ -44,69 +40,37 @@ impl Recipe {
     }
 }
 
-/// What of a new memory is not zero: the data segments, in order, without overlap.
-#[derive(Debug, Default)]
-pub(crate) struct Image {
-    pieces: Vec<(usize, Vec<u8>)>,
+/// Why instances of a module can't be put back.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    Invalid(BinaryReaderError),
+    /// What it has that stands against it.
+    Has(&'static str),
 }
 
-impl Image {
-    /// What instantiation makes of segments: later ones lie over earlier ones.
-    fn of(segments: &[(usize, &[u8])]) -> Image {
-        let mut ranges: Vec<Range<usize>> =
-            segments.iter().map(|(at, data)| *at..at + data.len()).collect();
-        ranges.sort_unstable_by_key(|range| range.start);
-        let mut pieces: Vec<(usize, Vec<u8>)> = Vec::new();
-        for range in ranges.into_iter().filter(|range| !range.is_empty()) {
-            match pieces.last_mut() {
-                Some((at, bytes)) if range.start <= *at + bytes.len() => {
-                    bytes.resize(bytes.len().max(range.end - *at), 0);
-                }
-                _ => pieces.push((range.start, vec![0; range.len()])),
-            }
-        }
-        for (at, data) in segments.iter().filter(|(_, data)| !data.is_empty()) {
-            let piece = pieces.partition_point(|piece| piece.0 <= *at) - 1;
-            let (start, bytes) = &mut pieces[piece];
-            bytes[at - *start..][..data.len()].copy_from_slice(data);
-        }
-        Image { pieces }
-    }
-
-    /// Writes all of it into a memory that is zero everywhere else.
-    pub(crate) fn write(&self, memory: &mut [u8]) {
-        for (at, bytes) in &self.pieces {
-            memory[*at..][..bytes.len()].copy_from_slice(bytes);
-        }
-    }
-
-    /// Zeroes what of `range` lies outside of the pieces.
-    pub(crate) fn zero_around(&self, memory: &mut [u8], range: Range<usize>) {
-        let mut from = range.start;
-        let first = self.pieces.partition_point(|piece| piece.0 + piece.1.len() <= from);
-        for (at, bytes) in &self.pieces[first..] {
-            if *at >= range.end {
-                break;
-            }
-            if from < *at {
-                memory[from..*at].fill(0);
-            }
-            from = at + bytes.len();
-        }
-        if from < range.end {
-            memory[from..range.end].fill(0);
-        }
+impl From<BinaryReaderError> for Unfit {
+    fn from(error: BinaryReaderError) -> Unfit {
+        Unfit::Invalid(error)
     }
 }
 
-/// Finds how to recycle instances of a valid module. `None` if they can't be.
-pub(super) fn recipe(survey: &Survey<'_>) -> Option<Recipe> {
-    if !SUPPORTED || survey.changes_tables {
-        return None;
+/// What a valid module has that keeps its instances from being put back.
+pub(crate) fn obstacle(survey: &Survey<'_>) -> Option<String> {
+    match recipe(survey) {
+        Ok(_) => None,
+        Err(Unfit::Has(what)) => Some(format!("it has {what}")),
+        Err(Unfit::Invalid(error)) => Some(error.to_string()),
     }
-    let contents = Contents::of(survey.wasm).ok().flatten()?;
-    let image = Image::of(&contents.data);
-    Some(Recipe { globals: contents.globals, prefix: survey.prefix.clone(), image })
+}
+
+/// Finds how to recycle instances of a valid module.
+pub(super) fn recipe(survey: &Survey<'_>) -> Result<Recipe, Unfit> {
+    if survey.changes_tables {
+        return Err(Unfit::Has("instructions that change a table, or drop a segment"));
+    }
+    let contents = Contents::of(survey.wasm)?;
+    let image = Image::of_segments(&contents.data, contents.memory.unwrap_or(0));
+    Ok(Recipe { globals: contents.globals, prefix: survey.prefix.clone(), image })
 }
 
 /// What an instance is made of.
@@ -122,36 +86,38 @@ struct Contents<'a> {
 }
 
 impl<'a> Contents<'a> {
-    /// `Ok(None)` for a module that can't be recycled.
-    fn of(wasm: &'a [u8]) -> Result<Option<Contents<'a>>, BinaryReaderError> {
+    fn of(wasm: &'a [u8]) -> Result<Contents<'a>, Unfit> {
         let mut contents = Contents::default();
         for payload in Parser::new(0).parse_all(wasm) {
-            if !contents.take(payload?)? {
-                return Ok(None);
-            }
+            contents.take(payload?)?;
         }
-        let whole = contents.memory.is_some() && contents.globals.len() <= GLOBALS_MAX;
-        Ok(whole.then_some(contents))
+        if contents.memory.is_none() {
+            return Err(Unfit::Has("no memory"));
+        }
+        if contents.globals.len() > GLOBALS_MAX {
+            return Err(Unfit::Has("more than 1024 mutable globals"));
+        }
+        Ok(contents)
     }
 
-    /// Whether this part of the module allows recycling.
-    fn take(&mut self, payload: Payload<'a>) -> Result<bool, BinaryReaderError> {
+    /// Takes a part of the module, if it allows recycling.
+    fn take(&mut self, payload: Payload<'a>) -> Result<(), Unfit> {
         match payload {
             // What is imported is shared with others. (WASI has functions only.)
             Payload::ImportSection(imports) => {
                 for import in imports {
                     if !matches!(import?.ty, wasmparser::TypeRef::Func(_)) {
-                        return Ok(false);
+                        return Err(Unfit::Has("imports that are not functions"));
                     }
                 }
             }
-            Payload::MemorySection(memories) => return self.take_memories(memories),
+            Payload::MemorySection(memories) => self.take_memories(memories)?,
             Payload::GlobalSection(globals) => {
                 for global in globals {
                     let ty = global?.ty;
                     let number = !matches!(ty.content_type, ValType::Ref(_));
                     if ty.mutable && !number {
-                        return Ok(false);
+                        return Err(Unfit::Has("a mutable global that holds a reference"));
                     }
                     if ty.mutable {
                         self.globals.push(self.globals_seen);
@@ -162,63 +128,60 @@ impl<'a> Contents<'a> {
             Payload::ElementSection(segments) => {
                 for segment in segments {
                     if matches!(segment?.kind, ElementKind::Passive) {
-                        return Ok(false);
+                        return Err(Unfit::Has("a passive element segment"));
                     }
                 }
             }
             Payload::DataSection(segments) => {
                 for segment in segments {
                     let segment = segment?;
-                    if !self.add_segment(&segment.kind, segment.data)? {
-                        return Ok(false);
-                    }
+                    self.add_segment(&segment.kind, segment.data)?;
                 }
             }
             _ => {}
         }
-        Ok(true)
+        Ok(())
     }
 
     /// One plain memory is what can be put back.
-    fn take_memories(
-        &mut self,
-        memories: MemorySectionReader<'a>,
-    ) -> Result<bool, BinaryReaderError> {
+    fn take_memories(&mut self, memories: MemorySectionReader<'a>) -> Result<(), Unfit> {
         for memory in memories {
             let memory = memory?;
             let plain = !memory.memory64 && !memory.shared;
             let page = 1 << memory.page_size_log2.unwrap_or(16);
             let bytes = memory.initial.checked_mul(page);
             let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
-            if !plain || self.memory.is_some() || bytes.is_none() {
-                return Ok(false);
+            if self.memory.is_some() {
+                return Err(Unfit::Has("more than one memory"));
+            }
+            if !plain || bytes.is_none() {
+                return Err(Unfit::Has("a memory of another kind"));
             }
             self.memory = bytes;
         }
-        Ok(true)
+        Ok(())
     }
 
-    /// Adds a data segment to the image; `false` if it is passive, where it goes is not a
-    /// plain constant, or it does not fit (instantiation will fail).
-    fn add_segment(
-        &mut self,
-        kind: &DataKind<'a>,
-        data: &'a [u8],
-    ) -> Result<bool, BinaryReaderError> {
+    /// Adds a data segment to the image. None that is passive can be, none that goes to where
+    /// no plain constant says, and none that does not fit (instantiation will fail).
+    fn add_segment(&mut self, kind: &DataKind<'a>, data: &'a [u8]) -> Result<(), Unfit> {
         let DataKind::Active { memory_index: 0, offset_expr } = kind else {
-            return Ok(false);
+            return Err(Unfit::Has("a passive data segment"));
         };
         let mut expression = offset_expr.get_operators_reader();
-        let Operator::I32Const { value } = expression.read()? else { return Ok(false) };
+        let Operator::I32Const { value } = expression.read()? else {
+            return Err(Unfit::Has("a data segment whose place is computed"));
+        };
         if !matches!(expression.read()?, Operator::End) {
-            return Ok(false);
+            return Err(Unfit::Has("a data segment whose place is computed"));
         }
         let at = usize::try_from(value.cast_unsigned()).unwrap_or(usize::MAX);
         let fits = at.checked_add(data.len()).is_some_and(|end| Some(end) <= self.memory);
-        if fits {
-            self.data.push((at, data));
+        if !fits {
+            return Err(Unfit::Has("a data segment beyond its memory"));
         }
-        Ok(fits)
+        self.data.push((at, data));
+        Ok(())
     }
 }
 
@@ -229,26 +192,11 @@ mod tests {
     fn recipe_of(wat: &str) -> Option<Recipe> {
         let wasm = wat::parse_str(wat).unwrap();
         let survey = crate::program::survey(&wasm).unwrap();
-        recipe(&survey)
+        recipe(&survey).ok()
     }
 
     fn is_recyclable(body: &str) -> bool {
         recipe_of(&format!("(module (memory 1) (func (export \"_start\")) {body})")).is_some()
-    }
-
-    #[test]
-    fn later_segments_lie_over_earlier_ones() {
-        let image =
-            Image::of(&[(8, b"aaaa"), (0, b"bb"), (10, b"cccc"), (20, b"d"), (16, b""), (2, b"e")]);
-        let mut memory = [9; 24];
-        image.zero_around(&mut memory, 0..24);
-        image.write(&mut memory);
-        assert_eq!(&memory, b"bbe\0\0\0\0\0aacccc\0\0\0\0\0\0d\0\0\0");
-        let mut memory = [9; 24];
-        image.zero_around(&mut memory, 1..9);
-        assert_eq!(memory[..10], [9, 9, 9, 0, 0, 0, 0, 0, 9, 9]);
-        image.zero_around(&mut memory, 12..22);
-        assert_eq!(memory[10..], [9, 9, 9, 9, 0, 0, 0, 0, 0, 0, 9, 0, 9, 9]);
     }
 
     #[test]

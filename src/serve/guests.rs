@@ -12,6 +12,8 @@ use super::observe::reporter::Reporter;
 use super::shared::Shared;
 use crate::guest::Guest;
 use crate::pool::{Ahead, Pool};
+use crate::program::Warmth;
+use crate::vfs::charge::Ends;
 use crate::wasi::{Strings, WasiCtx};
 
 /// How long a guest is run ahead before it is seen whether there is something else to do.
@@ -26,6 +28,8 @@ pub(super) struct Guests {
     pub ahead: Ahead<PendingLink>,
     /// Number of the program that they are of.
     generation: u64,
+    /// The program replies to a line only when its input ends.
+    replies_late: bool,
 }
 
 impl Guests {
@@ -34,6 +38,7 @@ impl Guests {
             pool: Pool::new(&shared.config.program),
             ahead: Ahead::new(ahead, shared.config.ahead_ttl),
             generation: 0,
+            replies_late: false,
             shared,
             reporter,
         }
@@ -47,9 +52,14 @@ impl Guests {
         let peer = session.link.peer;
         let local = session.local;
         let base = &shared.env;
-        let env = session.env.get_or_insert_with(|| environment(base, local, peer));
-        // It is not needed after the last job of a connection, which may take long.
-        let mut env = if last { std::mem::take(env) } else { env.clone() };
+        // What a warm program knows of its environment it knows from its start.
+        let mut env = if self.is_warm() {
+            base.clone()
+        } else {
+            let env = session.env.get_or_insert_with(|| environment(base, local, peer));
+            // It is not needed after the last job of a connection, which may take long.
+            if last { std::mem::take(env) } else { env.clone() }
+        };
         env.append(own);
         let (mut guest, waited) = match self.ahead.take() {
             Some((mut guest, slot)) => {
@@ -66,7 +76,9 @@ impl Guests {
             }
         };
         guest.set_client(peer);
-        guest.context_mut().party.client = Some(party(peer.ip()));
+        let party_of_guest = &mut guest.context_mut().party;
+        party_of_guest.client = Some(party(peer.ip()));
+        party_of_guest.ends = Some(Ends { peer, local });
         if let Some(fuel) = shared.config.limits.fuel {
             guest.limit_fuel(fuel);
         }
@@ -76,6 +88,22 @@ impl Guests {
         (guest, waited)
     }
 
+    /// Whether guests start from an image.
+    pub fn is_warm(&self) -> bool {
+        matches!(self.pool.program().warmth(), Some(Warmth::Warm(_)))
+    }
+
+    /// Whether the program is one that serves line after line, so that a guest has ended when it
+    /// asks for a second one.
+    pub fn expects_one_line(&self) -> bool {
+        self.pool.program().warmth().is_some() && !self.replies_late
+    }
+
+    /// The program keeps its replies until its input ends. Says whether that is new.
+    pub fn reply_late(&mut self) -> bool {
+        !std::mem::replace(&mut self.replies_late, true)
+    }
+
     /// Switches to the new program after a reload.
     pub fn update_program(&mut self) {
         let generation = self.shared.generation.load(Acquire);
@@ -83,6 +111,7 @@ impl Guests {
             let program = self.shared.program.lock().unwrap_or_else(PoisonError::into_inner);
             self.pool.replace_program(&program);
             self.generation = generation;
+            self.replies_late = false;
             self.ahead.clear();
         }
     }

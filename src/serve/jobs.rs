@@ -98,6 +98,16 @@ impl Jobs {
         Some(*guest)
     }
 
+    /// A guest may have asked for more than its line, which ends it.
+    pub fn end_if_replied(&mut self, session: &mut Session) {
+        let guest = session.guest.and_then(|id| self.sched.guest(id));
+        if guest.is_some_and(|guest| is_replied(session, guest))
+            && let Some(guest) = self.take_guest(session)
+        {
+            self.guest_ended(session, End::Exited(0), guest);
+        }
+    }
+
     /// A guest has come to its end. Returns the time now.
     pub fn guest_ended(&mut self, session: &mut Session, end: End, guest: Guest) -> Instant {
         let (outcome, why) = of_end(end, guest.context().limits.refused);
@@ -127,7 +137,14 @@ impl Jobs {
         self.release(guest);
         let now = Instant::now();
         let elapsed = now.saturating_duration_since(session.started);
-        let (bytes_in, bytes_out) = session.link.io().counts();
+        let (counts, late) = {
+            let io = session.link.io();
+            (io.counts(), io.replied_late())
+        };
+        let (bytes_in, bytes_out) = counts;
+        if late && self.guests.reply_late() {
+            self.reporter.replies_late();
+        }
         if memory_refused.is_some() || fds_refused {
             self.reporter.guest_refused(client, memory_refused, fds_refused);
         }
@@ -172,6 +189,11 @@ impl Jobs {
     }
 }
 
+/// Whether a guest that serves line after line is done with its own.
+fn is_replied(session: &Session, guest: &Guest) -> bool {
+    session.link.io().is_replied() && guest.waits_for_stdin()
+}
+
 impl Host for Jobs {
     fn now(&self) -> Instant {
         self.now
@@ -192,6 +214,12 @@ impl Host for Jobs {
             counters.guests_ahead.store(self.guests.ahead.len() as u64, Relaxed);
             add(&counters.ahead_taken, 1);
         }
+        if self.guests.expects_one_line() && job.stdin == Stdin::Whole {
+            session.link.io().expect_one_line();
+        }
+        if self.guests.is_warm() {
+            add(&self.counters().warm_lines, 1);
+        }
         let until = session.conn.job_until(&job, now);
         let step = if whole { Step::Parked } else { guest.step_untimed(FIRST_FUEL) };
         if !whole {
@@ -202,6 +230,9 @@ impl Host for Jobs {
             Step::Exited(code) => return self.guest_ended(session, End::Exited(code), guest),
             Step::Trapped(trap) => return self.guest_ended(session, End::Trapped(trap), guest),
             Step::Yielded => self.sched.spawn_computing(guest, until),
+            Step::Parked if is_replied(session, &guest) => {
+                return self.guest_ended(session, End::Exited(0), guest);
+            }
             Step::Parked => self.sched.spawn(guest, until),
         };
         self.assign_guest(session, id);

@@ -95,6 +95,7 @@ use observe::http::Status;
 pub use observe::logging;
 pub use observe::metrics::{Metrics, Outcome, Refusal};
 pub(crate) use observe::outcome::of_end;
+use observe::reporter::report_warmth;
 use shared::{Shared, WorkerHandle};
 use worker::Worker;
 
@@ -169,6 +170,7 @@ impl Server {
     /// connections any more. The other workers are then stopped, too.
     pub fn run(self) -> io::Result<()> {
         let Server { shared, workers, status, .. } = self;
+        report_warmth(&shared.config.name, shared.config.program.warmth());
         let mut threads = Vec::new();
         let mut status_handle = None;
         if let Some((worker, handle, _)) = status {

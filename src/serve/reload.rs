@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::serve::Shared;
 use crate::serve::observe::logging::TARGET;
+use crate::serve::observe::reporter::report_warmth;
 
 /// How often a watched file is looked at.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
@@ -116,8 +117,10 @@ fn load(shared: &Shared) {
     let program = shared.config.name.as_str();
     match reload() {
         Ok(new) => {
+            let warmth = new.warmth().cloned();
             shared.replace(new);
             log::info!(target: TARGET, program = program; "program reloaded");
+            report_warmth(program, warmth.as_ref());
         }
         Err(error) => {
             log::error!(target: TARGET, program = program, error = error.as_str(); "program not reloaded, the old one stays");

@@ -10,7 +10,7 @@ use super::config::Config;
 use super::door::Arrival;
 use super::observe::metrics::{Counters, Metrics};
 use super::reload;
-use crate::program::Program;
+use crate::program::{Program, Warmth};
 use crate::sched::Scheduler;
 use crate::wasi::{MemoryBudget, Strings};
 
@@ -81,7 +81,13 @@ impl WorkerHandle {
 
 impl Shared {
     pub fn metrics(&self) -> Metrics {
-        Metrics::sum(self.workers.iter().map(|worker| &worker.counters))
+        let mut metrics = Metrics::sum(self.workers.iter().map(|worker| &worker.counters));
+        match self.program.lock().unwrap_or_else(PoisonError::into_inner).warmth() {
+            Some(Warmth::Warm(warm)) => metrics.image_bytes = warm.image_bytes as u64,
+            Some(Warmth::Cold(why)) => metrics.cold_because = Some(why.clone()),
+            None => {}
+        }
+        metrics
     }
 
     /// Notes that a worker has begun a turn.

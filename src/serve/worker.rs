@@ -34,6 +34,9 @@ pub(super) const EXPIRY: u64 = u64::MAX - 4;
 /// guests is added up then.
 pub(super) const TURN_EVERY: Duration = Duration::from_secs(1);
 
+/// Bytes of a page, as the metrics count them.
+const PAGE_BYTES: u64 = 4096;
+
 /// How long connections with requests waiting have their turns in one turn of the worker, and how
 /// long if more clients wait to be accepted.
 const READY_PER_TURN: Duration = Duration::from_millis(10);
@@ -146,6 +149,8 @@ impl Worker {
         counters.guests.store((self.jobs.sched.len() + ahead) as u64, Relaxed);
         counters.guests_parked.store((self.jobs.sched.parked() + ahead) as u64, Relaxed);
         counters.guests_ahead.store(ahead as u64, Relaxed);
+        let restored = self.jobs.guests.pool.restored_bytes() / PAGE_BYTES;
+        counters.pages_restored.store(restored, Relaxed);
     }
 
     fn on_event(&mut self, event: Event) {
@@ -240,7 +245,10 @@ impl Worker {
         let mut keys = std::mem::take(&mut self.dirty_keys);
         self.dirty.swap(&mut keys);
         for key in keys.drain(..) {
-            self.with_session(key, |_, session| session.link.watch_output());
+            self.with_session(key, |worker, session| {
+                session.link.watch_output();
+                worker.jobs.end_if_replied(session);
+            });
         }
         self.dirty_keys = keys;
     }

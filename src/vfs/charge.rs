@@ -12,12 +12,12 @@
 //!   the first of it begins and once at the end of the call.
 
 #![cfg_attr(
-    not(all(unix, feature = "net", feature = "host-fs", feature = "tar")),
+    not(all(unix, feature = "serve", feature = "host-fs", feature = "tar")),
     allow(dead_code, reason = "what only backends use that are not there")
 )]
 
 use std::cell::Cell;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
@@ -97,16 +97,27 @@ pub(crate) struct Party {
     pub guest: u64,
     /// Its address (of IPv6 its /64), if it serves one.
     pub client: Option<IpAddr>,
+    /// The connection that it serves.
+    pub ends: Option<Ends>,
+}
+
+/// The addresses of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ends {
+    /// The client's.
+    pub peer: SocketAddr,
+    /// The host's.
+    pub local: SocketAddr,
 }
 
 impl Party {
     /// The host itself, outside of any guest.
-    pub const NOBODY: Party = Party { guest: 0, client: None };
+    pub const NOBODY: Party = Party { guest: 0, client: None, ends: None };
 
     /// A guest of which nothing is known.
     pub fn new() -> Party {
         static LAST: AtomicU64 = AtomicU64::new(0);
-        Party { guest: LAST.fetch_add(1, Relaxed) + 1, client: None }
+        Party { guest: LAST.fetch_add(1, Relaxed) + 1, client: None, ends: None }
     }
 
     /// Whether both count as one: the guests of a client do.

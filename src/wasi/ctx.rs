@@ -7,14 +7,19 @@ use wasmi::Memory;
 
 use super::abi::{Fdflags, Rights};
 use super::fd::{Descriptor, Fds};
-use super::frame::Frame;
+use super::frame::{Frame, WaitTarget};
 use super::limits::{MemoryBudget, MemoryLimiter};
 use super::trace::Trace;
 use crate::clock::{Clock, SystemClock};
 use crate::random::{Random, default_random};
-use crate::vfs::charge::Party;
-use crate::vfs::stdio::Empty;
-use crate::vfs::{Access, File, Filetype, Namespace, Open};
+use crate::vfs::charge::{self, Party};
+use crate::vfs::stat::STREAMS;
+use crate::vfs::stdio::{Empty, Preceded};
+use crate::vfs::{Access, File, Filetype, Interest, Namespace, Open};
+
+/// Identities of two standard streams: a table numbers its streams, and they come first.
+const STDIN: (u64, u64) = (STREAMS, 1);
+const STDOUT: (u64, u64) = (STREAMS, 2);
 
 /// Descriptors that a guest can have open by default.
 pub const FDS_DEFAULT: usize = 1024;
@@ -145,6 +150,25 @@ impl WasiCtx {
     pub(crate) fn close(&mut self) {
         self.fds.close_all();
         self.frame = Frame::default();
+    }
+
+    /// Whether the call under way waits for nothing but standard input, by whatever number. A time
+    /// at which it ends in any case is nothing else to wait for.
+    pub(crate) fn waits_for_stdin(&self) -> bool {
+        let [(WaitTarget::Fd(fd), Interest::READ)] = self.frame.waits[..] else { return false };
+        self.fds.at(fd).is_some_and(|descriptor| descriptor.identity == STDIN)
+    }
+
+    /// Writes to standard output what comes before all that the guest writes.
+    pub(crate) fn precede_stdout(&mut self, bytes: &[u8]) {
+        for (fd, _) in self.fds.keys() {
+            let Ok(descriptor) = self.fds.any(fd) else { continue };
+            if descriptor.identity == STDOUT {
+                let file = std::mem::replace(&mut descriptor.file, Box::new(Empty));
+                descriptor.file = Box::new(Preceded::new(file, bytes));
+                return;
+            }
+        }
     }
 
     /// The trace of type `T` set with [`Builder::trace`], alone or in a [`Tee`](super::Tee), or
@@ -331,6 +355,8 @@ impl Builder {
 
     /// Builds the context.
     pub fn build(self) -> WasiCtx {
+        // What is opened here is opened for no guest yet.
+        charge::serve(Party::NOBODY);
         // The table's own cap is for the guest; what is preopened must fit in any case.
         let preopened = 3 + self.namespace.preopens().len() + self.sockets.len();
         let mut fds = Fds::new(self.fds_max.max(preopened));

@@ -1,6 +1,7 @@
 //! The descriptor table and the one gate to it.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::abi::{Fdflags, Rights};
@@ -293,6 +294,52 @@ impl Fds {
         self.lowest = self.lowest.min(from);
         self.release(replaced);
         Ok(())
+    }
+
+    /// The numbers in use, each with a key that is the same for all numbers of one descriptor.
+    pub(crate) fn keys(&self) -> Vec<(u32, usize)> {
+        let numbers = (0..).zip(&self.numbers);
+        numbers.filter_map(|(number, key)| Some((number, (*key)?))).collect()
+    }
+
+    /// Empties the table: its descriptors, by the first of their numbers.
+    pub(crate) fn take_all(&mut self) -> BTreeMap<u32, Descriptor> {
+        let mut taken = BTreeMap::new();
+        for (number, key) in self.keys() {
+            if let Some(entry) = self.open[key].take() {
+                taken.insert(number, entry.descriptor);
+            }
+        }
+        self.numbers.clear();
+        self.open.clear();
+        self.free.clear();
+        self.lowest = 0;
+        taken
+    }
+
+    /// Puts a descriptor at a number that is free, whatever the limit.
+    pub(crate) fn insert_at(&mut self, number: u32, descriptor: Descriptor) {
+        self.open.push(Some(Entry { descriptor, numbers: 1 }));
+        self.set(number, self.open.len() - 1);
+    }
+
+    /// Gives a descriptor another number, which is free.
+    pub(crate) fn alias_at(&mut self, number: u32, of: u32) {
+        let Ok(key) = self.key(of) else { return };
+        if let Some(Some(entry)) = self.open.get_mut(key) {
+            entry.numbers += 1;
+        }
+        self.set(number, key);
+    }
+
+    fn set(&mut self, number: u32, key: Key) {
+        let index = number as usize;
+        if index >= self.numbers.len() {
+            self.numbers.resize(index + 1, None);
+        }
+        self.numbers[index] = Some(key);
+        let gap = self.numbers.iter().position(Option::is_none);
+        self.lowest = gap.unwrap_or(self.numbers.len());
     }
 
     /// Lets go of every file, as the end of a process does. What the numbers stood for can

@@ -19,6 +19,7 @@ mod poll;
 mod preopen;
 mod proc;
 mod readdir;
+pub(crate) mod reopen;
 mod resume;
 mod sock;
 mod syscall;

@@ -142,6 +142,48 @@ fn number(c: &mut Call<'_>, file: Box<dyn File>, shape: NewDescriptor, opened_fd
     Ok(c.mem.put_u32(opened_fd, number)?)
 }
 
+/// Opens what is there by a path, in these directions, for a descriptor that is at its beginning.
+///
+/// # Errors
+///
+/// Of the walk and the open; EAGAIN if the open takes time.
+pub(super) fn reopen(
+    dir: &Place,
+    path: &str,
+    flags: Fdflags,
+    access: Access,
+) -> Result<Descriptor, Errno> {
+    let base = Rights::ALL & Rights::of_access(access);
+    let request = OpenRequest {
+        oflags: Oflags::NONE,
+        fdflags: flags,
+        follow: Follow::Yes,
+        base,
+        access,
+        inherited: Rights::ALL,
+    };
+    let Found::Opened(opened, shape) = request.open(dir, path, &Memo::default())? else {
+        return Err(Errno::Busy);
+    };
+    let file = opened.at_once()?;
+    let (base, inheriting) = rights_of(shape.filetype, file.is_terminal());
+    let access = file.access().and(shape.access);
+    Ok(Descriptor {
+        filetype: shape.filetype,
+        place: shape.place,
+        offset: 0,
+        flags: shape.flags,
+        base: shape.base & base & Rights::of_access(access),
+        access,
+        file,
+        inheriting: shape.inheriting & inheriting,
+        preopen: None,
+        identity: shape.identity,
+        path: "".into(),
+        ends_at_broken_pipe: false,
+    })
+}
+
 /// Whether these rights are for writing.
 fn writes(rights: Rights) -> bool {
     WRITING.iter().any(|right| rights.has(*right))

@@ -24,6 +24,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("program", &["wasi"]),
     ("instance", &["program", "wasi", "vfs"]),
     ("guest", &["instance", "program", "wasi", "vfs"]),
+    // Runs a program to its first read, and makes of that where its guests start.
+    ("warm", &["guest", "instance", "program", "wasi", "vfs"]),
     ("pool", &["guest", "instance", "program", "wasi", "vfs"]),
     // Events only mark guests runnable.
     ("group", &["guest", "vfs"]),
@@ -139,6 +141,7 @@ const CLI_ROOMS: &[(&str, &[&str])] = &[
     // What many guests of one program are made from.
     ("limits", &["failure", "args"]),
     ("guests", &["failure", "args", "load", "grant"]),
+    ("start", &["failure", "load"]),
     ("run", &["failure", "style", "output", "logger", "args", "load", "grant", "observe"]),
     ("warm", &["failure", "output", "logger", "args", "load", "grant", "observe", "run"]),
     (
@@ -153,6 +156,7 @@ const CLI_ROOMS: &[(&str, &[&str])] = &[
             "observe",
             "limits",
             "guests",
+            "start",
         ],
     ),
     ("pipe", &["failure", "output", "logger", "args", "observe", "limits", "guests"]),

@@ -393,6 +393,12 @@ answers_lines! {
         /// serving | guests each loop starts before their lines come (0)
         #[argh(option, arg_name = "count")]
         pub ahead: Option<String>,
+        /// serving | start guests from where the program first reads its input
+        #[argh(switch)]
+        pub warm: bool,
+        /// serving | with --warm: the export of a library to call for each line
+        #[argh(option, arg_name = "export")]
+        pub call: Option<String>,
         /// serving | reload the program when its file changes
         #[argh(switch)]
         pub watch: bool,

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tinyhost::Program;
 use tinyhost::serve::logging::Format;
-use tinyhost::serve::{Config, Handle, Prepare, Server, Unit};
+use tinyhost::serve::{Config, Handle, Load, Prepare, Server, Unit};
 use tinyhost::trace::{Last, Report, Sink, Tracer};
 use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::{Tee, Trace};
+use tinyhost::{Config as Compile, Program};
 
 use super::args::{Serve, units};
 use super::failure::{Failure, Outcome, plain};
@@ -25,6 +25,7 @@ use super::guests::{self, Guests, Wanted};
 use super::limits;
 use super::load::load;
 use super::observe::{self, Crashes};
+use super::start::{self, Start};
 
 /// The port the demo was given at; where `/dev/localhost:1997` leads.
 const PORT: u16 = 1997;
@@ -144,20 +145,16 @@ fn config(
     let binds =
         args.bind.iter().map(|t| units::address("--bind", t, PORT)).collect::<Outcome<Vec<_>>>()?;
 
+    let warm_up = start::wanted(args.warm, args.call.take(), &wanted.compile)?;
     let mut command = args.program.into_iter();
-    let (program, name, path) = match command.next() {
-        Some(path) => {
-            let (program, name) = guests::program(&path, &wanted.compile)?;
-            // What came by standard input can't be had again.
-            (program, name, Some(path).filter(|path| path != "-"))
-        }
-        None => {
-            fatal_signal::set_program("echo");
-            let echo = Program::with(&wanted.compile, ECHO);
-            (echo.expect("the tests run it"), "echo".to_owned(), None)
-        }
-    };
-    if args.watch && path.is_none() {
+    let path = command.next();
+    let name = path.as_deref().map_or("echo", guests::name).to_owned();
+    // One that is to be warm runs when all it needs is there.
+    let cold =
+        if warm_up.is_none() { Some(program(path.as_deref(), &wanted.compile)?) } else { None };
+    // What came by standard input can't be had again.
+    let file = path.clone().filter(|path| path != "-");
+    if args.watch && file.is_none() {
         return Err(Failure::usage(
             "--watch needs a program that is read from a file: give its \
          path",
@@ -168,25 +165,57 @@ fn config(
         wanted.open(command.collect(), denials())?;
     guests::warn_of_misplaced("serve", &own);
 
-    let mut config = Config::new(program, name);
-    config.prepare =
+    let prepare =
         hints.map(|hints| -> Prepare { Arc::new(move |_, cx| cx.on_error(hints.for_guest())) });
+    let mut start = None;
+    let program = match (cold, warm_up) {
+        (Some(program), _) => program,
+        (None, warm_up) => {
+            let namespace = namespace.clone();
+            let before = prepare.clone();
+            let prepared = move |cx| before.iter().fold(cx, |cx, prepare| prepare(None, cx));
+            let given = Start::new(warm_up.unwrap_or_default(), &name, &own, &env, namespace)?
+                .limited(limits.memory, limits.max_fds)
+                .prepared(prepared);
+            start.insert(given).load(path.as_deref(), ECHO)?
+        }
+    };
+    let mut config = Config::new(program, name);
     (config.args, config.env, config.namespace) = (own, env, namespace);
+    config.prepare = prepare;
     (config.unit, config.keep_open, config.workers) = (unit, args.keep_open, workers);
     config.ahead = ahead;
     (config.limits, config.metrics) = (limits, metrics);
-    config.watch = path.as_ref().filter(|_| args.watch).map(PathBuf::from);
-    config.reload = path.map(|path| {
-        let load: tinyhost::serve::Load =
-            Arc::new(move || load(&path, &compile).map_err(|failure| failure.text));
-        load
-    });
+    config.watch = file.as_ref().filter(|_| args.watch).map(PathBuf::from);
+    config.reload = file.map(|path| reload(path, compile, start));
     config.listeners = handed_over.into_iter().map(Arc::new).collect();
     if binds.is_empty() && config.listeners.is_empty() {
         config.listeners = default_listeners()?;
     }
     config.binds = binds;
     Ok((config, reach))
+}
+
+/// Loads the program again, as it was loaded.
+fn reload(path: String, compile: Compile, start: Option<Start>) -> Load {
+    Arc::new(move || {
+        let loaded = match &start {
+            Some(start) => start.load(Some(&path), ECHO),
+            None => load(&path, &compile),
+        };
+        loaded.map_err(|failure| failure.text)
+    })
+}
+
+/// A program whose guests start at the beginning; without a path, the one that is built in.
+fn program(path: Option<&str>, compile: &Compile) -> Outcome<Program> {
+    match path {
+        Some(path) => load(path, compile),
+        None => {
+            fatal_signal::set_program("echo");
+            Ok(Program::with(compile, ECHO).expect("the tests run it"))
+        }
+    }
 }
 
 /// What the guests may have: options, and the policy's.

@@ -35,7 +35,6 @@ pub(crate) struct State<'s> {
 /// Where a program goes on.
 pub(crate) enum Next<'s> {
     /// With a call of this function.
-    #[expect(dead_code, reason = "for images of libraries")]
     Call(u32),
     /// In the functions that were on its stack.
     Stopped(Stopped<'s>),
@@ -59,7 +58,6 @@ pub(crate) enum Data {
     /// Into the module, which is then complete.
     Within,
     /// Nowhere: the memory is as large as it was, and zero.
-    #[expect(dead_code, reason = "for images that are shared by many guests")]
     Apart,
 }
 

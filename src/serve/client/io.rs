@@ -17,6 +17,8 @@ pub(crate) enum Rest {
     /// Nothing: its standard input ends.
     #[default]
     End,
+    /// Nothing: the guest serves line after line, and has its one. To ask for more ends it.
+    NoMore,
     /// What its protocol adds. It has to wait for that.
     More,
     /// What comes on the wire, which it reads itself.
@@ -58,6 +60,10 @@ pub(crate) struct Io {
     /// Bytes from and to the client of this guest.
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+    /// Bytes the guest had written when its line began.
+    written_before: u64,
+    /// Its input was ended for it, as it had written nothing when it asked for more.
+    ended_early: bool,
     /// It is in the list of dirty ones already, or need not be.
     pub(super) marked_dirty: bool,
     pub(super) reader: Option<Waker>,
@@ -111,8 +117,37 @@ impl Io {
         self.bytes_out = 0;
         self.closed = false;
         self.too_long = false;
+        self.ended_early = false;
         self.reply_left = reply_max;
         self.marked_dirty = true;
+    }
+
+    /// The guest to come serves line after line. Unless it keeps its replies until its input ends:
+    /// then that is what it finds.
+    pub fn expect_one_line(&mut self) {
+        self.rest = Rest::NoMore;
+        self.written_before = self.bytes_out;
+    }
+
+    /// A guest asks for more than its line. One that has not replied may do that at its end, so its
+    /// input ends there. Says whether it does.
+    pub(super) fn ask_for_more(&mut self) -> bool {
+        let silent = self.bytes_out == self.written_before;
+        if silent {
+            self.rest = Rest::End;
+            self.ended_early = true;
+        }
+        silent
+    }
+
+    /// Whether the guest replied only when its input had ended.
+    pub fn replied_late(&self) -> bool {
+        self.ended_early && self.bytes_out > self.written_before
+    }
+
+    /// Whether the guest has replied to its line, and is done if it asks for more.
+    pub fn is_replied(&self) -> bool {
+        self.rest == Rest::NoMore && self.stdin_at == self.stdin.len()
     }
 
     /// What the guest reads, for its protocol to add to, if there is room for more.
@@ -173,7 +208,7 @@ impl Io {
     pub(super) fn has_input(&self) -> bool {
         match self.rest {
             Rest::End => true,
-            Rest::More => self.gone,
+            Rest::More | Rest::NoMore => self.gone,
             Rest::Wire => self.readable || self.eof || self.gone,
         }
     }

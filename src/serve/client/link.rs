@@ -162,6 +162,13 @@ impl Link {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Ok(0);
         }
+        if io.rest == Rest::NoMore {
+            if io.gone || io.ask_for_more() {
+                return Ok(0);
+            }
+            self.mark_dirty(io);
+            return Err(Errno::Again);
+        }
         if io.rest == Rest::More {
             return if io.gone { Ok(0) } else { Err(Errno::Again) };
         }
@@ -172,8 +179,11 @@ impl Link {
 
     /// What a read would find.
     pub fn input(&self, want: Interest) -> Result<Ready> {
-        let io = self.io();
+        let mut io = self.io();
         let nbytes = (io.stdin.len() - io.stdin_at) as u64;
+        if want.read && nbytes == 0 && io.rest == Rest::NoMore && !io.ask_for_more() {
+            self.mark_dirty(&mut io);
+        }
         let waits = want.read && nbytes == 0 && !io.has_input();
         if waits {
             Err(Errno::Again)

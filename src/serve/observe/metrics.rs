@@ -76,6 +76,10 @@ macro_rules! metrics {
             latency_us: u64,
             /// Connections that are open, worker by worker.
             pub conns_by_worker: Vec<u64>,
+            /// Bytes of the image that guests start from.
+            pub image_bytes: u64,
+            /// Why guests do not start from an image although they should.
+            pub cold_because: Option<String>,
             $($(#[doc = $help])+ pub $field: u64,)*
         }
 
@@ -109,6 +113,10 @@ metrics! {
     guests_ahead: Gauge "guests_ahead",
     /// Lines given to a guest that was started ahead.
     ahead_taken: Counter "ahead_lines_total",
+    /// Lines (connections, with --per connection) given to a guest that started from an image.
+    warm_lines: Counter "warm_lines_total",
+    /// Pages of 4 KiB put back into the memories of guests that had ended.
+    pages_restored: Counter "pages_restored_total",
     /// Memory of the live guests, updated every second.
     memory: Gauge "guest_memory_bytes",
     /// Fuel used by guests that have ended.
@@ -130,6 +138,20 @@ const FAMILIES: &[Row] = &[
         get: Get::Each("worker", |metrics| {
             let workers = metrics.conns_by_worker.iter().enumerate();
             workers.map(|(worker, open)| (worker.to_string(), *open)).collect()
+        }),
+    },
+    Row {
+        name: "image_bytes",
+        kind: Kind::Gauge,
+        help: "Bytes of the image that guests start from, without zeros.",
+        get: Get::One(|metrics| metrics.image_bytes),
+    },
+    Row {
+        name: "program_cold",
+        kind: Kind::Gauge,
+        help: "1 with the reason, if guests should start from an image and do not.",
+        get: Get::Each("why", |metrics| {
+            metrics.cold_because.iter().map(|why| (label(why), 1)).collect()
         }),
     },
     Row {
@@ -210,6 +232,14 @@ impl Metrics {
         NUMBERS.iter().chain(FAMILIES).for_each(|row| row.write(self, &mut text));
         text
     }
+}
+
+/// A text as a label may have it.
+fn label(text: &str) -> String {
+    let plain = text.chars().filter(|c| !c.is_control());
+    let escaped =
+        plain.flat_map(|c| ['\\'].into_iter().filter(move |_| matches!(c, '"' | '\\')).chain([c]));
+    escaped.collect()
 }
 
 impl Row {

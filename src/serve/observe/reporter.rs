@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::logging::{ENDED_PER_SECOND, STDERR_PER_SECOND, TARGET};
 use super::metrics::{Counters, Outcome, Refusal, add};
+use crate::program::Warmth;
 use crate::serve::admission::party;
 use crate::serve::shared::WorkerHandle;
 use crate::wasi::MemoryRefusal;
@@ -74,6 +75,26 @@ impl FairLimiter {
     }
 }
 
+/// Logs whether the guests of a program start from an image, and what comes of that.
+pub(crate) fn report_warmth(program: &str, warmth: Option<&Warmth>) {
+    match warmth {
+        Some(Warmth::Warm(warm)) => {
+            let frozen = warm.frozen.join(", ");
+            let cpu_us = u64::try_from(warm.cpu.as_micros()).unwrap_or(u64::MAX);
+            log::info!(target: TARGET, program, source = warm.source, image_bytes = warm.image_bytes, memory_bytes = warm.memory_bytes, cpu_us, frozen = frozen.as_str(); "program is warm");
+            log::info!(target: TARGET, program; "guests find their client in /dev/client, not in variables");
+            for line in warm.stderr.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                let text = String::from_utf8_lossy(line);
+                log::info!(target: TARGET, program, text = &*text; "stderr");
+            }
+        }
+        Some(Warmth::Cold(why)) => {
+            log::warn!(target: TARGET, program, why = why.as_str(); "program stays cold");
+        }
+        None => {}
+    }
+}
+
 /// Counts and logs what happens at one worker.
 pub(crate) struct Reporter {
     pub program: String,
@@ -120,6 +141,11 @@ impl Reporter {
         drop(limiter);
         let text = String::from_utf8_lossy(line);
         log::info!(target: TARGET, client:% = client, program = self.program.as_str(), text = &*text; "stderr");
+    }
+
+    /// A warm program does not send its replies before it asks for another line.
+    pub fn replies_late(&self) {
+        log::warn!(target: TARGET, program = self.program.as_str(); "replies are sent only when the guests exit: flush standard output after each line (python -u)");
     }
 
     /// Lines of one guest's stderr were dropped.

@@ -1,6 +1,7 @@
 //! The host's standard streams, and the streams of a guest that has none.
 
 pub(crate) mod held;
+mod preceded;
 #[cfg(all(unix, feature = "net"))]
 mod socket;
 #[cfg(all(any(unix, target_os = "wasi"), any(feature = "net", feature = "host-fs")))]
@@ -14,6 +15,7 @@ mod tail;
 use std::io::{IoSlice, IoSliceMut};
 
 use super::{Access, Errno, File, Filetype, Result, Stat};
+pub(crate) use preceded::Preceded;
 #[cfg(all(any(unix, target_os = "wasi"), any(feature = "net", feature = "host-fs")))]
 pub use stream::Stream;
 pub use tail::Tail;

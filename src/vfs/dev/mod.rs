@@ -1,5 +1,7 @@
 //! `/dev`: devices, the guest's own streams, and the network.
 
+mod client;
+
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -62,6 +64,9 @@ impl Dev {
         let mut names: Vec<_> = DEVICES.iter().map(|(name, _)| (*name, CHARACTER)).collect();
         names.extend(STREAMS.iter().map(|(name, _)| (*name, CHARACTER)));
         names.push(("fd", Filetype::Directory));
+        if charge::party().ends.is_some() {
+            names.push((client::NAME, Filetype::Directory));
+        }
         #[cfg(all(unix, feature = "net"))]
         if self.net.is_some() {
             let directories = super::net::Net::DIRECTORIES.iter();
@@ -102,6 +107,11 @@ impl Node for Dev {
         }
         if let Some(number) = find(&STREAMS, name) {
             return Ok(Arc::new(Alias(number)));
+        }
+        if name.as_str() == client::NAME
+            && let Some(ends) = charge::party().ends
+        {
+            return Ok(Arc::new(client::Directory(ends)));
         }
         if name.as_str() == "fd" { Ok(Arc::new(FdDir)) } else { self.network(name) }
     }
