@@ -9,6 +9,7 @@ mod tls_util;
 
 mod net_tls {
     mod certificates;
+    mod https;
     mod limits;
     mod peers;
     mod streams;

@@ -16,6 +16,8 @@ mod net_util {
 
 mod tls_guests {
     mod clients;
+    mod https;
+    mod leaks;
     mod options;
     mod servers;
     mod streams;

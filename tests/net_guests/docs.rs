@@ -18,12 +18,17 @@ fn each_row_of_the_policy_table_is_decided_as_it_says() {
         let cells: Vec<&str> = row.split('|').skip(1).map(str::trim).collect();
         let policy = Policy::from_rules(quoted(cells[0]), []).unwrap();
         let opened = quoted(cells[1])[0];
-        let (protocol, opened) = match opened.strip_prefix("tls:") {
-            // A build without TLS has no such rules.
-            Some(_) if cfg!(not(feature = "tls")) => continue,
-            Some(opened) => (Protocol::Tls, opened),
-            None => (Protocol::Plain, opened),
-        };
+        let prefixes =
+            [("tls:", Protocol::Tls), ("https:", Protocol::Https), ("", Protocol::Plain)];
+        let found = prefixes.iter().find_map(|(prefix, protocol)| {
+            opened.strip_prefix(prefix).map(|rest| (*protocol, rest))
+        });
+        let (protocol, opened) = found.unwrap();
+        // A build without TLS has no such rules.
+        let secure = |rule: &&str| rule.starts_with("tls:") || rule.starts_with("https:");
+        if cfg!(not(feature = "tls")) && quoted(cells[0]).iter().any(secure) {
+            continue;
+        }
         let (host, port) = opened.rsplit_once(':').unwrap();
         let (host, port) = (Host::parse(host).unwrap(), port.parse().unwrap());
         let resolved = quoted(cells[2]);

@@ -50,6 +50,7 @@ pub struct Given {
     pub listen: Vec<String>,
     pub tls_ca: Vec<String>,
     pub tls_pin: Vec<String>,
+    pub secret: Vec<String>,
     pub policy: Option<String>,
 }
 
@@ -128,6 +129,9 @@ macro_rules! runs_guests {
             /// access | key a TLS peer must have: [HOST:PORT=]sha256/BASE64
             #[argh(option, arg_name = "pin")]
             pub tls_pin: Vec<String>,
+            /// access | add to /dev/https: HOST:PORT HEADER=[TEXT]@env:NAME
+            #[argh(option, arg_name = "secret")]
+            pub secret: Vec<String>,
             /// access | read these options from a policy file
             #[argh(option, arg_name = "file")]
             pub policy: Option<String>,
@@ -166,6 +170,7 @@ macro_rules! runs_guests {
                     listen: Vec::new(),
                     tls_ca: std::mem::take(&mut self.tls_ca),
                     tls_pin: std::mem::take(&mut self.tls_pin),
+                    secret: std::mem::take(&mut self.secret),
                     policy: self.policy.take(),
                 }
             }
@@ -263,7 +268,7 @@ runs_a_guest! {
         name = "run",
         example = "tinyhost run --dir .::/data hello.wasm /data/file.txt",
         example = "tinyhost run --net example.com:80 --trace=net,errors client.wasm",
-        note = "A program opens /dev/HOST:PORT to dial. Without --net, it can reach localhost:1997 only.",
+        note = "A program dials /dev/HOST:PORT. Without --net, only localhost:1997.",
         note = "PROGRAM can be - to read it from standard input."
     )]
     pub struct Run {

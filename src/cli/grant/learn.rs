@@ -72,6 +72,9 @@ impl Learned {
         if used.environment && !self.env.is_empty() {
             out.push_str("# It read all its variables. Which of them it needs is not known.\n");
         }
+        if self.net.iter().any(|rule| rule.starts_with("https:")) {
+            out.push_str("# What --secret adds is not written down: give it again.\n");
+        }
         if left_out || !used.complete {
             out.push_str("# Incomplete: it used more than a policy can express.\n");
         }
@@ -121,7 +124,10 @@ pub fn least(given: &Grant, used: &Used) -> Learned {
     // Without the rule that `run` begins with, so that it means the same in `serve`.
     least.net.push("none".to_owned());
     // A name that led to a private address needs the rule for that address as well.
-    let address = |rule: &&String| rule.starts_with(|c: char| c.is_ascii_digit() || c == '[');
+    let address = |rule: &&String| {
+        let host = rule.trim_start_matches("tls:").trim_start_matches("https:");
+        host.starts_with(|c: char| c.is_ascii_digit() || c == '[')
+    };
     if !used.dials.is_empty() {
         let typed = given.rules.net.iter().map(|(text, _)| text);
         least.net.extend(typed.filter(address).cloned());

@@ -7,6 +7,8 @@ pub mod mounts;
 pub mod network;
 pub mod open;
 pub mod policy;
+#[cfg(feature = "tls")]
+mod secret;
 #[cfg(feature = "net")]
 #[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 pub mod tls;

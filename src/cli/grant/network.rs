@@ -14,6 +14,8 @@ use tinyhost::vfs::net::{
 use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::Builder;
 
+use super::environment::Variable;
+use super::mounts::Mount;
 use super::tls;
 use crate::cli::args::units;
 use crate::cli::failure::{Failure, Outcome, plain};
@@ -44,10 +46,26 @@ impl Rules {
             "net" if text == "none" => self.none = true,
             "net" => self.net.push((text.to_owned(), text.parse().map_err(failed)?)),
             "net-listen" => self.net_listen.push(text.parse().map_err(failed)?),
-            "tls-ca" | "tls-pin" => self.tls.add(name, text)?,
+            "tls-ca" | "tls-pin" | "secret" => self.tls.add(name, text)?,
             _ => self.listen.push(units::address("--listen", text, 8080)?),
         }
         Ok(())
+    }
+}
+
+impl Rules {
+    /// Says which secrets others can read where they were typed.
+    pub fn warn_of_plain_secrets(&self) {
+        self.tls.warn_of_plain_secrets();
+    }
+
+    /// Checks that what a guest is given holds no secret.
+    ///
+    /// # Errors
+    ///
+    /// For the first that it could read.
+    pub fn check_secrets(&self, env: &[Variable], mounts: &[Mount]) -> Outcome<()> {
+        self.tls.check_secrets(env, mounts)
     }
 }
 

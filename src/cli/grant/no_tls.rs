@@ -2,6 +2,8 @@
 
 use tinyhost::vfs::net::Config;
 
+use super::environment::Variable;
+use super::mounts::Mount;
 use crate::cli::failure::{Failure, Outcome};
 
 /// Nothing can be asked for.
@@ -19,6 +21,16 @@ impl Options {
             "--{name}: this tinyhost is built without TLS: leave it out, or build with \
              --features tls"
         )))
+    }
+
+    /// There are none.
+    pub fn warn_of_plain_secrets(&self) {}
+
+    /// # Errors
+    ///
+    /// None: there are none.
+    pub fn check_secrets(&self, _env: &[Variable], _mounts: &[Mount]) -> Outcome<()> {
+        Ok(())
     }
 
     /// The network as it is.

@@ -36,13 +36,16 @@ impl Grant {
             ("listen", given.listen),
             ("tls-ca", given.tls_ca),
             ("tls-pin", given.tls_pin),
+            ("secret", given.secret),
         ];
         for (name, list) in lists {
             list.iter().try_for_each(|text| grant.add(name, text))?;
         }
+        grant.rules.warn_of_plain_secrets();
         if let Some(path) = given.policy {
             grant.add_file(&path)?;
         }
+        grant.rules.check_secrets(&grant.env, &grant.mounts)?;
         grant.mounts.sort_by_key(|mount| !mount.is_dir_option());
         mounts::check(&grant.mounts)?;
         Ok(grant)
@@ -76,14 +79,15 @@ impl Grant {
     ///
     /// Why it means nothing.
     pub fn directive(&mut self, directive: &str, value: &str) -> Result<(), String> {
-        const KNOWN: [&str; 8] =
-            ["dir", "mount", "env", "net", "net-listen", "listen", "tls-ca", "tls-pin"];
+        const KNOWN: [&str; 9] =
+            ["dir", "mount", "env", "net", "net-listen", "listen", "tls-ca", "tls-pin", "secret"];
         if directive == "no-dev" && value.is_empty() {
             self.no_dev = true;
             return Ok(());
         }
         if !KNOWN.contains(&directive) {
-            let known = "dir, mount, no-dev, env, net, net-listen, listen, tls-ca or tls-pin";
+            let known =
+                "dir, mount, no-dev, env, net, net-listen, listen, tls-ca, tls-pin or secret";
             let line = format!("{directive} {value}");
             let line = line.trim_end();
             return Err(format!("unknown directive in '{line}': write {known}"));
@@ -92,9 +96,8 @@ impl Grant {
             let behind = format!("write it as for --{directive}");
             return Err(format!("'{directive}' has no value: {behind}"));
         }
-        let option = format!("--{directive} ");
-        self.add(directive, value)
-            .map_err(|failure| failure.text.replacen(&option, &format!("{directive} "), 1))
+        let option = format!("--{directive}");
+        self.add(directive, value).map_err(|failure| failure.text.replacen(&option, directive, 1))
     }
 
     /// Adds the value of an option, given without its dashes.

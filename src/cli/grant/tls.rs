@@ -1,7 +1,10 @@
-//! `--tls-ca`, `--tls-pin`: which peers a guest's TLS connections trust.
+//! `--tls-ca`, `--tls-pin`: which peers a guest's TLS connections trust. `--secret`: what they are sent.
 
 use tinyhost::vfs::net::{Config, Tls};
 
+use super::environment::Variable;
+use super::mounts::Mount;
+use super::secret::{self, Source};
 use crate::cli::failure::{Failure, Outcome, check, plain};
 
 /// The variable that OpenSSL and others have for the file of authorities to trust.
@@ -11,6 +14,7 @@ const VARIABLE: &str = "SSL_CERT_FILE";
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     tls: Tls,
+    sources: Vec<Source>,
 }
 
 impl Options {
@@ -20,6 +24,12 @@ impl Options {
     ///
     /// If it means nothing, or a file can't be read.
     pub fn add(&mut self, name: &str, text: &str) -> Outcome<()> {
+        if name == "secret" {
+            let (secret, source) = secret::read(text)?;
+            self.tls = self.tls.clone().secret(secret);
+            self.sources.push(source);
+            return Ok(());
+        }
         let failed = |why: String| Failure::usage(format!("--{name} {text}: {why}"));
         let tls = self.tls.clone();
         self.tls = if name == "tls-ca" {
@@ -31,6 +41,25 @@ impl Options {
             tls.pin(text.parse().map_err(|error| failed(format!("{error}")))?)
         };
         Ok(())
+    }
+
+    /// A value on a command line is everyone's to read.
+    pub fn warn_of_plain_secrets(&self) {
+        if self.sources.contains(&Source::Typed) {
+            log::warn!(
+                "the value of --secret is on the command line, where other users of this machine \
+                 can read it: write @env:NAME, @file:PATH or @fd:NUMBER in its place"
+            );
+        }
+    }
+
+    /// Checks that what a guest is given holds no secret.
+    ///
+    /// # Errors
+    ///
+    /// For the first that it could read.
+    pub fn check_secrets(&self, env: &[Variable], mounts: &[Mount]) -> Outcome<()> {
+        self.sources.iter().try_for_each(|source| source.check(env, mounts))
     }
 
     /// A network that keeps to it. Without `--tls-ca`, SSL_CERT_FILE names the authorities. It is

@@ -1,5 +1,5 @@
-//! `/dev/HOST:PORT`, `/dev/tcp/HOST/PORT`, `/dev/udp/HOST/PORT` and `/dev/tls/HOST/PORT`:
-//! opening dials.
+//! `/dev/HOST:PORT`, `/dev/tcp/HOST/PORT`, `/dev/udp/HOST/PORT`, `/dev/tls/HOST/PORT` and
+//! `/dev/https/HOST`: opening dials.
 //!
 //! Name, lookup and connect are one operation of the host: the name is looked up once, and
 //! the addresses that were judged are the ones dialled, one after the other.
@@ -43,6 +43,9 @@ pub(crate) enum Transport {
     /// TLS on TCP.
     #[cfg(feature = "tls")]
     Tls,
+    /// One HTTP request in TLS on TCP.
+    #[cfg(feature = "tls")]
+    Https,
 }
 
 impl Transport {
@@ -60,6 +63,8 @@ impl Transport {
             Transport::Tcp | Transport::Udp => Protocol::Plain,
             #[cfg(feature = "tls")]
             Transport::Tls => Protocol::Tls,
+            #[cfg(feature = "tls")]
+            Transport::Https => Protocol::Https,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! | `/dev/HOST:PORT`, `/dev/tcp/HOST/PORT` | dials |
 //! | `/dev/udp/HOST/PORT` | a connected datagram socket: one read, one datagram |
 //! | `/dev/tls/HOST/PORT` | dials, and speaks TLS: the guest reads and writes what is inside |
+//! | `/dev/https/HOST[:PORT]` | the same, for one HTTP request, to whose head a [secret](Secret) is added |
 //! | `/dev/accept/ADDR:PORT` | waits for a client, and is its stream; port 0 is any free port |
 //! | `/dev/accept/ADDR:PORT,addr` | text: the address that name is bound to |
 //!
@@ -13,6 +14,8 @@
 
 mod accept;
 mod dial;
+#[cfg(feature = "tls")]
+mod https;
 mod inherited;
 mod listen;
 mod lookup;
@@ -33,6 +36,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use accept::Listener;
+#[cfg(feature = "tls")]
+pub use https::{Secret, SecretError};
 pub use listen::listen;
 pub use lookup::SystemResolver;
 pub(crate) use names::NetworkName;
@@ -127,11 +132,15 @@ impl Net {
         "udp",
         #[cfg(feature = "tls")]
         "tls",
+        #[cfg(feature = "tls")]
+        "https",
         "accept",
     ];
 
     /// A network for one guest, or for guests that share its limits.
     pub fn new(config: Config) -> Net {
+        #[cfg(feature = "tls")]
+        let config = allow_secrets(config);
         let dials = Quota::new(config.dials_max);
         let sockets = Quota::new(config.sockets_max);
         let shares = Shares::new(DENIALS_MAX);
@@ -220,6 +229,15 @@ impl fmt::Debug for Net {
         let bound = self.bound();
         f.debug_struct("Net").field("policy", self.policy()).field("bound", &bound).finish()
     }
+}
+
+/// A secret is a rule as well: for the requests that it is added to.
+#[cfg(feature = "tls")]
+fn allow_secrets(mut config: Config) -> Config {
+    for rule in config.tls.rules() {
+        config.policy.allow(rule);
+    }
+    config
 }
 
 /// Nothing here panics while it holds a lock, so what a poisoned one guards is whole.

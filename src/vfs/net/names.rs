@@ -18,12 +18,18 @@ use crate::vfs::{Emit, Errno, File, Filetype, Name, Node, Open, Opened, Result, 
 /// but none of ours.
 const TOO_MANY_PARTS: Errno = Errno::Noent;
 
-/// `tcp`, `udp`, `tls` and `accept`, and the `HOST` in `tcp/HOST/PORT`.
+/// `tcp`, `udp`, `tls`, `https` and `accept`, and the `HOST` in `tcp/HOST/PORT`.
 enum Place {
     Root(Transport),
     Host(Transport, Host),
+    #[cfg(feature = "tls")]
+    Https,
     Accept,
 }
+
+/// The port of `https/HOST`.
+#[cfg(feature = "tls")]
+const HTTPS_PORT: u16 = 443;
 
 struct Directory {
     net: Net,
@@ -60,6 +66,11 @@ impl NetworkName {
             Some(("tcp" | "udp", rest)) => in_parts(Protocol::Plain, rest),
             #[cfg(feature = "tls")]
             Some(("tls", rest)) => in_parts(Protocol::Tls, rest),
+            #[cfg(feature = "tls")]
+            Some(("https", rest)) => {
+                let (host, port) = https(rest).ok()?;
+                dial(Protocol::Https, host, port)
+            }
             Some(("accept", rest)) => address(rest).ok().map(NetworkName::Accept),
             Some(_) => None,
             None => {
@@ -78,6 +89,8 @@ pub(crate) fn in_dev(net: &Net, name: &str) -> Result<Arc<dyn Node>> {
         "udp" => directory(Place::Root(Transport::Udp)),
         #[cfg(feature = "tls")]
         "tls" => directory(Place::Root(Transport::Tls)),
+        #[cfg(feature = "tls")]
+        "https" => directory(Place::Https),
         "accept" => directory(Place::Accept),
         name => {
             let (host, port) = name.rsplit_once(':').ok_or(Errno::Noent)?;
@@ -90,6 +103,17 @@ pub(crate) fn in_dev(net: &Net, name: &str) -> Result<Arc<dyn Node>> {
 fn target(net: &Net, transport: Transport, host: Host, digits: &str) -> Result<Arc<dyn Node>> {
     let port = port_of_peer(digits).ok_or(Errno::Inval)?;
     Ok(Arc::new(Dial(net.clone(), Target { transport, host, port })))
+}
+
+/// `example.org`, `example.org:8443`, `[::1]`, `[::1]:8443`.
+#[cfg(feature = "tls")]
+fn https(text: &str) -> Result<(Host, u16)> {
+    if let Some(host) = Host::parse(text) {
+        return Ok((host, HTTPS_PORT));
+    }
+    let (host, digits) = text.rsplit_once(':').ok_or(Errno::Inval)?;
+    let host = Host::parse(host).ok_or(Errno::Inval)?;
+    Ok((host, port_of_peer(digits).ok_or(Errno::Inval)?))
 }
 
 /// Port 0 can't be dialled.
@@ -130,6 +154,12 @@ impl Node for Directory {
                 Ok(Arc::new(Directory { net: self.net.clone(), place }))
             }
             Place::Host(transport, host) => target(&self.net, *transport, host.clone(), name),
+            #[cfg(feature = "tls")]
+            Place::Https => {
+                let (host, port) = https(name)?;
+                let target = Target { transport: Transport::Https, host, port };
+                Ok(Arc::new(Dial(self.net.clone(), target)))
+            }
             Place::Accept => match name.strip_suffix(",addr") {
                 Some(name) => Ok(Arc::new(BoundAddress(self.net.clone(), address(name)?))),
                 None => Ok(Arc::new(Accept(self.net.clone(), address(name)?))),
@@ -206,8 +236,13 @@ mod tests {
         if cfg!(feature = "tls") {
             assert_eq!(NetworkName::parse("tls/a/443"), dial(Protocol::Tls, "a", 443));
             assert_eq!(NetworkName::parse("tls/::1/443"), dial(Protocol::Tls, "[::1]", 443));
+            assert_eq!(NetworkName::parse("https/a"), dial(Protocol::Https, "a", 443));
+            assert_eq!(NetworkName::parse("https/a:8443"), dial(Protocol::Https, "a", 8443));
+            assert_eq!(NetworkName::parse("https/[::1]"), dial(Protocol::Https, "[::1]", 443));
         }
-        for no in ["tls/a", "tls/a/0", "tls/a/1/x"] {
+        for no in
+            ["tls/a", "tls/a/0", "tls/a/1/x", "https/", "https/a/443", "https/::1", "https/a:0"]
+        {
             assert_eq!(NetworkName::parse(no), None, "{no}");
         }
         let accept = |text: &str| Some(NetworkName::Accept(text.parse().unwrap()));

@@ -1,15 +1,17 @@
-//! How much of a connection a guest may use: its bytes, or the stream inside TLS.
+//! How much of a connection a guest may use: its bytes, the stream inside TLS, or requests.
 
 use std::fmt;
 
 /// What a guest speaks on a connection to a peer. Each allows the ones after it: a guest that may
-/// send any byte can speak TLS itself.
+/// send any byte can speak TLS itself, and inside TLS it can write requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     /// Any bytes, by TCP or UDP.
     Plain,
     /// Any bytes inside TLS, which the host speaks: the peer's certificate proves its name.
     Tls,
+    /// One HTTP/1.1 request inside TLS, whose head the host checks.
+    Https,
 }
 
 impl Protocol {
@@ -18,21 +20,27 @@ impl Protocol {
         match self {
             Protocol::Plain => "",
             Protocol::Tls => "tls:",
+            Protocol::Https => "https:",
         }
     }
 
     /// The protocol that a rule names, and the rest of it. `tls:443` is port 443 of a host of that
-    /// name, and `tls://a` is a URL.
+    /// name, and `https://a` is a URL.
     pub(in crate::vfs::net) fn split(text: &str) -> (Protocol, &str) {
         let is_ports = |rest: &str| rest.chars().all(|c| c.is_ascii_digit() || "-*".contains(c));
-        match text.strip_prefix(Protocol::Tls.prefix()) {
-            Some(rest) if !is_ports(rest) && !rest.starts_with("//") => (Protocol::Tls, rest),
-            _ => (Protocol::Plain, text),
+        for protocol in [Protocol::Tls, Protocol::Https] {
+            match text.strip_prefix(protocol.prefix()) {
+                Some(rest) if !is_ports(rest) && !rest.starts_with("//") => {
+                    return (protocol, rest);
+                }
+                _ => {}
+            }
         }
+        (Protocol::Plain, text)
     }
 }
 
-/// As rules begin: `tls:`, and nothing for [`Protocol::Plain`].
+/// As rules begin: `tls:`, `https:`, and nothing for [`Protocol::Plain`].
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.prefix())

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! rule   = [protocol] host ":" ports dialling (--net)
-//! protocol = "tls:"                  only inside TLS
+//! protocol = "tls:" | "https:"       only inside TLS, or only requests inside TLS
 //! listen = address ":" ports         accept names (--net-listen)
 //! host   = NAME | "*." NAME | "*" | address
 //! address = IPV4 ["/" MASK] | "[" IPV6 "]" ["/" MASK]      listening: also "*", "localhost"
@@ -21,8 +21,8 @@ use super::addr::{Cidr, HostName};
 use super::protocol::Protocol;
 
 /// Where a guest may dial: `example.org:443`, `*.example.org:443`, `10.0.0.0/8:5432`,
-/// `[fd00::]/8:*`, `*:8000-8100`. Made by [`str::parse`]. It holds for TCP, UDP and TLS, or after
-/// `tls:` only for that [`Protocol`].
+/// `[fd00::]/8:*`, `*:8000-8100`. Made by [`str::parse`]. It holds for TCP and UDP, or after `tls:`
+/// and `https:` only for that [`Protocol`] and what is spoken inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     pub(super) protocol: Protocol,

@@ -8,6 +8,7 @@ use mio::net::TcpStream;
 
 use super::super::Net;
 use super::super::dial::Target;
+use super::super::https::Refusal;
 use super::super::quota::Taken;
 use super::super::socket::readiness;
 use super::failure;
@@ -16,7 +17,7 @@ use crate::vfs::charge;
 use crate::vfs::{Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
 
 /// A socket, and the session on it.
-pub(super) struct Connection {
+pub(in crate::vfs::net) struct Connection {
     net: Net,
     target: Target,
     stream: TcpStream,
@@ -48,6 +49,11 @@ impl Connection {
             self.net.denied(format!("failed: {}: {why}", self.target));
         }
         failure::errno(trouble)
+    }
+
+    /// What the guest wanted sent is no request.
+    pub fn report_refusal(&self, refusal: Refusal) {
+        self.net.denied(format!("denied: {}: the request is refused: {}", self.target, refusal.0));
     }
 
     pub fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {

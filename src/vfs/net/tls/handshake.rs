@@ -6,7 +6,8 @@ use mio::net::TcpStream;
 use rustls::pki_types::ServerName;
 
 use super::super::Net;
-use super::super::dial::Target;
+use super::super::dial::{Target, Transport};
+use super::super::https::file::HttpsFile;
 use super::super::policy::addr::Host;
 use super::super::quota::Taken;
 use super::certificate::Certificate;
@@ -41,7 +42,7 @@ impl Handshake {
             Errno::Io
         };
         let configs = net.tls().configs().map_err(failed)?;
-        let session = Session::client(&configs.stream, name);
+        let session = Session::client(configs.of(target.transport), name);
         let session = session.map_err(|error| failed(&error.to_string()))?;
         Ok(Handshake { net: net.clone(), target: target.clone(), stream, session })
     }
@@ -107,6 +108,12 @@ impl Handshake {
     /// What the guest gets.
     pub fn into_file(self, counted: Taken) -> Result<Box<dyn File>> {
         let Handshake { net, target, stream, session } = self;
-        Ok(Box::new(Stream::new(Connection::new(net, target, stream, session, counted))))
+        let transport = target.transport;
+        if transport != Transport::Https {
+            let connection = Connection::new(net, target, stream, session, counted);
+            return Ok(Box::new(Stream::new(connection)));
+        }
+        let connection = Connection::new(net.clone(), target.clone(), stream, session, counted);
+        Ok(Box::new(HttpsFile::new(connection, &target, net.tls())))
     }
 }

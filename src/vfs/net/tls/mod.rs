@@ -10,7 +10,7 @@
 
 mod certificate;
 mod failure;
-mod file;
+pub(super) mod file;
 pub(super) mod handshake;
 pub(crate) mod session;
 
@@ -24,8 +24,10 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::dial::Transport;
+use super::https::Secret;
 use super::policy::addr::Host;
-use super::policy::rule::port;
+use super::policy::rule::{Rule, port};
 use certificate::Fingerprint;
 
 /// Which peers a guest's TLS connections trust. A clone shares the sessions that can be resumed.
@@ -36,6 +38,7 @@ use certificate::Fingerprint;
 pub struct Tls {
     trusted: Vec<Trusted>,
     pins: Vec<(Option<(Host, u16)>, Fingerprint)>,
+    secrets: Vec<Secret>,
     configs: Arc<OnceLock<Result<Configs, String>>>,
 }
 
@@ -47,9 +50,16 @@ struct Trusted {
     pem: Arc<[u8]>,
 }
 
-/// What connections have in common.
+/// What connections have in common, by what is spoken inside them.
 struct Configs {
     stream: Arc<ClientConfig>,
+    https: Arc<ClientConfig>,
+}
+
+impl Configs {
+    fn of(&self, transport: Transport) -> &Arc<ClientConfig> {
+        if transport == Transport::Https { &self.https } else { &self.stream }
+    }
 }
 
 /// Why TLS can't be set up as asked for.
@@ -101,6 +111,29 @@ impl Tls {
         self
     }
 
+    /// Adds a header to the requests that guests make by `/dev/https` to its peer, and allows those
+    /// requests. The last one of a name counts.
+    #[must_use]
+    pub fn secret(mut self, secret: Secret) -> Tls {
+        self.secrets.retain(|known| !known.is_same_header(&secret));
+        self.secrets.push(secret);
+        self
+    }
+
+    /// The headers that are added for a peer.
+    pub(super) fn secrets_for<'t>(
+        &'t self,
+        host: &'t Host,
+        port: u16,
+    ) -> impl Iterator<Item = &'t Secret> {
+        self.secrets.iter().filter(move |secret| secret.is_for(host, port))
+    }
+
+    /// Rules that allow what secrets are for.
+    pub(super) fn rules(&self) -> impl Iterator<Item = Rule> {
+        self.secrets.iter().filter_map(|secret| secret.rule().parse().ok())
+    }
+
     fn configs(&self) -> Result<&Configs, &str> {
         self.configs.get_or_init(|| self.make()).as_ref().map_err(String::as_str)
     }
@@ -122,7 +155,9 @@ impl Tls {
             .map_err(|error| wrong(&error))?
             .with_webpki_verifier(verifier)
             .with_no_client_auth();
-        Ok(Configs { stream: Arc::new(config) })
+        let mut https = config.clone();
+        https.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Configs { stream: Arc::new(config), https: Arc::new(https) })
     }
 
     /// The keys of which a peer must have one, if any are named.
@@ -137,7 +172,11 @@ impl Tls {
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let trusted: Vec<_> = self.trusted.iter().map(|trusted| &trusted.from).collect();
-        f.debug_struct("Tls").field("trusted", &trusted).field("pins", &self.pins).finish()
+        f.debug_struct("Tls")
+            .field("trusted", &trusted)
+            .field("pins", &self.pins)
+            .field("secrets", &self.secrets)
+            .finish()
     }
 }
 
