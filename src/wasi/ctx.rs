@@ -362,12 +362,12 @@ impl Builder {
         let mut fds = Fds::new(self.fds_max.max(preopened));
         let names =
             [("<stdin>", Access::READ), ("<stdout>", Access::WRITE), ("<stderr>", Access::WRITE)];
-        for (file, (path, access)) in self.stdio.into_iter().zip(names) {
+        for (number, (file, (path, access))) in self.stdio.into_iter().zip(names).enumerate() {
             let mut descriptor = match file {
                 Some(file) => Descriptor::stream(file, path),
                 None => Descriptor::stream(Box::new(Empty), path).only(access),
             };
-            descriptor.ends_at_broken_pipe = self.exit_on_broken_pipe && path == "<stdout>";
+            descriptor.ends_at_broken_pipe = self.exit_on_broken_pipe && number == 1;
             fds.insert(descriptor).expect("room was made");
         }
         for preopen in self.namespace.preopens() {

@@ -30,13 +30,19 @@ pub(super) fn enter<T>(
     let (bytes, data) = memory.data_and_store_mut(&mut caller);
     let mut call = Call { mem: Mem(bytes), cx: get(data) };
     call.cx.frame.begin();
-    match invoke(&TABLE[row], args, &mut call) {
-        Ok(()) if call.cx.uncharged < CHARGED_FROM && !charge::any() => Ok(0),
-        answer => {
-            let answer = conclude(&TABLE[row], args, &mut call, answer);
-            finish(caller, get, memory, row, args, answer)
+    let answer = invoke(&TABLE[row], args, &mut call);
+    if call.cx.uncharged < CHARGED_FROM && !charge::any() {
+        match answer {
+            Ok(()) => return Ok(0),
+            // Programs probe: errors are as frequent as successes. Again may mean a wait.
+            Err(Stop::Errno(errno)) if errno != Errno::Again && call.cx.on_error.is_none() => {
+                return Ok(errno.code());
+            }
+            Err(_) => {}
         }
     }
+    let answer = conclude(&TABLE[row], args, &mut call, answer);
+    finish(caller, get, memory, row, args, answer)
 }
 
 /// Makes the first call of a guest, and all calls of a guest that has a trace.

@@ -34,8 +34,8 @@ pub struct Frame {
     pub(crate) start: Option<u64>,
     /// When to run it again even if nothing happened, in the guest's monotonic ns.
     pub(crate) deadline: Option<u64>,
-    /// An open under way.
-    pub(crate) pending: Option<PendingOpen>,
+    /// An open under way. Few calls have one, and a context is moved for each guest.
+    pub(crate) pending: Option<Box<PendingOpen>>,
     /// What nodes have asked others for it, and what they answered.
     pub(crate) memo: Memo,
     /// What it waits for.

@@ -102,7 +102,7 @@ pub(super) fn path_open(
             shape.path = join(&c.cx.fds.any(fd)?.path, text).into();
             match opened {
                 Opened::File(file) => number(c, file, shape, opened_fd),
-                Opened::Pending(pending) => park_open(c, PendingOpen { pending, shape }),
+                Opened::Pending(pending) => park_open(c, Box::new(PendingOpen { pending, shape })),
             }
         }
     }
@@ -110,7 +110,7 @@ pub(super) fn path_open(
 
 /// Waits until an open is done. NONBLOCK avoids only the wait for a client: a dial given up
 /// at once would never be made.
-fn park_open(c: &mut Call<'_>, open: PendingOpen) -> Sys {
+fn park_open(c: &mut Call<'_>, open: Box<PendingOpen>) -> Sys {
     if open.shape.flags.has(Fdflags::NONBLOCK) && open.pending.restarts() {
         return Err(Errno::Again.into());
     }
