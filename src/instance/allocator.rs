@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::os::fd::BorrowedFd;
@@ -16,7 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::mm::{
-    MapFlags, MremapFlags, ProtFlags, mmap, mmap_anonymous, mremap, mremap_fixed, munmap,
+    Advice, MapFlags, MremapFlags, ProtFlags, madvise, mmap, mmap_anonymous, mremap, mremap_fixed,
+    munmap,
 };
 
 /// Memories are multiples of a page of WebAssembly.
@@ -50,6 +52,24 @@ static HAS_FILES: AtomicBool = AtomicBool::new(false);
 /// Memories that begin with a mapping of a file: where, and how long that is. The nodes of this tree
 /// are no memories, so to change it does not lead here again.
 static FILES: Mutex<BTreeMap<usize, usize>> = Mutex::new(BTreeMap::new());
+
+thread_local! {
+    /// Memories that this thread makes larger are written to from end to end, and given back.
+    static HUGE_PAGES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether memories that this thread makes larger are to have huge pages.
+pub(super) fn use_huge_pages(wanted: bool) {
+    HUGE_PAGES.set(wanted);
+}
+
+/// Asks for huge pages, if they are wanted.
+fn advise(block: *mut u8, len: usize) {
+    if HUGE_PAGES.get() && !block.is_null() {
+        // SAFETY: advice about a mapping of this size; it changes no byte.
+        let _ = unsafe { madvise(block.cast(), len, Advice::LinuxHugepage) };
+    }
+}
 
 fn is_memory(layout: Layout) -> bool {
     let size = layout.size();
@@ -286,7 +306,9 @@ unsafe impl GlobalAlloc for GuestAllocator {
                 // SAFETY: a mapping of this size that is the caller's alone.
                 let moved =
                     unsafe { mremap(block.cast(), layout.size(), size, MremapFlags::MAYMOVE) };
-                moved.map_or(ptr::null_mut(), |address| address.cast())
+                let moved = moved.map_or(ptr::null_mut(), |address| address.cast());
+                advise(moved, size);
+                moved
             }
             (true, Some(file)) if size >= layout.size() => {
                 // SAFETY: what is known of the block, which is the caller's alone.

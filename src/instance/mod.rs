@@ -10,7 +10,7 @@ use std::sync::Arc;
 use wasmi::{Extern, Global, Memory, Store, Val};
 
 use crate::program::image::Image;
-use crate::program::{Entry, Program, Shared, Warmth, end_of, install};
+use crate::program::{Entry, Program, Shared, Warmth, complete, end_of, install};
 use crate::step::{Cause, Step, Trap};
 use crate::wasi::WasiCtx;
 #[cfg(all(target_os = "linux", feature = "recycle"))]
@@ -74,10 +74,14 @@ impl Instance {
         let mut store = Store::new(&program.engine, cx);
         store.limiter(|cx| &mut cx.limits);
         let made = program.linker.instantiate_and_start(&mut store, &program.module);
+        let made = made.and_then(|exports| {
+            complete(&program.hooks, &mut store, exports, pages::PAGING)?;
+            Ok(exports)
+        });
         let exports = made.as_ref().ok().copied();
         let entry = match made {
             Ok(exports) => {
-                install(&program.hooks, &mut store, exports);
+                install(&program.hooks, &mut store, exports, pages::PAGING);
                 let memory = exports.get_export(&store, "memory");
                 store.data_mut().memory = memory.and_then(Extern::into_memory);
                 Ok(Entry::of(&program, &store, exports))

@@ -14,6 +14,9 @@ use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
 use rustix::mm::{Advice, madvise};
 use rustix::process::{Pid, getpid};
 
+use super::allocator;
+use crate::program::growth::Paging;
+
 /// Ranges of pages learnt in one call.
 const REGIONS: usize = 64;
 
@@ -79,6 +82,68 @@ const PAGE_IS_SWAPPED: u64 = 1 << 4;
 /// The kernel's page of zeros, there after a mere read.
 const PAGE_IS_PFNZERO: u64 = 1 << 5;
 
+/// How memories are grown in steps here.
+pub(crate) const PAGING: Paging = Paging { steps: allocator::use_huge_pages, give_back };
+
+/// Gives back pages of a part of a memory that is zero, as far as the kernel takes them: it is zero
+/// then as well. How many bytes from its beginning: without `all`, none of a huge page that is not
+/// full yet.
+fn give_back(memory: &mut [u8], all: bool) -> usize {
+    let page = rustix::param::page_size();
+    let mut whole = whole_pages(memory, page);
+    if !all {
+        let past = (memory.as_ptr().addr() + whole.end) % HUGE_BYTES;
+        whole.end = whole.end.saturating_sub(past);
+    }
+    if whole.is_empty() {
+        return 0;
+    }
+    let end = whole.end;
+    let pages = &mut memory[whole];
+    if discard(pages, page).is_err() {
+        pages.fill(0);
+    }
+    if all {
+        small_pages(pages);
+    }
+    end
+}
+
+/// Has the kernel use no huge pages for a memory, of which one touched byte would take all.
+fn small_pages(pages: &mut [u8]) {
+    if pages.len() >= HUGE_BYTES {
+        // SAFETY: advice about a range that is ours alone; it changes no byte. A kernel without huge
+        // pages refuses, which is as good.
+        let _ = unsafe { madvise(pages.as_mut_ptr().cast(), pages.len(), Advice::LinuxNoHugepage) };
+    }
+}
+
+/// The part of `memory` that is made of whole pages.
+fn whole_pages(memory: &[u8], page: usize) -> Range<usize> {
+    let start = memory.as_ptr().addr();
+    let end = start + memory.len();
+    let first = start.next_multiple_of(page);
+    let last = end - end % page;
+    if first < last { first - start..last - start } else { 0..0 }
+}
+
+/// Has whole pages of a memory be zero by giving them back.
+///
+/// # Errors
+///
+/// If the kernel refuses, or the memory turns out not to be anonymous (an allocator can take it
+/// from a file); then what it holds is anything.
+fn discard(pages: &mut [u8], page: usize) -> io::Result<()> {
+    const MARK: u8 = 0xa5;
+    let last = pages.len() - page;
+    pages[last] = MARK;
+    // SAFETY: `pages` is borrowed exclusively and consists of whole pages, so no other bytes are
+    // concerned. They are read as zeros from then on (or, were it no anonymous memory, as what the
+    // file holds): initialised bytes, as a u8 needs.
+    unsafe { madvise(pages.as_mut_ptr().cast(), pages.len(), Advice::LinuxDontNeed) }?;
+    if pages[last] == 0 { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+}
+
 /// This process's page table.
 pub(crate) struct Pages {
     pagemap: OwnedFd,
@@ -119,7 +184,7 @@ impl Pages {
         if getpid() != self.process {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        let whole = self.whole_pages(memory);
+        let whole = whole_pages(memory, self.page);
         self.touched.clear();
         // What shares its page with something else is not known, so it counts as touched.
         let edges = [0..whole.start, whole.end..memory.len()];
@@ -164,15 +229,6 @@ impl Pages {
         Ok(usize::try_from(arg.walk_end).unwrap_or(usize::MAX))
     }
 
-    /// The part of `memory` that is made of whole pages.
-    fn whole_pages(&self, memory: &[u8]) -> Range<usize> {
-        let start = memory.as_ptr().addr();
-        let end = start + memory.len();
-        let first = start.next_multiple_of(self.page);
-        let last = end - end % self.page;
-        if first < last { first - start..last - start } else { 0..0 }
-    }
-
     /// Makes all of a `memory` that is mapped from a file what the file holds.
     ///
     /// # Errors
@@ -193,7 +249,7 @@ impl Pages {
     /// take it from a file); then what it holds is anything.
     pub(crate) fn release(&self, memory: &mut [u8]) -> io::Result<()> {
         const MARK: u8 = 0xa5;
-        let whole = self.whole_pages(memory);
+        let whole = whole_pages(memory, self.page);
         memory[..whole.start].fill(0);
         memory[whole.end..].fill(0);
         if whole.is_empty() {
@@ -202,18 +258,10 @@ impl Pages {
         let pages = &mut memory[whole];
         let last = pages.len() - self.page;
         pages[last] = MARK;
-        let len = pages.len();
-        if len >= HUGE_BYTES {
-            // SAFETY: advice about a range that is ours alone; it changes no byte. A kernel
-            // without huge pages refuses, which is as good.
-            let _ = unsafe { madvise(pages.as_mut_ptr().cast(), len, Advice::LinuxNoHugepage) };
+        small_pages(pages);
+        if allocator::take_pages(pages) && pages[last] == 0 {
+            return Ok(());
         }
-        if !super::allocator::take_pages(pages) {
-            // SAFETY: `pages` is borrowed exclusively and consists of whole pages, so no
-            // other bytes are concerned. They are read as zeros from then on (or, were it no
-            // anonymous memory, as what the file holds): initialised bytes, as a u8 needs.
-            unsafe { madvise(pages.as_mut_ptr().cast(), len, Advice::LinuxDontNeed) }?;
-        }
-        if pages[last] == 0 { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+        discard(pages, self.page)
     }
 }

@@ -1,10 +1,12 @@
 //! The functions for the exports that were added to a module: see `rewrite`.
 
 use wasmi::{
-    Caller, Extern, Func, FuncType, Instance, Memory, Ref, RefType, Store, Table, Val, ValType,
+    Caller, Error, Extern, Func, FuncType, Instance, Memory, Ref, RefType, Store, Table, TrapCode,
+    Val, ValType,
 };
 
 use super::Shared;
+use super::growth::{self, Failed, Paging};
 use super::rewrite::Hooks;
 use crate::wasi::WasiCtx;
 
@@ -69,7 +71,12 @@ impl Entry {
 }
 
 /// Fills the table of calls of a new instance.
-pub(crate) fn install(hooks: &Hooks, store: &mut Store<WasiCtx>, instance: Instance) {
+pub(crate) fn install(
+    hooks: &Hooks,
+    store: &mut Store<WasiCtx>,
+    instance: Instance,
+    paging: Paging,
+) {
     if hooks.grows.is_empty() {
         return;
     }
@@ -77,7 +84,7 @@ pub(crate) fn install(hooks: &Hooks, store: &mut Store<WasiCtx>, instance: Insta
     for (slot, grow) in (0..).zip(&hooks.grows) {
         let grown = instance.get_export(&*store, &hooks.grown(*grow));
         let func = match grown {
-            Some(Extern::Memory(memory)) => memory_grow(store, memory),
+            Some(Extern::Memory(memory)) => memory_grow(store, memory, paging),
             Some(Extern::Table(table)) => table_grow(store, table),
             _ => unreachable!("it was added"),
         };
@@ -87,13 +94,33 @@ pub(crate) fn install(hooks: &Hooks, store: &mut Store<WasiCtx>, instance: Insta
     }
 }
 
-fn memory_grow(store: &mut Store<WasiCtx>, memory: Memory) -> Func {
-    Func::wrap(store, move |mut caller: Caller<'_, WasiCtx>, pages: u32| -> u32 {
-        let grown = memory.grow(&mut caller, u64::from(pages));
+fn memory_grow(store: &mut Store<WasiCtx>, memory: Memory, paging: Paging) -> Func {
+    Func::wrap(store, move |mut caller: Caller<'_, WasiCtx>, pages: u32| {
+        let grown = growth::grow(&mut caller, memory, u64::from(pages), paging);
         let added = if grown.is_ok() { u64::from(pages) } else { 0 };
         let moved = if added > 0 { MOVE_FUEL } else { 0 };
         charge(&mut caller, moved + added * PAGE_BYTES / BYTES_PER_FUEL);
-        grown.ok().and_then(|before| u32::try_from(before).ok()).unwrap_or(FAILED)
+        match grown {
+            Ok(before) => Ok(u32::try_from(before).unwrap_or(FAILED)),
+            Err(Failed::Refused) => Ok(FAILED),
+            Err(Failed::Halfway) => Err(Error::from(TrapCode::OutOfSystemMemory)),
+        }
+    })
+}
+
+/// Grows a new memory to the size that it is declared with.
+pub(crate) fn complete(
+    hooks: &Hooks,
+    store: &mut Store<WasiCtx>,
+    instance: Instance,
+    paging: Paging,
+) -> Result<(), Error> {
+    let Some(withheld) = hooks.withheld else { return Ok(()) };
+    let memory = instance.get_memory(&*store, &hooks.withheld()).expect("it was added");
+    let grown = growth::grow(&mut *store, memory, withheld.rest, paging);
+    grown.map(|_| ()).map_err(|_| match store.data().limits.refused {
+        Some(_) => Error::new("it declares more memory than it may have"),
+        None => Error::from(TrapCode::OutOfSystemMemory),
     })
 }
 

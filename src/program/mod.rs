@@ -5,6 +5,7 @@ mod encode;
 mod end;
 mod error;
 pub(crate) mod exports;
+pub(crate) mod growth;
 mod hook;
 pub(crate) mod image;
 pub(crate) mod recipe;
@@ -31,7 +32,7 @@ const STACKS_CACHED: usize = 16;
 pub(crate) use end::end_of;
 pub use error::ProgramError;
 pub(crate) use error::survey;
-pub(crate) use hook::{Entry, install};
+pub(crate) use hook::{Entry, complete, install};
 pub(crate) use rewrite::Hooks;
 pub use warmth::{Warm, Warmth};
 

@@ -10,6 +10,7 @@
 //!   wasmi takes the two together in a wrong way.
 //! - A start section becomes an export, which is called before `_start`: it can wait, run out
 //!   of a slice, and be ended like the rest of the program.
+//! - A large memory is made small and grown before anything runs (`growth.rs`).
 //! - Mutable globals are exported, so that an instance can be put back (see `recycle`).
 //!
 //! What is added comes after what is there, so no index changes.
@@ -22,6 +23,7 @@ use super::encode::{
     FUNCTION_TYPE, HEADER, I32, export, id, kind, leb128, longer, op, reference, section,
     signed_leb128,
 };
+use super::growth::Withheld;
 use super::survey::{Change, Grow, Site, Survey};
 
 /// What was added to a module, by the names of the exports.
@@ -32,6 +34,8 @@ pub(crate) struct Hooks {
     pub(crate) grows: Vec<Grow>,
     /// Its start section is an export now.
     pub(crate) starts: bool,
+    /// Its memory is made smaller, and grown before anything runs.
+    pub(crate) withheld: Option<Withheld>,
 }
 
 impl Hooks {
@@ -45,7 +49,12 @@ impl Hooks {
                 grows.push(grow);
             }
         }
-        Hooks { prefix: survey.prefix.clone(), grows, starts: survey.start.is_some() }
+        Hooks {
+            prefix: survey.prefix.clone(),
+            grows,
+            starts: survey.start.is_some(),
+            withheld: Withheld::of(survey),
+        }
     }
 
     /// The table of calls.
@@ -59,6 +68,11 @@ impl Hooks {
             Grow::Memory(index) => format!("{}memory.{index}", self.prefix),
             Grow::Table(index) => format!("{}table.{index}", self.prefix),
         }
+    }
+
+    /// The memory that is made smaller.
+    pub(crate) fn withheld(&self) -> String {
+        format!("{}memory", self.prefix)
     }
 
     /// The function of the start section.
@@ -100,6 +114,10 @@ pub(super) fn rewrite(
             id::TABLES if !hooks.grows.is_empty() => {
                 section(&mut out, id::TABLES, &changes.with_calls(Some(content))?);
             }
+            id::MEMORIES => match hooks.withheld {
+                Some(withheld) => section(&mut out, id::MEMORIES, &withheld.section()),
+                None => section(&mut out, id::MEMORIES, content),
+            },
             id::EXPORTS => section(&mut out, id::EXPORTS, &changes.with_exports(content)?),
             id::START => {}
             id::CODE => section(&mut out, id::CODE, &changes.code(range)),
@@ -186,6 +204,9 @@ impl Changes<'_> {
         }
         if let Some(index) = self.survey.start {
             exports.push((self.hooks.start(), kind::FUNCTION, index));
+        }
+        if self.hooks.withheld.is_some() {
+            exports.push((self.hooks.withheld(), kind::MEMORY, 0));
         }
         let mut out = longer(content, exports.len())?;
         for (name, kind, index) in exports {

@@ -115,6 +115,8 @@ pub struct MemoryLimiter {
     pub(crate) stack: usize,
     /// Bytes of the last growth, to be undone if it fails after it was allowed.
     added: usize,
+    /// Bytes that were allowed, for growths to come.
+    reserved: usize,
 }
 
 impl Default for MemoryLimiter {
@@ -127,6 +129,7 @@ impl Default for MemoryLimiter {
             share: None,
             stack: 0,
             added: 0,
+            reserved: 0,
         }
     }
 }
@@ -185,6 +188,19 @@ impl MemoryLimiter {
         true
     }
 
+    /// Counts a growth that is made in several. `false` if it is more than allowed.
+    pub(crate) fn reserve(&mut self, bytes: usize) -> bool {
+        let allowed = self.grow(0, bytes);
+        self.reserved = if allowed { bytes } else { 0 };
+        allowed
+    }
+
+    /// Takes back what is reserved and not used.
+    pub(crate) fn give_back_reserved(&mut self) {
+        self.added = std::mem::take(&mut self.reserved);
+        self.undo_growth();
+    }
+
     /// Takes back the count of a growth that was allowed and then failed.
     fn undo_growth(&mut self) {
         self.used = self.used.saturating_sub(std::mem::take(&mut self.added));
@@ -199,6 +215,12 @@ impl ResourceLimiter for MemoryLimiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> Result<bool, LimiterError> {
+        let added = desired.saturating_sub(current);
+        if let Some(left) = self.reserved.checked_sub(added).filter(|_| self.reserved > 0) {
+            self.reserved = left;
+            self.added = added;
+            return Ok(true);
+        }
         let declared = maximum.is_none_or(|maximum| desired <= maximum);
         Ok(declared && self.grow(current, desired))
     }
