@@ -228,6 +228,7 @@ fn check_entry(module: &Module, entry: &[&str], may_return: bool) -> Result<(), 
 
 fn check_imports(module: &Module) -> Result<(), ProgramError> {
     let mut missing = Vec::new();
+    let mut mistyped = None;
     for import in module.imports() {
         let row = TABLE.iter().find(|row| row.name == import.name());
         let (Some(row), MODULE) = (row, import.module()) else {
@@ -236,11 +237,17 @@ fn check_imports(module: &Module) -> Result<(), ProgramError> {
         };
         match import.ty() {
             ExternType::Func(ty) if *ty == signature(row) => {}
-            _ => return Err(ProgramError::ImportType(import.name().into())),
+            _ => mistyped = mistyped.or(Some(import.name())),
         }
     }
-    let Some((module, name, what)) = refusal::import(&missing) else { return Ok(()) };
-    Err(ProgramError::MissingImport { module: module.into(), name: name.into(), what })
+    // What is missing says more of how the module was built.
+    if let Some((module, name, what)) = refusal::import(&missing) {
+        return Err(ProgramError::MissingImport { module: module.into(), name: name.into(), what });
+    }
+    match mistyped {
+        Some(name) => Err(ProgramError::ImportType(name.into())),
+        None => Ok(()),
+    }
 }
 
 /// The wasm type of a syscall.

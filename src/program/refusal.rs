@@ -134,7 +134,8 @@ const PROXY: &str = "it is a Proxy-Wasm filter: it needs a proxy as its host";
 const IMPORTS: &[(Name, Name, &str)] = &[
     (Is("wasi_unstable"), Any, "that is preview0: build with a toolchain for wasm32-wasip1"),
     (Is("gojs"), Any, GO_JS),
-    (Is("go"), Any, GO_JS),
+    (Is("go"), Begins("runtime."), GO_JS),
+    (Is("go"), Begins("syscall/js."), GO_JS),
     (Is("wbg"), Any, BINDGEN),
     (Any, Begins("__wbindgen_"), BINDGEN),
     (Any, Begins("__wbg_"), BINDGEN),
@@ -146,19 +147,22 @@ const IMPORTS: &[(Name, Name, &str)] = &[
     (Begins("wasm:js-"), Any, STRINGS),
     (Begins("fastly_"), Any, FASTLY),
     (Begins("extism:"), Any, EXTISM),
-    (Is("env"), Begins("proxy_"), PROXY),
+    (Is("env"), Is("proxy_log"), PROXY),
+    (Is("env"), Is("proxy_set_effective_context"), PROXY),
+    (Is("env"), Is("proxy_get_property"), PROXY),
+    (Is("env"), Is("proxy_get_header_map_value"), PROXY),
     (Is("napi"), Any, N_API),
     (Is("emnapi"), Any, N_API),
     (Is("env"), Begins("napi_"), N_API),
+    (Is("env"), Begins("emscripten_"), EMSCRIPTEN),
+    (Is("env"), Begins("_emscripten_"), EMSCRIPTEN),
+    (Is("env"), Begins("invoke_"), EMSCRIPTEN),
+    (Is("env"), Begins("__syscall_"), EMSCRIPTEN),
     (Begins("GOT."), Any, LINKED),
     (Is("env"), Is("__memory_base"), LINKED),
     (Is("env"), Is("__table_base"), LINKED),
     (Is("env"), Is("__linear_memory"), "it is an object file: link it (clang or wasm-ld)"),
     (Is("env"), Is("__indirect_function_table"), LINKED),
-    (Is("env"), Begins("emscripten_"), EMSCRIPTEN),
-    (Is("env"), Begins("_emscripten_"), EMSCRIPTEN),
-    (Is("env"), Begins("invoke_"), EMSCRIPTEN),
-    (Is("env"), Begins("__syscall_"), EMSCRIPTEN),
     (Is("env"), Begins("__cxa_"), EMSCRIPTEN),
     (Is("env"), Is("__assert_fail"), EMSCRIPTEN),
     (Is("asm2wasm"), Any, EMSCRIPTEN),
@@ -215,6 +219,9 @@ mod tests {
             assert_eq!(found, (&*module, &*name, *what));
         }
         assert_eq!(import(&[("env", "log")]).map(|found| found.2), Some(OTHER));
+        // MicroPython for browsers, which has names of its own that begin like a proxy's.
+        let python = [("env", "proxy_convert_mp_to_js_obj_jsside"), ("env", "invoke_ii")];
+        assert_eq!(import(&python).map(|found| found.2), Some(EMSCRIPTEN));
         assert_eq!(import(&[]), None);
     }
 
