@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use super::door::tls::Identity;
 use crate::guest::Guest;
 use crate::program::Program;
 use crate::vfs::Namespace;
@@ -32,6 +34,10 @@ pub type MakeNamespace = Arc<dyn Fn() -> Namespace + Send + Sync>;
 
 /// Loads the program again. The error is the reason why it can't be run, for the log.
 pub type Load = Arc<dyn Fn() -> Result<Program, String> + Send + Sync>;
+
+/// Loads a certificate again. The error is the reason why it can't be used, for the log.
+#[cfg(feature = "tls")]
+pub type LoadIdentity = Arc<dyn Fn() -> Result<Identity, String> + Send + Sync>;
 
 /// Changes the context of each guest before the guest is made: its trace, clocks, random bytes.
 /// The address is the client's; a guest that is started ahead of its line has none yet.
@@ -75,6 +81,14 @@ pub struct Config {
     pub limits: Limits,
     /// Loads the program again, for [`Handle::reload`](crate::serve::Handle::reload) and `watch`.
     pub reload: Option<Load>,
+    /// The certificate with which connections are served by TLS. The server adds `SSL_PROTOCOL` to the
+    /// variables of a guest, and `SSL_CLIENT_S_DN`, the subject of its client's certificate, if
+    /// that has one.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Identity>,
+    /// Loads the certificate again, for [`Handle::reload`](crate::serve::Handle::reload).
+    #[cfg(feature = "tls")]
+    pub reload_tls: Option<LoadIdentity>,
     /// A file. When it changes, the program is reloaded.
     pub watch: Option<PathBuf>,
     /// The address at which to serve `GET /metrics` and `GET /healthz`.
@@ -107,6 +121,10 @@ impl Config {
             workers: 1,
             limits: Limits::default(),
             reload: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            reload_tls: None,
             watch: None,
             metrics: None,
             stuck_after: Duration::from_secs(10),

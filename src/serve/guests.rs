@@ -56,7 +56,10 @@ impl Guests {
         let mut env = if self.is_warm() {
             base.clone()
         } else {
-            let env = session.env.get_or_insert_with(|| environment(base, local, peer));
+            let wire = &session.link.wire;
+            let env = session
+                .env
+                .get_or_insert_with(|| environment(base, local, peer, &wire.variables()));
             // It is not needed after the last job of a connection, which may take long.
             if last { std::mem::take(env) } else { env.clone() }
         };
@@ -162,15 +165,22 @@ fn context(
 }
 
 /// The environment variables about a connection, with the names of tcpserver's manual page.
-fn environment(base: &Strings, local: SocketAddr, peer: SocketAddr) -> Strings {
+fn environment(
+    base: &Strings,
+    local: SocketAddr,
+    peer: SocketAddr,
+    others: &[(&'static str, String)],
+) -> Strings {
     let mut env = base.clone();
     let mut push = |key: &str, value: &str| {
-        env.push(&[key.as_bytes(), b"=", value.as_bytes()]).expect("an address has no NUL");
+        env.push(&[key.as_bytes(), b"=", value.as_bytes()])
+            .expect("what is known of a connection has no NUL");
     };
     push("PROTO", "TCP");
     push("TCPREMOTEIP", &peer.ip().to_canonical().to_string());
     push("TCPREMOTEPORT", &peer.port().to_string());
     push("TCPLOCALIP", &local.ip().to_canonical().to_string());
     push("TCPLOCALPORT", &local.port().to_string());
+    others.iter().for_each(|(key, value)| push(key, value));
     env
 }

@@ -256,7 +256,17 @@ impl Host for Jobs {
         self.reporter.refused(session.link.peer, outcome, waited.unwrap_or_default(), bytes);
     }
 
+    fn report_opened(&mut self, session: &Session, result: &io::Result<()>) {
+        match result {
+            Ok(()) => add(&self.counters().handshakes, 1),
+            Err(error) => self.reporter.not_opened(session.link.peer, error),
+        }
+    }
+
     fn report_idle(&mut self, session: &Session, why: &str) {
+        if session.link.wire.is_opening() {
+            add(&self.counters().handshakes_failed, 1);
+        }
         if !self.quiet {
             self.reporter.idle(session.link.peer, why);
         }

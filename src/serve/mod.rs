@@ -87,10 +87,14 @@ use crate::sched::Scheduler;
 use crate::vfs::net::listen;
 use admission::Admission;
 pub use client::stdio::LOG_LINE_MAX;
+#[cfg(feature = "tls")]
+pub use config::LoadIdentity;
 pub use config::{Config, DRAIN_MAX, Limits, Load, MakeNamespace, PostMortem, Prepare, Unit};
 use conn::protocol::Service;
 use door::Source;
 use door::tcp::Tcp;
+#[cfg(feature = "tls")]
+pub use door::tls::Identity;
 use observe::http::Status;
 pub use observe::logging;
 pub use observe::metrics::{Metrics, Outcome, Refusal};
@@ -137,7 +141,7 @@ impl Server {
         let mut workers = Vec::new();
         for (scheduler, handle) in schedulers.into_iter().zip(&shared.workers) {
             let service = Service::of(&shared.config, &admission);
-            let sources = listeners.iter().map(|listener| source(listener));
+            let sources = listeners.iter().map(|listener| secure(&shared, source(listener)?));
             let sources = sources.collect::<io::Result<Vec<_>>>()?;
             let handle = handle.clone();
             workers.push(Worker::new(shared.clone(), handle, service, scheduler, sources)?);
@@ -178,7 +182,7 @@ impl Server {
             let thread = thread::Builder::new().name("metrics".into());
             threads.push(thread.spawn(move || drop(worker.run()))?);
         }
-        if shared.config.reload.is_some() {
+        if shared.reloads_anything() {
             let shared = shared.clone();
             let thread = thread::Builder::new().name("reload".into());
             threads.push(thread.spawn(move || reload::run(&shared))?);
@@ -193,6 +197,20 @@ impl Server {
         }
         result
     }
+}
+
+/// The source, with TLS if the server speaks it.
+#[cfg(feature = "tls")]
+fn secure(shared: &Shared, source: Box<dyn Source>) -> io::Result<Box<dyn Source>> {
+    Ok(match &shared.identity {
+        Some(identity) => Box::new(door::tls::Tls { source, identity: identity.clone() }),
+        None => source,
+    })
+}
+
+#[cfg(not(feature = "tls"))]
+fn secure(_shared: &Shared, source: Box<dyn Source>) -> io::Result<Box<dyn Source>> {
+    Ok(source)
 }
 
 fn source(listener: &TcpListener) -> io::Result<Box<dyn Source>> {
@@ -243,11 +261,11 @@ impl Handle {
         self.shared.stop();
     }
 
-    /// Reloads the program on a thread of its own. Running guests finish with the old program. If
+    /// Reloads the program, and the certificate, on a thread of its own. Running guests finish with the old program. If
     /// the new one fails to load, or [`Config::reload`] is not set, that is logged and the old
     /// program stays.
     pub fn reload(&self) {
-        if self.shared.config.reload.is_none() {
+        if self.shared.config.reload.is_none() && !self.shared.reloads_anything() {
             let program = self.shared.config.name.as_str();
             log::warn!(target: logging::TARGET, program = program; "program not reloaded: it came from no file");
         }

@@ -108,9 +108,34 @@ pub(super) fn run(shared: &Shared) {
         if requested || settled {
             loaded = now;
             load(shared);
+            // A certificate is renewed beside the program, and not because that has changed.
+            if requested {
+                load_identity(shared);
+            }
         }
     }
 }
+
+/// New connections are shown what is loaded; those that are open go on with what they have.
+#[cfg(feature = "tls")]
+fn load_identity(shared: &Shared) {
+    let (Some(reload), Some(current)) = (&shared.config.reload_tls, &shared.identity) else {
+        return;
+    };
+    let program = shared.config.name.as_str();
+    match reload() {
+        Ok(identity) => {
+            current.replace(identity);
+            log::info!(target: TARGET, program = program; "certificate reloaded");
+        }
+        Err(error) => {
+            log::error!(target: TARGET, program = program, error = error.as_str(); "certificate not reloaded, the old one stays");
+        }
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn load_identity(_shared: &Shared) {}
 
 fn load(shared: &Shared) {
     let Some(reload) = &shared.config.reload else { return };

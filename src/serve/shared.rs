@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::config::Config;
 use super::door::Arrival;
+#[cfg(feature = "tls")]
+use super::door::tls::Current;
 use super::observe::metrics::{Counters, Metrics};
 use super::reload;
 use crate::program::{Program, Warmth};
@@ -31,6 +33,9 @@ pub(super) struct Shared {
     /// The workers that run guests.
     pub workers: Vec<Arc<WorkerHandle>>,
     pub reloads: reload::ReloadRequests,
+    /// What new connections are shown, if they are served by TLS.
+    #[cfg(feature = "tls")]
+    pub identity: Option<Arc<Current>>,
 }
 
 /// A worker as the others see it.
@@ -119,6 +124,15 @@ impl Shared {
         self.wake_all();
     }
 
+    /// Whether a thread for reloading is needed.
+    pub fn reloads_anything(&self) -> bool {
+        #[cfg(feature = "tls")]
+        if self.config.reload_tls.is_some() {
+            return true;
+        }
+        self.config.reload.is_some()
+    }
+
     pub fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
@@ -158,6 +172,8 @@ impl Shared {
             workers: schedulers.iter().map(|s| Arc::new(WorkerHandle::new(s))).collect(),
             born: Instant::now(),
             reloads: reload::ReloadRequests::new(config.watch.as_deref()),
+            #[cfg(feature = "tls")]
+            identity: config.tls.clone().map(|identity| Arc::new(Current::new(identity))),
             config,
         })
     }

@@ -349,6 +349,9 @@ impl Worker {
         let link = Link::new(wire, peer, key, self.dirty.clone());
         let conn = Conn::new((self.service.protocol)(), self.service.times, self.jobs.now);
         let mut session = Box::new(Session::new(link, conn, local, self.jobs.now, arrival.ticket));
+        if session.link.wire.is_opening() {
+            session.conn.opening(self.jobs.now);
+        }
         self.jobs.queue(&mut session);
         self.jobs.cleanup.changed = true;
         self.put(session);

@@ -404,6 +404,15 @@ answers_lines! {
         /// serving | with --warm: the export of a library to call for each line
         #[argh(option, arg_name = "export")]
         pub call: Option<String>,
+        /// serving | speak TLS with this certificate (PEM); SIGHUP reloads
+        #[argh(option, arg_name = "file")]
+        pub tls_cert: Option<String>,
+        /// serving | its private key (PEM)
+        #[argh(option, arg_name = "file")]
+        pub tls_key: Option<String>,
+        /// serving | clients need a certificate of these authorities
+        #[argh(option, arg_name = "file")]
+        pub tls_client_ca: Option<String>,
         /// serving | reload the program when its file changes
         #[argh(switch)]
         pub watch: bool,

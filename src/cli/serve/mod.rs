@@ -1,5 +1,7 @@
 //! `tinyhost serve`.
 
+#[cfg_attr(not(feature = "tls"), path = "no_certificate.rs")]
+mod certificate;
 mod inherited;
 mod logger;
 
@@ -31,7 +33,15 @@ use super::start::{self, Start};
 const PORT: u16 = 1997;
 
 /// Variables that are each guest's own.
-const CLIENT: [&str; 5] = ["PROTO", "TCPREMOTEIP", "TCPREMOTEPORT", "TCPLOCALIP", "TCPLOCALPORT"];
+const CLIENT: [&str; 7] = [
+    "PROTO",
+    "TCPREMOTEIP",
+    "TCPREMOTEPORT",
+    "TCPLOCALIP",
+    "TCPLOCALPORT",
+    "SSL_PROTOCOL",
+    "SSL_CLIENT_S_DN",
+];
 
 /// What is run if no program is given.
 const ECHO: &[u8] = include_bytes!("../../../fixtures/echo.wasm");
@@ -145,6 +155,7 @@ fn config(
     let binds =
         args.bind.iter().map(|t| units::address("--bind", t, PORT)).collect::<Outcome<Vec<_>>>()?;
 
+    let certificate = certificate::wanted(&mut args)?;
     let warm_up = start::wanted(args.warm, args.call.take(), &wanted.compile)?;
     let mut command = args.program.into_iter();
     let path = command.next();
@@ -181,6 +192,7 @@ fn config(
         }
     };
     let mut config = Config::new(program, name);
+    certificate::add(&mut config, certificate);
     (config.args, config.env, config.namespace) = (own, env, namespace);
     config.prepare = prepare;
     (config.unit, config.keep_open, config.workers) = (unit, args.keep_open, workers);

@@ -54,6 +54,8 @@ pub(crate) struct Io {
     /// What it wrote, until that is done.
     pub(super) written: Vec<u8>,
     pub(super) output: Vec<u8>,
+    /// The wire has taken something that it could not send yet.
+    pub(super) held: bool,
     pub(super) sent: usize,
     /// Bytes the guest may still write.
     pub(super) reply_left: usize,
@@ -75,9 +77,9 @@ impl Io {
         Io { writable: true, reply_left: usize::MAX, ..Io::default() }
     }
 
-    /// Bytes the client has not taken yet.
+    /// Bytes the client has not taken yet. What its wire holds counts as one.
     pub fn unsent(&self) -> usize {
-        self.output.len() - self.sent
+        self.output.len() - self.sent + usize::from(self.held)
     }
 
     /// Room for more output, the guest's or its protocol's.

@@ -104,19 +104,26 @@ impl Link {
     pub fn flush(&self, io: &mut Io, last: bool) -> io::Result<bool> {
         let mut moved = false;
         while io.unsent() > 0 && io.writable && !io.gone {
-            match self.wire.write(&io.output[io.sent..], last) {
+            let left = io.output.len() - io.sent;
+            let taken = if left == 0 {
+                self.wire.send().map(|()| 0)
+            } else {
+                self.wire.write(&io.output[io.sent..], last)
+            };
+            match taken {
                 Ok(count) => {
                     moved |= count > 0;
                     // A short write means that it is full, as with reads.
-                    io.writable = count == io.unsent() || !self.wire.short_means_blocked();
+                    io.writable = count == left || !self.wire.short_means_blocked();
                     io.sent += count;
+                    io.held = self.wire.has_unsent();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => io.writable = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        if io.unsent() == 0 {
+        if io.sent == io.output.len() {
             io.sent = 0;
             recycle(&mut io.output);
         }
@@ -130,6 +137,7 @@ impl Link {
         io.eof = true;
         io.sent = 0;
         io.output = Vec::new();
+        io.held = false;
         io.written = Vec::new();
         let waiters = [io.reader(), io.writer()];
         drop(io);

@@ -3,4 +3,6 @@
 pub(crate) mod io;
 pub(crate) mod link;
 pub(crate) mod stdio;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 pub(crate) mod wire;

@@ -39,6 +39,40 @@ pub(crate) trait Wire: Send + Sync {
         true
     }
 
+    /// Whether something has to be agreed on before a byte of the client's passes.
+    fn is_opening(&self) -> bool {
+        false
+    }
+
+    /// Advances that.
+    ///
+    /// # Errors
+    ///
+    /// WouldBlock if it has to wait: for room, too, if it [has something
+    /// unsent](Wire::has_unsent). Any other says that it can't be agreed.
+    fn open(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Whether it holds something that it took and could not send yet.
+    fn has_unsent(&self) -> bool {
+        false
+    }
+
+    /// Sends that.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Wire::write).
+    fn send(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Variables that its guests have because of it.
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// The descriptor whose events say that more can be read or written.
     fn descriptor(&self) -> RawFd;
 }

@@ -8,6 +8,21 @@ use crate::serve::client::io::Io;
 use crate::serve::observe::metrics::Outcome;
 
 impl Conn {
+    /// Its wire is not open yet. That has the time of a request.
+    pub fn opening(&mut self, now: Instant) {
+        self.phase = Phase::Opening;
+        self.deadline = Some(now + self.times.timeout);
+    }
+
+    /// Its wire is open: all else begins.
+    pub fn opened(&mut self, io: &mut Io, now: Instant) {
+        self.phase = Phase::Fresh;
+        self.active = now;
+        self.deadline = Some(now + self.times.idle);
+        // What came with the end of that makes no event.
+        io.readable = true;
+    }
+
     /// These bytes came.
     pub fn received(&mut self, bytes: &[u8], now: Instant) {
         if self.job.is_none() {
@@ -85,6 +100,7 @@ impl Conn {
                 self.give_up(Some(Action::ReportRefused(Outcome::Timeout)));
             }
             (Phase::Open, None) => self.give_up(Some(Action::ReportIdle("nothing came"))),
+            (Phase::Opening, _) => self.give_up(Some(Action::ReportIdle("no handshake in time"))),
             // Its turn is about to come.
             (Phase::Fresh, _) => {}
             (Phase::Lingering | Phase::Closed, _) => self.give_up(None),
@@ -137,6 +153,6 @@ impl Conn {
 
     /// Whether it has not been asked anything yet, as far as it knows.
     pub fn awaits_first_request(&self) -> bool {
-        matches!(self.phase, Phase::Fresh | Phase::Open) && self.job.is_none()
+        matches!(self.phase, Phase::Opening | Phase::Fresh | Phase::Open) && self.job.is_none()
     }
 }

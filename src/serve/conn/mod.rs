@@ -68,6 +68,8 @@ struct Running {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// Its wire has to agree with its client before anything else.
+    Opening,
     /// Not yet begun.
     Fresh,
     /// Serving.
@@ -94,6 +96,8 @@ pub(crate) enum Turn {
 
 /// What is to be done for a connection.
 pub(crate) enum Action {
+    /// Advance the wire, and say when it is [open](Conn::opened).
+    Open,
     /// Read, and say what has [come](Conn::received).
     Receive,
     /// Run a guest for this job, and say when it has [ended](Conn::ended).
@@ -145,6 +149,7 @@ impl Conn {
         }
         let action = match self.phase {
             Phase::Closed => return Action::Close,
+            Phase::Opening => return Action::Open,
             Phase::Lingering => return self.linger(io),
             Phase::Fresh | Phase::Open if self.job.is_none() => self.next_without_job(io, turn),
             _ => self.next_with_job(io),

@@ -84,6 +84,9 @@ pub(crate) trait Host {
     /// Ends the guest, unless it has just ended and its event is pending.
     fn cancel(&mut self, session: &mut Session, outcome: Outcome, why: &str);
 
+    /// Counts a wire that has opened, or counts and logs why it has not.
+    fn report_opened(&mut self, session: &Session, result: &io::Result<()>);
+
     /// Counts and logs a request that no guest was run for.
     fn report_refused(&mut self, session: &Session, outcome: Outcome);
 
@@ -120,6 +123,11 @@ pub(crate) fn advance<H: Host>(
         wake(waiters);
         match action {
             // A protocol that takes what comes without giving its guest anything has no end.
+            Action::Open => {
+                if let Some(disposition) = session.open(host) {
+                    return disposition;
+                }
+            }
             Action::Receive if reads > READS_PER_TURN => {
                 host.queue(session);
                 return Disposition::Open;
@@ -176,6 +184,26 @@ impl Session {
             watched: PollInterest::Not,
             opened: now,
             _ticket: ticket,
+        }
+    }
+
+    /// Advances its wire. What became of the connection, if that has to wait, or failed.
+    fn open<H: Host>(&mut self, host: &mut H) -> Option<Disposition> {
+        let result = self.link.wire.open();
+        match &result {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let for_room = self.link.wire.has_unsent();
+                Some(self.wait(host, for_room))
+            }
+            Err(_) => {
+                host.report_opened(self, &result);
+                Some(Disposition::Closed)
+            }
+            Ok(()) => {
+                host.report_opened(self, &result);
+                self.conn.opened(&mut self.link.io(), host.now());
+                None
+            }
         }
     }
 

@@ -5,6 +5,8 @@
 //! PROXY protocol) is put around the wire here.
 
 pub(crate) mod tcp;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 
 use std::io;
 use std::net::SocketAddr;

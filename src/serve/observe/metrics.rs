@@ -105,6 +105,10 @@ metrics! {
     conns_open: Gauge "connections_open",
     /// Connections closed because nothing was received, or a reply was not read, in time.
     conns_idle: Counter "connections_idle_closed_total",
+    /// TLS handshakes that were completed.
+    handshakes: Counter "tls_handshakes_total",
+    /// TLS handshakes that failed.
+    handshakes_failed: Counter "tls_handshakes_failed_total",
     /// Guests that did not end in their first slice of fuel, and guests started ahead.
     guests: Gauge "guests_live",
     /// Live guests that wait for input, for room for output, or for time to pass.

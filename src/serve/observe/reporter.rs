@@ -186,6 +186,16 @@ impl Reporter {
         log::info!(target: TARGET, client:% = client, why = why; "idle connection closed");
     }
 
+    /// A client and the server could not agree on TLS.
+    pub fn not_opened(&self, client: SocketAddr, error: &io::Error) {
+        add(&self.counters().handshakes_failed, 1);
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.take(client, Instant::now()) {
+            drop(ended);
+            log::info!(target: TARGET, client:% = client, why:% = error; "handshake failed");
+        }
+    }
+
     /// A connection was refused. `log` is the number of refusals before it without a record.
     pub fn connection_refused(&self, client: SocketAddr, refusal: Refusal, log: Option<u64>) {
         self.counters().refused(refusal);

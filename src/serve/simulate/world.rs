@@ -398,6 +398,8 @@ impl Host for Hands {
         self.model(session).refused = Some(outcome);
     }
 
+    fn report_opened(&mut self, _session: &Session, _result: &io::Result<()>) {}
+
     fn report_idle(&mut self, session: &Session, _why: &str) {
         self.model(session).gave_up = true;
     }

@@ -51,8 +51,8 @@ fn value(digit: u8) -> Option<u32> {
 
 const BIT_STRING: u8 = 0x03;
 const OCTET_STRING: u8 = 0x04;
-const OID: u8 = 0x06;
-const SEQUENCE: u8 = 0x30;
+pub(super) const OID: u8 = 0x06;
+pub(super) const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 const EXTENSIONS: u8 = 0xa3;
 
@@ -63,7 +63,7 @@ const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
 const DIGITAL_SIGNATURE: u8 = 0x80;
 
 /// A value at the front of `bytes`: its tag, its content, its whole encoding; what follows stays.
-fn next<'a>(bytes: &mut &'a [u8]) -> Option<(u8, &'a [u8], &'a [u8])> {
+pub(super) fn next<'a>(bytes: &mut &'a [u8]) -> Option<(u8, &'a [u8], &'a [u8])> {
     let whole = *bytes;
     let (tag, rest) = whole.split_first()?;
     let (first, mut rest) = rest.split_first()?;
@@ -81,12 +81,15 @@ fn next<'a>(bytes: &mut &'a [u8]) -> Option<(u8, &'a [u8], &'a [u8])> {
     Some((*tag, content, &whole[..whole.len() - after.len()]))
 }
 
-fn expect<'a>(bytes: &mut &'a [u8], wanted: u8) -> Option<&'a [u8]> {
+pub(super) fn expect<'a>(bytes: &mut &'a [u8], wanted: u8) -> Option<&'a [u8]> {
     next(bytes).filter(|(tag, ..)| *tag == wanted).map(|(_, content, _)| content)
 }
 
 /// The parts of a certificate that are used.
-pub(crate) struct Certificate<'a> {
+pub(super) struct Certificate<'a> {
+    /// What its subject's name is made of.
+    #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "asked of clients only"))]
+    subject: &'a [u8],
     key: &'a [u8],
     /// The first byte of its key usage, if it has one.
     usage: Option<u8>,
@@ -100,10 +103,11 @@ impl<'a> Certificate<'a> {
         if fields.first() == Some(&VERSION) {
             next(&mut fields)?;
         }
-        // Serial number, signature, issuer, validity, subject.
-        for _ in 0..5 {
+        // Serial number, signature, issuer, validity.
+        for _ in 0..4 {
             next(&mut fields)?;
         }
+        let subject = expect(&mut fields, SEQUENCE)?;
         let (_, _, key) = next(&mut fields)?;
         let mut usage = None;
         while let Some((tag, mut content, _)) = next(&mut fields) {
@@ -111,12 +115,18 @@ impl<'a> Certificate<'a> {
                 usage = key_usage(expect(&mut content, SEQUENCE)?);
             }
         }
-        Some(Certificate { key, usage })
+        Some(Certificate { subject, key, usage })
     }
 
     /// What its key is known by.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         Fingerprint::of(self.key)
+    }
+
+    /// The name of its subject, as text.
+    #[cfg(feature = "serve")]
+    pub fn subject(&self) -> Option<String> {
+        super::subject::text(self.subject)
     }
 
     /// Whether its key may sign, as that of either side of TLS does (RFC 8446, 4.4.2.2).

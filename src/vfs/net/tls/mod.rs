@@ -5,6 +5,7 @@
 //! file.rs        an open connection, as a guest reads and writes it
 //! session.rs     the protocol, for either side; it owns no socket and no clock
 //! failure.rs     what went wrong, in words
+//! subject.rs     the name of a certificate's subject, as text
 //! certificate.rs what of a certificate the protocol's library does not look at
 //! ```
 
@@ -13,6 +14,8 @@ mod failure;
 pub(super) mod file;
 pub(super) mod handshake;
 pub(crate) mod session;
+#[cfg(feature = "serve")]
+mod subject;
 
 use std::fmt;
 use std::str::FromStr;

@@ -73,9 +73,42 @@ impl Session {
         Ok(Session::new(ClientConnection::new(config.clone(), name)?.into()))
     }
 
+    /// The server's side of a session with any client that its configuration admits.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration does not fit.
+    #[cfg(feature = "serve")]
+    pub fn server(
+        config: &Arc<rustls::ServerConfig>,
+    ) -> std::result::Result<Session, rustls::Error> {
+        Ok(Session::new(rustls::ServerConnection::new(config.clone())?.into()))
+    }
+
     fn new(mut tls: Connection) -> Session {
         tls.set_buffer_limit(Some(SENDING_MAX));
         Session { tls, broken: None, cut: false, closed: false }
+    }
+
+    /// Whether both sides have not agreed yet.
+    #[cfg(feature = "serve")]
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.is_handshaking()
+    }
+
+    /// The version that was agreed on.
+    #[cfg(feature = "serve")]
+    pub fn version(&self) -> Option<&'static str> {
+        Some(match self.tls.protocol_version()? {
+            rustls::ProtocolVersion::TLSv1_2 => "TLSv1.2",
+            _ => "TLSv1.3",
+        })
+    }
+
+    /// The name in the other end's certificate, if it has shown one.
+    #[cfg(feature = "serve")]
+    pub fn peer_subject(&self) -> Option<String> {
+        super::certificate::Certificate::parse(self.peer_certificates().first()?)?.subject()
     }
 
     /// The other end's certificates, its own first, once there are any.
@@ -214,6 +247,10 @@ impl Session {
         }
         if self.closed {
             return Err(Trouble::Wire(io::ErrorKind::BrokenPipe.into()));
+        }
+        // What is written before both sides have agreed would be kept, and not bounded.
+        if self.tls.is_handshaking() {
+            return Err(blocked());
         }
         self.send(wire)?;
         let count = self.tls.writer().write_vectored(bufs)?;
