@@ -99,7 +99,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use errno::Errno;
 pub use group::{Group, Member, Turn};
 pub use guest::Guest;
-pub use guest::capture::Capturable;
+pub use guest::capture::{Capturable, Opened};
 pub use guest::interrupt::Interrupt;
 pub use guest::running::Running;
 #[cfg(all(target_os = "linux", feature = "recycle"))]

@@ -154,23 +154,109 @@ const OPENS: &str = r#"(module
     (call $copy (local.get $fd)) (call $copy (i32.const 0)) (call $copy (local.get $fd))))"#;
 
 #[test]
-fn an_open_file_is_named() {
+fn an_open_file_is_opened_again_where_it_was() {
     let (dir, program) = program(OPENS);
-    dir.file("file.txt", b"ab");
+    let file = dir.file("file.txt", b"ab");
     let (mount, image) = (dir.mounted_at("/d"), path(&dir, "image.wasm"));
-    let why = "it has /d/file.txt open when it reads standard input, which can't be opened again: \
-               close it before";
-    let said = format!("tinyhost: {program}: can't be warmed: {why}\n");
-    warm(&["-o", &image, "--dir", &mount, &program]).expect(125, "a", &said);
-    assert!(!dir.path().join("image.wasm").exists());
+    let said = format!(
+        "tinyhost: {program}: it has files open when it reads: only tinyhost can open them again\n\
+         tinyhost: {program}: it wrote to standard output before it read: the module does not write \
+         that again\n"
+    );
+    warm(&["-o", &image, "--dir", &mount, &program]).expect(0, "a", &said);
+    run(&["--dir", &mount, &image], b"x").expect(0, "xb", "");
+    // The same for a checkpoint, and a checkpoint of what goes on from it.
+    let again = path(&dir, "again.wasm");
+    for (from, to, before) in [(&program, &image, "a"), (&image, &again, "")] {
+        let mut process =
+            Process::start(tinyhost(["run", "--checkpoint", to, "--dir", &mount, from]));
+        process.wait_for_stdout(before);
+        if before.is_empty() {
+            // It says nothing before it reads.
+            process.wait_until_it_catches(Signal::USR1);
+        }
+        process.signal(Signal::USR1);
+        process.wait_for_line("checkpoint written");
+        process.close_stdin();
+        assert_eq!(process.end().status, Some(0));
+    }
+    run(&["--dir", &mount, &again], b"x").expect(0, "xb", "");
+    // What it needs is not there, or not what it was.
+    let said = |why: &str| format!("tinyhost: {again}: {why}\n");
+    let needs = "it needs a directory at /d: add --dir HOST::/d";
+    run(&[&again], b"x").expect(125, "", &said(needs));
+    let needs = "it needs /dev: leave out --no-dev";
+    run(&["--no-dev", "--dir", &mount, &again], b"x").expect(125, "", &said(needs));
+    std::fs::remove_file(file).unwrap();
+    let gone = run(&["--dir", &mount, &again], b"x");
+    assert_eq!(gone.status, Some(125), "{gone:?}");
+    assert!(gone.stderr.contains("can't open /d/file.txt again"), "{gone:?}");
+}
+
+/// Dials, and waits for its standard input with the connection open.
+#[test]
+fn a_connection_is_named_and_kept() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let name = format!("127.0.0.1:{port}");
+    let module = OPENS
+        .replace("file.txt", &name)
+        .replace(
+            "(i32.const 32) (i32.const 8)",
+            &format!("(i32.const 32) (i32.const {})", name.len()),
+        )
+        .replace(
+            "(call $copy (local.get $fd)) (call $copy (i32.const 0))",
+            "(call $copy (i32.const 0))",
+        )
+        .replace("(i64.const 2)", "(i64.const 66)");
+    let (dir, program) = program(&module);
+    let image = path(&dir, "image.wasm");
+    let net = ["--net", "127.0.0.1:*"];
+    let ended = warm(&[&net[..], &["-o", &image, &program]].concat());
+    assert_eq!(ended.status, Some(125), "{ended:?}");
+    let why = "is open, and a connection can't be opened again";
+    assert!(ended.stderr.contains(why), "{ended:?}");
     // No checkpoint is taken, and it goes on.
-    let mut process =
-        Process::start(tinyhost(["run", "--checkpoint", &image, "--dir", &mount, &program]));
-    process.wait_for_stdout("a");
+    let args = [&["run", "--checkpoint", &image][..], &net, &[&program]].concat();
+    let mut process = Process::start(tinyhost(args));
+    // The first was that of `warm`.
+    drop(listener.accept().unwrap());
+    let (mut peer, _) = listener.accept().unwrap();
+    process.wait_until_it_catches(Signal::USR1);
     process.signal(Signal::USR1);
-    process.wait_for_line(&format!("tinyhost: {program}: no checkpoint: {why}"));
+    process.wait_for_line(&format!("no checkpoint: /dev/{name} {why}"));
+    std::io::Write::write_all(&mut peer, b"y").unwrap();
     process.write(b"x");
-    process.end().expect(0, "axb", &format!("tinyhost: {program}: no checkpoint: {why}\n"));
+    process.wait_for_stdout("xy");
+    assert_eq!(process.end().status, Some(0));
+}
+
+#[test]
+fn an_image_that_was_cut_or_changed_is_refused() {
+    let (dir, program) = program(COUNT);
+    let image = path(&dir, "image.wasm");
+    warm(&["-o", &image, &program]).expect(0, "", "");
+    let whole = std::fs::read(&image).unwrap();
+    let refused = |bytes: &[u8]| {
+        let file = dir.file("bad.wasm", bytes);
+        let ended = run(&[&file], b"x\n");
+        assert_eq!((ended.status, ended.stdout.len()), (Some(125), 0), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+        ended.stderr
+    };
+    for len in (0..whole.len()).step_by(7) {
+        refused(&whole[..len]);
+    }
+    let said = refused(&whole[..whole.len() - 1]);
+    assert!(said.contains("an image that is cut off"), "{said}");
+    let mut changed = whole.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    assert!(refused(&changed).contains("an image that is damaged"));
+    let at = (8..40).find(|at| whole[*at..].starts_with(b"tinyhost.image")).unwrap();
+    let mut newer = whole.clone();
+    newer[at + "tinyhost.image".len()] = 9;
+    assert!(refused(&newer).contains("an image that is of another version"));
 }
 
 #[test]

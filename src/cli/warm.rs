@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use tinyhost::End;
 use tinyhost::trace::escape::Line;
 use tinyhost::vfs::pipe::pipe;
 use tinyhost::vfs::stdio::Tail;
+use tinyhost::{CaptureError, End};
 
 use super::args::Warm;
 use super::failure::{Failure, Outcome, status};
@@ -14,9 +14,8 @@ use super::load::load_capturable;
 use super::logger;
 use super::observe::{self, Crashes};
 use super::output::Output;
-use super::run::checkpoint::open_file;
 use super::run::ended::Ended;
-use super::run::{Plan, Streams, guest, plan};
+use super::run::{Plan, Streams, fresh, guest, plan};
 
 /// What is said of a program for which this can't be done.
 const CAN_NOT: &str = "can't be warmed";
@@ -68,11 +67,16 @@ pub fn warm(mut args: Warm) -> Outcome<u8> {
             ),
         ));
     }
-    if let Some(open) = open_file(&guest) {
-        return Err(unfit(&plan, &open));
-    }
-    let module = capturable.capture(guest).map_err(|error| unfit(&plan, &error.to_string()))?;
+    let failed = |error: CaptureError| unfit(&plan, &error.to_string());
+    let opened = capturable.check(&mut guest, fresh(&plan)?).map_err(failed)?;
+    let module = capturable.capture_opened(guest, &opened).map_err(failed)?;
     output.write(&module)?;
+    if !opened.is_usual() {
+        log::warn!(
+            "{}: it has files open when it reads: only tinyhost can open them again",
+            plan.program
+        );
+    }
     if !printed.text().is_empty() {
         log::warn!(
             "{}: it wrote to standard output before it read: the module does not write that again",

@@ -7,8 +7,10 @@ use super::unwind::Unwound;
 use crate::program::capture::{
     CaptureError, Data, Instrumented, Next, READS, State, Stopped, Value, image,
 };
-use crate::program::{Config, Program};
-use crate::wasi::TABLE;
+use crate::program::seal::{self, seal};
+use crate::program::{Build, Config, Program};
+use crate::wasi::reopen::Kept;
+use crate::wasi::{TABLE, WasiCtx};
 
 /// A program whose guests can be captured while they wait for their standard input.
 ///
@@ -46,6 +48,20 @@ pub struct Capturable {
     program: Program,
 }
 
+/// What a guest has open.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    kept: Kept,
+    is_usual: bool,
+}
+
+impl Opened {
+    /// Whether it is what a new guest has: its streams, and the directories it was given.
+    pub fn is_usual(&self) -> bool {
+        self.is_usual
+    }
+}
+
 /// A captured guest.
 pub(crate) struct Captured {
     /// The module that goes on from there.
@@ -63,10 +79,19 @@ impl Capturable {
     /// If the module is not a program, or its state is more than memory, globals and stack.
     pub fn new(config: &Config, wasm: impl Into<Vec<u8>>) -> Result<Capturable, CaptureError> {
         let wasm = wasm.into();
+        // The module itself may be an image, and its guests have something open.
+        let files = Some(seal::open(&wasm).map_err(CaptureError::Program)?);
         let mut instrumented = Instrumented::of(&wasm)?;
-        let config = Config { reuse: false, ..config.clone() };
-        let program = Program::with(&config, std::mem::take(&mut instrumented.wasm))
-            .map_err(CaptureError::Program)?;
+        let build = Build {
+            entry: &["_start"],
+            eager: false,
+            reuse: false,
+            image: None,
+            warmth: None,
+            files,
+        };
+        let module = std::mem::take(&mut instrumented.wasm);
+        let program = Program::build(config, &module, build).map_err(CaptureError::Program)?;
         Ok(Capturable { wasm, instrumented, program })
     }
 
@@ -75,13 +100,22 @@ impl Capturable {
         &self.program
     }
 
-    /// Whether a guest can be captured where it is, as far as that can be known before. (References
-    /// that its functions hold are found only when it is.)
+    /// Whether a guest can be captured where it is, as far as that can be known before, and what it
+    /// has open. `fresh` is a context with the same mounts, in which nothing has run. (References
+    /// that its functions hold are found only when it is captured.)
     ///
     /// # Errors
     ///
-    /// As [`capture`](Capturable::capture).
-    pub fn check(&self, guest: &Guest) -> Result<(), CaptureError> {
+    /// If it doesn't wait for its standard input alone, or has something open that can't be opened
+    /// again.
+    pub fn check(&self, guest: &mut Guest, mut fresh: WasiCtx) -> Result<Opened, CaptureError> {
+        self.check_place(guest)?;
+        let (kept, is_usual) =
+            Kept::named(guest.context_mut(), &mut fresh).map_err(CaptureError::Open)?;
+        Ok(Opened { kept, is_usual })
+    }
+
+    fn check_place(&self, guest: &Guest) -> Result<(), CaptureError> {
         let row = &TABLE[guest.context().frame.row];
         let of_this = guest.instance.is_of(&self.program);
         if !of_this || !guest.waits_for_stdin() || !READS.contains(&row.name) {
@@ -100,13 +134,24 @@ impl Capturable {
         Ok(self.capture_with(guest, Data::Within)?.module)
     }
 
+    /// The same, with what it had open. A [`Program`] of it opens that for each guest, and fails if
+    /// the image is not what was written. Another host can run it if that
+    /// [is usual](Opened::is_usual).
+    ///
+    /// # Errors
+    ///
+    /// As [`capture`](Capturable::capture).
+    pub fn capture_opened(&self, guest: Guest, opened: &Opened) -> Result<Vec<u8>, CaptureError> {
+        Ok(seal(&self.capture(guest)?, &opened.kept))
+    }
+
     /// The image of a guest, and its memory.
     pub(crate) fn capture_with(
         &self,
         mut guest: Guest,
         data: Data,
     ) -> Result<Captured, CaptureError> {
-        self.check(&guest)?;
+        self.check_place(&guest)?;
         let row = &TABLE[guest.context().frame.row];
         let args = guest.context().frame.args;
         // What it writes of its stack is not its own.

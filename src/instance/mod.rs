@@ -147,9 +147,10 @@ impl Instance {
     /// The guest's last step, if it can't be begun.
     pub(crate) fn begin(&mut self) -> Result<Entry, Step> {
         let entry = self.entry.clone()?;
+        let host = |text| Step::Trapped(Trap { cause: Cause::Host, text });
+        self.program.files.reopen(self.store.data_mut()).map_err(host)?;
         if let Some(Warmth::Warm(warm)) = &self.program.warmth {
-            warm.prepare(self.store.data_mut())
-                .map_err(|text| Step::Trapped(Trap { cause: Cause::Host, text }))?;
+            warm.prepare(self.store.data_mut()).map_err(host)?;
         }
         Ok(entry)
     }

@@ -37,6 +37,8 @@ pub enum ProgramError {
     },
     /// A WASI function imported with another signature.
     ImportType(String),
+    /// An image that is not what was written. The text says what it is.
+    Image(String),
     /// No `_start` export.
     NoStart,
     /// It is not known which export of a library to call; why, and what to do.
@@ -74,6 +76,7 @@ impl fmt::Display for ProgramError {
                 "it imports '{MODULE}.{name}' with a wrong signature: build it with a \
                  toolchain for wasm32-wasip1"
             ),
+            ProgramError::Image(what) => write!(f, "an image that is {what}"),
             ProgramError::NoStart => f.write_str(
                 "it exports no function '_start' without parameters and results: build it as a \
                  command (a binary), not as a library or reactor",

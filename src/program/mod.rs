@@ -11,6 +11,7 @@ pub(crate) mod image;
 pub(crate) mod recipe;
 mod refusal;
 mod rewrite;
+pub(crate) mod seal;
 mod survey;
 pub(crate) mod warmth;
 
@@ -22,6 +23,7 @@ use wasmi::{
     Module, ValType,
 };
 
+use crate::wasi::reopen::Kept;
 use crate::wasi::{MODULE, Row, TABLE, WasiCtx, add_to_linker};
 use image::Image;
 use recipe::Recipe;
@@ -99,6 +101,8 @@ pub(crate) struct Shared {
     pub(crate) entry: Vec<String>,
     /// How it came to its image, if it was to be given one.
     pub(crate) warmth: Option<Warmth>,
+    /// What its guests have open when they begin.
+    pub(crate) files: Kept,
 }
 
 /// What is made of a module, and for what.
@@ -112,6 +116,8 @@ pub(crate) struct Build<'a> {
     /// What its memory holds, if the module does not say that itself.
     pub(crate) image: Option<Image>,
     pub(crate) warmth: Option<Warmth>,
+    /// What its guests have open when they begin, if the module does not say that itself.
+    pub(crate) files: Option<Kept>,
 }
 
 impl Program {
@@ -131,7 +137,14 @@ impl Program {
     /// As [`Program::new`].
     pub fn with(config: &Config, wasm: impl AsRef<[u8]>) -> Result<Program, ProgramError> {
         let reuse = config.reuse;
-        let build = Build { entry: &["_start"], eager: reuse, reuse, image: None, warmth: None };
+        let build = Build {
+            entry: &["_start"],
+            eager: reuse,
+            reuse,
+            image: None,
+            warmth: None,
+            files: None,
+        };
         Program::build(config, wasm.as_ref(), build)
     }
 
@@ -140,6 +153,10 @@ impl Program {
         wasm: &[u8],
         build: Build<'_>,
     ) -> Result<Program, ProgramError> {
+        let files = match build.files {
+            Some(files) => files,
+            None => seal::open(wasm)?,
+        };
         let survey = error::survey(wasm)?;
         let engine = Engine::new(&engine_config(config, build.eager || survey.is_heavy()));
         let mut recipe = build.reuse.then(|| recipe::recipe(&survey).ok()).flatten();
@@ -175,6 +192,7 @@ impl Program {
                 recipe,
                 entry,
                 warmth,
+                files,
             }),
         })
     }

@@ -59,7 +59,8 @@ impl Boot<'_> {
     ///
     /// If it is not a program.
     pub(super) fn compile(&self, wasm: &[u8], entry: &[&str]) -> Result<Program, Unfit> {
-        let build = Build { entry, eager: false, reuse: true, image: None, warmth: None };
+        let build =
+            Build { entry, eager: false, reuse: true, image: None, warmth: None, files: None };
         Program::build(&self.warm_up.config, wasm, build).map_err(Unfit::of)
     }
 

@@ -105,7 +105,7 @@ impl Program {
         let entry: Vec<&str> = plan.cold.iter().map(String::as_str).collect();
         let reuse = warm_up.config.reuse;
         let warmth = Some(Warmth::Cold(why));
-        let build = Build { entry: &entry, eager: reuse, reuse, image: None, warmth };
+        let build = Build { entry: &entry, eager: reuse, reuse, image: None, warmth, files: None };
         Program::build(&warm_up.config, wasm, build)
     }
 
@@ -151,6 +151,8 @@ fn start(boot: &Boot<'_>, wasm: &[u8], plan: &Plan) -> Result<Program, Unfit> {
         reuse: true,
         image: Some(image),
         warmth: Some(Warmth::Warm(warm)),
+        // They are among what is kept of the start.
+        files: Some(crate::wasi::reopen::Kept::default()),
     };
     Program::build(config, &module, build).map_err(Unfit::of)
 }

@@ -165,6 +165,20 @@ impl Process {
         })
     }
 
+    /// Waits until it has a handler for a signal.
+    pub fn wait_until_it_catches(&self, signal: Signal) {
+        let path = format!("/proc/{}/status", self.child.id());
+        let bit = 1_u64 << (signal.as_raw() - 1);
+        let caught = || {
+            let status = std::fs::read_to_string(&path).expect("it runs");
+            let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+            mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).expect("a mask")
+        };
+        while caught() & bit == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits until it computes.
     pub fn wait_until_busy(&self) {
         let used = || cpu_time(self.child.id()).expect("the system tells");

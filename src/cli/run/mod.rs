@@ -236,6 +236,17 @@ pub fn plan(args: OneGuest) -> Outcome<Plan> {
     })
 }
 
+/// A context with the mounts of the guest that is meant, to compare with it.
+///
+/// # Errors
+///
+/// If one of them can't be opened.
+pub fn fresh(plan: &Plan) -> Outcome<WasiCtx> {
+    let dev = (!plan.grant.no_dev).then(|| plan.network.dev());
+    let namespace = open::Opened::new(&plan.grant.mounts, &plan.network)?.namespace(dev)?;
+    Ok(WasiCtx::builder().namespace(namespace).build())
+}
+
 /// The guest that is meant.
 ///
 /// # Errors

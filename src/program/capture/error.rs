@@ -22,6 +22,8 @@ pub enum CaptureError {
     NeverReads,
     /// The guest is not one of this program, or doesn't wait for its standard input alone.
     NotReading,
+    /// It has something open that can't be opened again; what, and why.
+    Open(String),
     /// A function on its stack, or a global, holds a reference.
     Reference,
     /// More functions are on its stack than are captured.
@@ -44,6 +46,7 @@ impl fmt::Display for CaptureError {
             ),
             CaptureError::NeverReads => f.write_str("it never reads standard input"),
             CaptureError::NotReading => f.write_str("it doesn't wait for its standard input"),
+            CaptureError::Open(what) => f.write_str(what),
             CaptureError::Reference => f.write_str(
                 "it holds a reference to a function or to something of the host, which an image \
                  can't record",

@@ -13,6 +13,7 @@ use super::parts::{AddedTypes, Parts};
 use super::reach::Reach;
 use super::value::recorded_bytes;
 use super::{CaptureError, exits};
+use crate::program::ProgramError;
 use crate::program::encode::{
     EMPTY_BLOCK, I32, export, id, kind, leb128, longer, op, signed_leb128,
 };
@@ -58,6 +59,9 @@ impl Instrumented {
     /// If it is not one that can be captured.
     pub(crate) fn of(wasm: &[u8]) -> Result<Instrumented, CaptureError> {
         let parts = Parts::of(wasm)?;
+        if parts.entry.is_none() {
+            return Err(CaptureError::Program(ProgramError::NoStart));
+        }
         let reach = Reach::of(&parts)?;
         let names = names(&parts);
         let mut writer = Writer::new(&parts, &reach);

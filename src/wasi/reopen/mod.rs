@@ -3,15 +3,17 @@
 //! A stream, a directory that was preopened, and a regular file or a directory that was opened by
 //! its name can be opened again. What is a connection to something outside can't be.
 
+mod bytes;
+
 use std::collections::BTreeMap;
 
-use super::WasiCtx;
-use super::abi::{Fdflags, Rights};
-use super::fd::{Descriptor, rights_of};
-use super::open::reopen;
 use crate::vfs::stat::STREAMS;
 use crate::vfs::walk::Place;
 use crate::vfs::{Access, Filetype};
+use crate::wasi::WasiCtx;
+use crate::wasi::abi::{Fdflags, Rights};
+use crate::wasi::fd::{Descriptor, rights_of};
+use crate::wasi::open::reopen;
 
 /// What a guest had open, as plain values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +54,31 @@ impl Kept {
     ///
     /// The name of what can't be opened again, and why.
     pub(crate) fn of(cx: &mut WasiCtx, fresh: &mut WasiCtx) -> Result<Kept, String> {
+        let (kept, usual) = Kept::all_of(cx, fresh)?;
+        Ok(if usual { Kept::default() } else { kept })
+    }
+
+    /// The same, listed also if a new context has just that; and whether it is the streams and
+    /// directories of a new context.
+    ///
+    /// # Errors
+    ///
+    /// As [`of`](Kept::of).
+    pub(crate) fn named(cx: &mut WasiCtx, fresh: &mut WasiCtx) -> Result<(Kept, bool), String> {
+        let new: Vec<_> = fresh
+            .fds
+            .iter()
+            .map(|(number, descriptor)| {
+                (u32::try_from(number).unwrap_or(u32::MAX), what(descriptor).ok())
+            })
+            .collect();
+        let (kept, _) = Kept::all_of(cx, fresh)?;
+        let names = kept.descriptors.iter().map(|kept| (kept.number, Some(kept.what.clone())));
+        let is_new = names.eq(new);
+        Ok((kept, is_new))
+    }
+
+    fn all_of(cx: &mut WasiCtx, fresh: &mut WasiCtx) -> Result<(Kept, bool), String> {
         let mut firsts = BTreeMap::new();
         let mut descriptors = Vec::new();
         let mut usual = cx.fds.keys().len() == fresh.fds.keys().len();
@@ -65,10 +92,10 @@ impl Kept {
             usual &= there.as_ref() == Some(&kept);
             descriptors.push(kept);
         }
-        if usual {
-            return Ok(Kept::default());
-        }
         let kept = Kept { descriptors };
+        if usual {
+            return Ok((kept, true));
+        }
         kept.reopen(fresh)?;
         for path in kept.descriptors.iter().filter(|kept| matches!(kept.what, What::Path(_))) {
             let own = cx.fds.any(path.number).and_then(Descriptor::stat);
@@ -80,7 +107,7 @@ impl Kept {
                 return Err(format!("{name} is open, and its name leads to another file now"));
             }
         }
-        Ok(kept)
+        Ok((kept, false))
     }
 
     /// Whether a new context has just that open.
@@ -120,7 +147,15 @@ impl Kept {
                 What::Path(path) => Some(open_path(&mounts, path, kept)?),
                 What::Same(_) => None,
             }
-            .ok_or_else(|| format!("descriptor {} is not there any more", kept.number))?;
+            .ok_or_else(|| match &kept.what {
+                What::Preopen(name) if name == "/dev" => {
+                    "it needs /dev: leave out --no-dev".to_owned()
+                }
+                What::Preopen(name) => {
+                    format!("it needs a directory at {name}: add --dir HOST::{name}")
+                }
+                _ => format!("descriptor {} is not there any more", kept.number),
+            })?;
             descriptor.offset = kept.offset;
             descriptor.flags = kept.flags;
             descriptor.access = descriptor.access.and(kept.access);
@@ -166,7 +201,7 @@ fn keep(number: u32, descriptor: &mut Descriptor) -> Result<KeptDescriptor, Stri
 }
 
 /// How a descriptor is found again.
-fn what(descriptor: &mut Descriptor) -> Result<What, String> {
+fn what(descriptor: &Descriptor) -> Result<What, String> {
     let path = &descriptor.path;
     if let Some(name) = &descriptor.preopen {
         return Ok(What::Preopen(name.to_string()));
