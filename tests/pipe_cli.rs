@@ -10,4 +10,5 @@ mod pipe_cli {
     mod forms;
     mod guest;
     mod typed;
+    mod warm;
 }

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
+use tinyhost::Config as Compile;
 use tinyhost::serve::MakeNamespace;
 use tinyhost::trace::{Hints, Report};
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::reach::Reach;
-use tinyhost::{Config as Compile, Program};
 
 use super::args::{Given, table, units};
 use super::failure::{Failure, Outcome};
 use super::grant::network::Network;
 use super::grant::policy::Grant;
 use super::grant::{mounts, open};
-use super::load::{load, stacks};
+use super::load::stacks;
 
 /// More threads than any machine this runs on has processors.
 const WORKERS_MAX: usize = 1024;
@@ -84,15 +84,6 @@ impl Wanted {
             reach: open::reach(&grant.mounts)?,
         })
     }
-}
-
-/// A program and its name: the last part of its path.
-///
-/// # Errors
-///
-/// If it can't be loaded.
-pub fn program(path: &str, compile: &Compile) -> Outcome<(Program, String)> {
-    Ok((load(path, compile)?, name(path).to_owned()))
 }
 
 /// The name of a program: the last part of its path.

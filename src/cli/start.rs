@@ -2,7 +2,7 @@
 
 use tinyhost::serve::MakeNamespace;
 use tinyhost::wasi::{BadString, Builder, Strings};
-use tinyhost::{Config, Program, WarmUp, WasiCtx};
+use tinyhost::{Config, Program, WarmUp, Warmth, WasiCtx};
 
 use super::failure::{Failure, Outcome};
 use super::load::load_as;
@@ -33,6 +33,19 @@ pub fn wanted(warm: bool, call: Option<String>, config: &Config) -> Outcome<Opti
         }
         (_, false) => Ok(None),
         (call, true) => Ok(Some(WarmUp { config: config.clone(), call, ..WarmUp::default() })),
+    }
+}
+
+/// Reports what the start of a program has written to standard error, and why it stays cold.
+pub fn report(program: &Program, name: &str) {
+    match program.warmth() {
+        Some(Warmth::Warm(warm)) => {
+            for line in String::from_utf8_lossy(&warm.stderr).lines() {
+                log::info!("{name}: {line}");
+            }
+        }
+        Some(Warmth::Cold(why)) => log::warn!("{name}: stays cold: {why}"),
+        None => {}
     }
 }
 

@@ -26,6 +26,12 @@ pub(super) struct Streams {
     left: usize,
     /// It wanted to write more.
     pub too_long: bool,
+    /// The guest serves item after item, and has its one: to ask for more ends it.
+    one_item: bool,
+    /// Bytes of the reply when its item began.
+    written_before: usize,
+    /// Its input was ended for it, as it had written nothing when it asked for more.
+    ended_early: bool,
     pub errors: Vec<u8>,
     /// Bytes of its standard error that were not kept.
     pub errors_lost: u64,
@@ -45,8 +51,17 @@ impl Slot {
         streams.reply.clear();
         streams.left = reply_max;
         streams.too_long = false;
+        streams.one_item = false;
+        streams.ended_early = false;
         streams.errors.clear();
         streams.errors_lost = 0;
+    }
+
+    /// The guest serves item after item. What it has written was written before its item.
+    pub fn expect_one_item(&self) {
+        let mut streams = self.streams();
+        streams.one_item = true;
+        streams.written_before = streams.reply.len();
     }
 
     /// Gives back what much of it takes.
@@ -58,6 +73,31 @@ impl Slot {
                 *bytes = Vec::new();
             }
         }
+    }
+}
+
+impl Streams {
+    /// Whether a read finds nothing, not even the end: the guest has replied, and is done. One that
+    /// has not may reply at its end, so its input ends.
+    fn is_waiting(&mut self) -> bool {
+        if !self.one_item || self.at < self.item.len() {
+            return false;
+        }
+        if self.reply.len() == self.written_before {
+            self.one_item = false;
+            self.ended_early = true;
+        }
+        self.one_item
+    }
+
+    /// Whether the guest has replied to its item, and is done if it asks for more.
+    pub fn is_replied(&self) -> bool {
+        self.one_item && self.at == self.item.len()
+    }
+
+    /// Whether the guest replied only when its input had ended.
+    pub fn replied_late(&self) -> bool {
+        self.ended_early && self.reply.len() > self.written_before
     }
 }
 
@@ -75,6 +115,9 @@ impl File for Input {
 
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
         let streams = &mut *self.0.streams();
+        if streams.is_waiting() {
+            return Err(Errno::Again);
+        }
         let begin = streams.at;
         for buf in bufs {
             let rest = &streams.item[streams.at..];
@@ -86,8 +129,16 @@ impl File for Input {
     }
 
     fn ready(&mut self, _want: Interest) -> Result<Ready> {
-        let streams = self.0.streams();
+        let mut streams = self.0.streams();
+        if streams.is_waiting() {
+            return Err(Errno::Again);
+        }
         Ok(Ready { nbytes: (streams.item.len() - streams.at) as u64, hangup: true })
+    }
+
+    /// Nothing wakes a guest that waits for another item: its worker ends it.
+    fn wait(&mut self, _want: Interest, _waker: &Waker) -> Wait<'_> {
+        if self.0.streams().is_replied() { Wait::NEVER } else { Wait::Now }
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) struct Worker {
     slots: Vec<Arc<Slot>>,
     /// Items whose guests did not end in their first slice.
     running: HashMap<GuestId, Running>,
+    /// The program replies to an item only when its input ends.
+    replies_late: bool,
 }
 
 /// An item that a guest works on.
@@ -69,7 +71,9 @@ struct Running {
 impl Worker {
     pub fn new(shared: Arc<Shared>, flow: Arc<Flow>, index: usize, sched: Scheduler) -> Worker {
         let pool = Pool::new(&shared.config.program);
-        Worker { shared, flow, index, sched, pool, slots: Vec::new(), running: HashMap::new() }
+        let slots = Vec::new();
+        let running = HashMap::new();
+        Worker { shared, flow, index, sched, pool, slots, running, replies_late: false }
     }
 
     /// The loop of the thread.
@@ -111,19 +115,23 @@ impl Worker {
                 self.flow.publish(chunk);
             }
         }
-        // A guest whose reply is too long waits for ever.
-        let too_long = |running: &Running| running.slot.streams().too_long;
+        // A guest whose reply is too long, or that asks for another item, waits for ever.
+        let waits = |id: GuestId, running: &Running| {
+            let streams = running.slot.streams();
+            let asks = || self.sched.guest(id).is_some_and(Guest::waits_for_stdin);
+            streams.too_long || streams.is_replied() && asks()
+        };
         let ids: Vec<GuestId> = self
             .running
             .iter()
-            .filter(|(_, running)| too_long(running))
+            .filter(|(id, running)| waits(**id, running))
             .map(|(id, _)| *id)
             .collect();
         for id in ids {
             if let (Some(running), Some(guest)) = (self.running.remove(&id), self.sched.cancel(id))
             {
                 let mut chunk = Chunk::new(running.place);
-                self.ended(running, End::TimedOut, *guest, &mut chunk);
+                self.ended(running, End::Exited(0), *guest, &mut chunk);
                 self.flow.publish(chunk);
             }
         }
@@ -151,12 +159,18 @@ impl Worker {
         slot.begin(item, self.shared.config.limits.max_reply);
         let running = Running { place, number, slot, started: Instant::now() };
         let mut guest = self.guest(&running);
+        if self.pool.program().warmth().is_some() && !self.replies_late {
+            running.slot.expect_one_item();
+        }
         // Most guests end within their first slice and never see the scheduler.
         let step = guest.step_untimed(FIRST_FUEL);
         let end = match step {
             Step::Exited(code) => End::Exited(code),
             Step::Trapped(trap) => End::Trapped(trap),
             Step::Parked if running.slot.streams().too_long => End::TimedOut,
+            Step::Parked if running.slot.streams().is_replied() && guest.waits_for_stdin() => {
+                End::Exited(0)
+            }
             Step::Parked | Step::Yielded => {
                 let until = running.started.checked_add(self.shared.config.limits.timeout);
                 let id = match step {
@@ -212,6 +226,13 @@ impl Worker {
         // Its files are closed with it, so that the slot is free.
         self.pool.recycle(guest);
         let streams = slot.streams();
+        if streams.replied_late() && !std::mem::replace(&mut self.replies_late, true) {
+            log::warn!(
+                "{}: replies are sent only when the guests exit: flush standard output after each \
+                 line (python -u)",
+                config.name
+            );
+        }
         let closed = config.framing != Framing::Lines || streams.item.ends_with(b"\n");
         let exact = config.exact && config.framing == Framing::Lines;
         let before = chunk.output.len();

@@ -159,7 +159,10 @@ const CLI_ROOMS: &[(&str, &[&str])] = &[
             "start",
         ],
     ),
-    ("pipe", &["failure", "output", "logger", "args", "observe", "limits", "guests"]),
+    (
+        "pipe",
+        &["failure", "output", "logger", "args", "load", "observe", "limits", "guests", "start"],
+    ),
 ];
 
 /// The module of a file, as a path below the crate: `src/cli/run/ended.rs` is `cli::run::ended`.

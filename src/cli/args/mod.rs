@@ -457,6 +457,12 @@ answers_lines! {
         /// filtering | of a line that fails: fail, pass, drop, stderr (fail)
         #[argh(option, arg_name = "what")]
         pub on_error: Option<String>,
+        /// filtering | start guests from where the program first reads its input
+        #[argh(switch)]
+        pub warm: bool,
+        /// filtering | with --warm: the export of a library to call for each line
+        #[argh(option, arg_name = "export")]
+        pub call: Option<String>,
         /// filtering | threads that run guests (one per processor)
         #[argh(option, arg_name = "count")]
         pub workers: Option<String>,

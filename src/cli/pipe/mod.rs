@@ -14,8 +14,10 @@ use super::args::{Pipe as Args, units};
 use super::failure::{Failure, Outcome, plain, status};
 use super::guests::{self, Guests, Wanted};
 use super::limits;
+use super::load::load;
 use super::logger;
 use super::observe::{self, Crashes};
+use super::start::{self, Start};
 use notes::{Notes, Progress};
 use streams::{Input, Output};
 
@@ -95,15 +97,32 @@ fn config(mut args: Args, failing: Failing) -> Outcome<(Config, tinyhost::vfs::r
              path",
         ));
     }
-    let (program, name) = guests::program(&path, &wanted.compile)?;
+    let warm_up = start::wanted(args.warm, args.call.take(), &wanted.compile)?;
+    let name = guests::name(&path).to_owned();
+    // One that is to be warm runs when all it needs is there.
+    let cold = if warm_up.is_none() { Some(load(&path, &wanted.compile)?) } else { None };
     let Guests { args: own, env, namespace, hints, reach } =
         wanted.open(command.collect(), denials())?;
     guests::warn_of_misplaced("pipe", &own);
-    let mut config = Config::new(program, name);
-    (config.args, config.env, config.namespace) = (own, env, namespace);
-    config.prepare = hints.map(|hints| -> tinyhost::pipe::Prepare {
+    let prepare = hints.map(|hints| -> tinyhost::pipe::Prepare {
         Arc::new(move |_, cx| cx.on_error(hints.for_guest()))
     });
+    let program = match (cold, warm_up) {
+        (Some(program), _) => program,
+        (None, warm_up) => {
+            let namespace = namespace.clone();
+            let before = prepare.clone();
+            let prepared = move |cx| before.iter().fold(cx, |cx, prepare| prepare(0, cx));
+            Start::new(warm_up.unwrap_or_default(), &name, &own, &env, namespace)?
+                .limited(limits.memory, limits.max_fds)
+                .prepared(prepared)
+                .load(Some(&path), &[])
+                .inspect(|program| start::report(program, &name))?
+        }
+    };
+    let mut config = Config::new(program, name);
+    (config.args, config.env, config.namespace) = (own, env, namespace);
+    config.prepare = prepare;
     (config.workers, config.window) = (workers, window);
     (config.framing, config.exact) = (framing, args.exact);
     config.limits = limits;
