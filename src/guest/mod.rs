@@ -75,6 +75,9 @@ enum OnReturn {
 }
 
 enum State {
+    /// It begins with a read of standard input, which has nothing yet. Its instance is made when
+    /// there is something: what it is until then is its program's image.
+    Asleep,
     /// Before a function is called.
     Ready(Func),
     /// In a call that waits or has yielded.
@@ -97,10 +100,10 @@ impl Guest {
     pub(crate) fn from_instance(mut instance: Instance) -> Guest {
         instance.store.data_mut().mode = Mode::Suspend;
         let (state, then, results) = match instance.begin() {
-            Ok(mut then) => {
-                let (first, results) = then.next().expect("an entry has a function");
-                (State::Ready(first), then, results)
-            }
+            Ok(mut then) => match then.next() {
+                Some((first, results)) => (State::Ready(first), then, results),
+                None => (State::Asleep, then, 0),
+            },
             Err(end) => (State::Ended(end), Entry::NONE, 0),
         };
         let mut guest = Guest {
@@ -118,6 +121,37 @@ impl Guest {
             guest.close();
         }
         guest
+    }
+
+    /// A guest whose instance is made when there is something on its standard input. `None` if its
+    /// program does anything else first: then nothing was done, and the context is given back.
+    pub(crate) fn asleep(program: &Program, cx: WasiCtx) -> Result<Guest, WasiCtx> {
+        let mut instance = Instance::unmade(program, cx);
+        if !instance.begins_with_read() || instance.store.data().trace.is_some() {
+            return Err(std::mem::replace(instance.store.data_mut(), WasiCtx::blank()));
+        }
+        Ok(Guest::from_instance(instance))
+    }
+
+    /// Makes the instance of a guest that was asleep, if it has something to read. Answers its last
+    /// step if that fails.
+    fn wake(&mut self) -> Option<Step> {
+        let cx = self.instance.store.data_mut();
+        cx.frame.yields = false;
+        if cx.wait_for_stdin() {
+            self.state = State::Asleep;
+            return Some(Step::Parked);
+        }
+        cx.frame = wasi::frame::Frame::default();
+        match self.instance.fill() {
+            Ok(mut then) => {
+                let (first, results) = then.next().expect("an entry has a function");
+                (self.then, self.results) = (then, results);
+                self.state = State::Ready(first);
+                None
+            }
+            Err(end) => Some(self.finish(end)),
+        }
     }
 
     /// The instance, for reuse. A call under way is dropped.
@@ -177,6 +211,11 @@ impl Guest {
 
     /// A [step](Guest::step) that doesn't measure CPU time.
     pub(crate) fn step_untimed(&mut self, fuel: u64) -> Step {
+        if matches!(self.state, State::Asleep)
+            && let Some(step) = self.wake()
+        {
+            return step;
+        }
         let state = std::mem::replace(&mut self.state, State::Ended(Step::Parked));
         let slice = self.refuel(fuel, &state);
         let _noted = self.tag.note();
@@ -188,6 +227,7 @@ impl Guest {
                 self.state = State::Ended(step.clone());
                 return step;
             }
+            State::Asleep => unreachable!("it was woken"),
             State::Ready(start) => start.call_resumable(store, &[], results),
             State::OutOfFuel(call) => call.resume(store, results),
             State::Parked(call) => match wasi::run_again(store.as_context_mut(), |cx| cx) {
@@ -351,7 +391,8 @@ impl Guest {
 
     /// Whether the guest is in a call that waits. For any other state no wake would come.
     fn is_waiting(&self) -> bool {
-        matches!(self.state, State::Parked(_)) && !self.instance.store.data().frame.yields
+        matches!(self.state, State::Parked(_) | State::Asleep)
+            && !self.instance.store.data().frame.yields
     }
 
     /// Runs the guest to its end. Blocks the thread while the guest waits.
@@ -373,7 +414,7 @@ impl fmt::Debug for Guest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match &self.state {
             State::Ready(_) => "ready",
-            State::Parked(_) => "parked",
+            State::Parked(_) | State::Asleep => "parked",
             State::OutOfFuel(_) => "yielded",
             State::Ended(_) => "over",
         };

@@ -68,27 +68,50 @@ impl Instance {
         instance
     }
 
-    fn instantiate(program: &Program, mut cx: WasiCtx) -> Instance {
+    fn instantiate(program: &Program, cx: WasiCtx) -> Instance {
+        let mut instance = Instance::unmade(program, cx);
+        instance.make();
+        instance
+    }
+
+    /// A store with a context and nothing else in it. It becomes an instance by
+    /// [`fill`](Instance::fill).
+    pub(crate) fn unmade(program: &Program, mut cx: WasiCtx) -> Instance {
         let program = program.shared.clone();
         cx.limits.stack = program.stack_bytes;
         let mut store = Store::new(&program.engine, cx);
         store.limiter(|cx| &mut cx.limits);
-        let made = program.linker.instantiate_and_start(&mut store, &program.module);
+        Instance { store, program, entry: Ok(Entry::NONE), exports: None, snapshot: None }
+    }
+
+    /// Makes what [`unmade`](Instance::unmade) has put off. Answers what to call.
+    ///
+    /// # Errors
+    ///
+    /// The guest's last step, if it can't be made.
+    pub(crate) fn fill(&mut self) -> Result<Entry, Step> {
+        self.make();
+        self.lay_image(None);
+        self.entry.clone()
+    }
+
+    fn make(&mut self) {
+        let Instance { store, program, .. } = self;
+        let made = program.linker.instantiate_and_start(&mut *store, &program.module);
         let made = made.and_then(|exports| {
-            complete(&program.hooks, &mut store, exports, pages::PAGING)?;
+            complete(&program.hooks, store, exports, pages::PAGING)?;
             Ok(exports)
         });
-        let exports = made.as_ref().ok().copied();
-        let entry = match made {
+        self.exports = made.as_ref().ok().copied();
+        self.entry = match made {
             Ok(exports) => {
-                install(&program.hooks, &mut store, exports, pages::PAGING);
-                let memory = exports.get_export(&store, "memory");
+                install(&program.hooks, store, exports, pages::PAGING);
+                let memory = exports.get_export(&*store, "memory");
                 store.data_mut().memory = memory.and_then(Extern::into_memory);
-                Ok(Entry::of(&program, &store, exports))
+                Ok(Entry::of(program, store, exports))
             }
             Err(error) => Err(end_of(&error, &store.data().limits, false)),
         };
-        Instance { store, program, entry, exports, snapshot: None }
     }
 
     /// A new instance that can be restored if the program allows it. Only pages of its memory that
@@ -153,6 +176,11 @@ impl Instance {
             warm.prepare(self.store.data_mut()).map_err(host)?;
         }
         Ok(entry)
+    }
+
+    /// Whether its program begins in a read of standard input, and does nothing else before.
+    pub(crate) fn begins_with_read(&self) -> bool {
+        matches!(&self.program.warmth, Some(Warmth::Warm(warm)) if warm.begins_with_read)
     }
 
     /// The memory of its calls.

@@ -81,6 +81,14 @@ impl Pool {
         Guest::from_instance(instance)
     }
 
+    /// Like [`spawn`](Pool::spawn), for a guest that may wait long before it runs: if its program
+    /// begins with a read of standard input (`Program::warm`), it takes no memory until there is
+    /// something to read.
+    #[cfg(all(unix, feature = "serve"))]
+    pub(crate) fn spawn_asleep(&mut self, cx: WasiCtx) -> Guest {
+        Guest::asleep(&self.program, cx).unwrap_or_else(|cx| self.spawn(cx))
+    }
+
     /// Takes a guest back in any state and closes its files. A guest whose instance can't be
     /// restored, or that is of another program, is dropped.
     pub fn recycle(&mut self, guest: Guest) {

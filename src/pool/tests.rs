@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use wasmi::{Global, Val};
 
 use super::*;
+use crate::program::Warmth;
 use crate::step::Step;
 use crate::vfs::{Errno, File, Filetype, Result, Stat};
+use crate::warm::WarmUp;
 
 /// xorshift64*: the same guests every time.
 struct Random(u64);
@@ -73,6 +75,11 @@ const GLOBALS: [(&str, &str); 5] =
 /// A program that does what the 16-byte commands on its standard input tell: memory, data
 /// and globals are random, the code is always the same.
 fn program(random: &mut Random) -> Program {
+    Program::new(module(random, "")).unwrap()
+}
+
+/// The module of such a program, with something more.
+fn module(random: &mut Random, more: &str) -> Vec<u8> {
     let pages = 1 + random.below(40);
     let mut wat = format!("(module {IMPORTS} (memory (export \"memory\") {pages} 64)\n");
     for (index, (ty, value)) in GLOBALS.iter().enumerate() {
@@ -87,8 +94,10 @@ fn program(random: &mut Random) -> Program {
             (0..random.below(9000)).map(|_| char::from(b'a' + (random.below(26) as u8))).collect();
         writeln!(wat, "(data (i32.const {at}) \"{text}\")").unwrap();
     }
-    wat.push_str(CODE);
-    Program::new(wat::parse_str(wat).unwrap()).unwrap()
+    wat.push_str(CODE.trim_end().strip_suffix(')').unwrap());
+    wat.push_str(more);
+    wat.push(')');
+    wat::parse_str(wat).unwrap()
 }
 
 const IMPORTS: &str = r#"
@@ -246,6 +255,74 @@ fn a_recycled_guest_is_a_fresh_one() {
     }
     assert!(recycled > 500, "only {recycled} guests were recycled");
     assert!(ends.iter().all(|count| *count > 50), "exits, traps, yields, parks: {ends:?}");
+}
+
+/// Runs a guest until it ends or waits. `None` if it runs out of fuel, which takes it another way
+/// from where it begins.
+fn settle(guest: &mut Guest) -> Option<Step> {
+    guest.limit_fuel(3_000_000);
+    loop {
+        match guest.step(100_000) {
+            Step::Yielded => {}
+            Step::Trapped(trap) if trap.cause == crate::step::Cause::Fuel => return None,
+            step => return Some(step),
+        }
+    }
+}
+
+#[test]
+fn a_warm_guest_is_a_cold_one() {
+    let (mut compared, mut ends) = (0, [0; 3]);
+    for seed in 1..=16 {
+        let mut random = Random(0x5851_f42d_4c95_7f2d ^ seed);
+        // What the start leaves in memory and globals is small or large.
+        let len = if random.below(2) == 0 { 3000 } else { 50_000 };
+        let start = format!(
+            "(start $begin) (func $begin (global.set 4 (i32.const {})) (global.set 1 (i64.const {}))
+               (memory.fill (i32.const {}) (i32.const {}) (i32.const {len})))",
+            random.next().cast_signed(),
+            random.next(),
+            64 + random.below(9000),
+            random.below(256),
+        );
+        let wasm = module(&mut random, &start);
+        let cold = Program::new(&wasm).unwrap();
+        let warm = Program::warm(&WarmUp::default(), &wasm, &WasiCtx::builder).unwrap();
+        assert!(matches!(warm.warmth(), Some(Warmth::Warm(_))), "{:?}", warm.warmth());
+        let mut pool = Pool::new(&warm);
+        for _ in 0..40 {
+            let memory = 65536;
+            let (input, at_end) = (commands(&mut random, memory), random.below(2) == 0);
+            let (cx, cold_out) = context(&input, at_end);
+            let mut fresh = Guest::new(&cold, cx);
+            let (cx, out) = context(&input, at_end);
+            let mut again = match random.below(3) {
+                0 => Guest::new(&warm, cx),
+                1 => pool.spawn(cx),
+                _ => Guest::asleep(&warm, cx).ok().unwrap(),
+            };
+            let one = settle(&mut fresh);
+            let other = settle(&mut again);
+            if let (Some(one), Some(other)) = (one, other)
+                // One that is asleep has no memory to look at.
+                && again.context().limits.peak > 0
+            {
+                assert_eq!(one, other, "seed {seed}");
+                assert_eq!(*lock(&out.0), *lock(&cold_out.0), "seed {seed}");
+                compare(seed, (&fresh, &globals(&fresh)), (&again, &globals(&again)));
+                compared += 1;
+                ends[match one {
+                    Step::Exited(_) => 0,
+                    Step::Trapped(_) => 1,
+                    _ => 2,
+                }] += 1;
+            }
+            pool.recycle(again);
+            assert_eq!(Arc::strong_count(&out.0), 1, "what it held is closed");
+        }
+    }
+    assert!(compared > 300, "only {compared} guests were compared");
+    assert!(ends.iter().all(|count| *count > 20), "exits, traps, parks: {ends:?}");
 }
 
 #[test]

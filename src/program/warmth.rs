@@ -36,6 +36,8 @@ pub struct Warm {
     pub(crate) stdout: Vec<u8>,
     /// Files that were open.
     pub(crate) files: Kept,
+    /// A guest begins in `fd_read` of standard input, and does nothing else before.
+    pub(crate) begins_with_read: bool,
 }
 
 impl Warm {

@@ -75,7 +75,9 @@ impl Guests {
             None => {
                 let client = Client::Known(session.link.clone());
                 let cx = context(shared, &self.reporter, client, Some(peer), env);
-                (self.pool.spawn(cx), false)
+                // One that serves a connection may have to wait for its first byte.
+                let pool = &mut self.pool;
+                (if last { pool.spawn_asleep(cx) } else { pool.spawn(cx) }, false)
             }
         };
         guest.set_client(peer);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::WarmUp;
 use super::frozen::Watch;
 use crate::guest::{Guest, Pace, RUN_TIME};
+use crate::program::exports::exported_functions;
 use crate::program::{Build, Program, Warm};
 use crate::step::Step;
 use crate::vfs::pipe::Capture;
@@ -64,6 +65,12 @@ impl Boot<'_> {
         Program::build(&self.warm_up.config, wasm, build).map_err(Unfit::of)
     }
 
+    /// Whether the program is told when a guest of it goes on.
+    pub(super) fn is_told(&self, wasm: &[u8]) -> Result<bool, Unfit> {
+        let exports = exported_functions(wasm).map_err(Unfit::of)?;
+        Ok(exports.iter().any(|export| export.name == "tinyhost_forked"))
+    }
+
     /// What is to be known of a program that has come to its place: what it has open, and what it
     /// has found out and said.
     ///
@@ -85,6 +92,7 @@ impl Boot<'_> {
             stderr: booted.stderr.take(),
             stdout: booted.stdout.take(),
             files,
+            begins_with_read: false,
         })
     }
 

@@ -322,3 +322,44 @@ fn files_are_opened_again_where_they_were() {
     let end = lost.run().unwrap();
     assert!(matches!(&end, Step::Trapped(trap) if trap.text.contains("/data/f")), "{end:?}");
 }
+
+#[test]
+fn a_guest_that_waits_for_its_first_byte_takes_no_memory() {
+    let wasm = module("40", COUNTER);
+    let program = warm(&wasm);
+    let (stdin, mut feed) = pipe(256);
+    let stdout = Capture::new(256);
+    let cx = WasiCtx::builder().stdin(stdin).stdout(stdout.clone()).build();
+    let mut guest = Guest::asleep(&program, cx).ok().unwrap();
+    for _ in 0..3 {
+        assert_eq!(guest.step(10_000), Step::Parked);
+    }
+    assert_eq!(guest.context().memory_peak(), 0);
+    let woken = std::sync::Arc::new(Woken::default());
+    assert_eq!(guest.arm(&woken.clone().into(), &mut |_, _| {}), crate::vfs::Armed::Until(None));
+    feed.write(b"x\n").unwrap();
+    assert!(woken.0.load(std::sync::atomic::Ordering::SeqCst));
+    assert_eq!(guest.run().unwrap(), Step::Exited(0));
+    assert_eq!(stdout.take(), b"0ax\n");
+    assert_eq!(guest.context().memory_peak(), 40 << 16);
+    // One that has a limit below its image fails when it is woken, and one whose program does
+    // something else first is not put off.
+    let (stdin, mut feed) = pipe(256);
+    feed.write(b"x\n").unwrap();
+    let cx = WasiCtx::builder().stdin(stdin).memory_max(1 << 16).build();
+    let end = Guest::asleep(&program, cx).ok().unwrap().run().unwrap();
+    assert!(matches!(&end, Step::Trapped(trap) if trap.text.contains("memory limit")), "{end:?}");
+    let told = format!("{COUNTER} (func (export \"tinyhost_forked\"))");
+    let told = warm(&module("40", &told));
+    assert!(Guest::asleep(&told, WasiCtx::builder().build()).is_err());
+}
+
+/// Whether it was woken.
+#[derive(Default)]
+struct Woken(std::sync::atomic::AtomicBool);
+
+impl std::task::Wake for Woken {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}

@@ -11,6 +11,7 @@ use super::frame::{Frame, WaitTarget};
 use super::limits::{MemoryBudget, MemoryLimiter};
 use super::trace::Trace;
 use crate::clock::{Clock, SystemClock};
+use crate::errno::Errno;
 use crate::random::{Random, default_random};
 use crate::vfs::charge::{self, Party};
 use crate::vfs::stat::STREAMS;
@@ -157,6 +158,23 @@ impl WasiCtx {
     pub(crate) fn waits_for_stdin(&self) -> bool {
         let [(WaitTarget::Fd(fd), Interest::READ)] = self.frame.waits[..] else { return false };
         self.fds.at(fd).is_some_and(|descriptor| descriptor.identity == STDIN)
+    }
+
+    /// Makes it that of a guest that waits for standard input, if there is nothing to be read yet.
+    /// Answers whether it waits.
+    pub(crate) fn wait_for_stdin(&mut self) -> bool {
+        self.frame.prepare_rerun();
+        for (fd, _) in self.fds.keys() {
+            let Ok(descriptor) = self.fds.any(fd) else { continue };
+            if descriptor.identity == STDIN {
+                let waits = matches!(descriptor.file.ready(Interest::READ), Err(Errno::Again));
+                if waits {
+                    self.frame.wait(WaitTarget::Fd(fd), Interest::READ);
+                }
+                return waits;
+            }
+        }
+        false
     }
 
     /// Writes to standard output what comes before all that the guest writes.

@@ -51,8 +51,12 @@ fn a_loop_over_lines_is_a_filter() {
 
 #[test]
 fn a_program_that_stays_cold_is_one_that_is_said_so() {
-    let ended = warm(&[], r#"(func (export "_start") (call $write (i32.const 1) (i32.const 0)) unreachable
-        (drop (call $read)))"#, b"x\n");
+    let ended = warm(
+        &[],
+        r#"(func (export "_start") (call $write (i32.const 1) (i32.const 0)) unreachable
+        (drop (call $read)))"#,
+        b"x\n",
+    );
     let why = "program.wasm: stays cold: it traps before it reads its standard input: unreachable";
     assert!(ended.stderr.contains(why), "{}", ended.stderr);
     assert_eq!(ended.status, Some(1));

@@ -128,9 +128,18 @@ fn a_connection_starts_from_the_image_and_goes_on() {
         client.write_all(sent).unwrap();
         assert_eq!(server.some(&mut client, 3), answer);
     }
+    // It takes memory from its first byte on only.
+    let mut second = server.connect();
+    let parked = |live| server.until("parked guests", move |m| m.guests_parked == live);
+    parked(2);
+    second.write_all(b"_d\n").unwrap();
+    assert_eq!(server.some(&mut second, 3), b"0d\n");
+    parked(2);
+    drop(second);
+    server.until("its end", |m| m.outcome(Outcome::Exit) == 1);
     drop(client);
     // It has found its input at the end.
-    server.until_outcome(Outcome::Exit);
+    server.until("its end", |m| m.outcome(Outcome::Exit) == 2);
 }
 
 /// Prints how many variables it has, and what a file of `/dev/client` holds, after its read.
