@@ -20,7 +20,7 @@ use self::running::Tag;
 pub(crate) use self::slice::FIRST_FUEL;
 pub(crate) use self::slice::{Pace, RUN_TIME};
 use crate::instance::Instance;
-use crate::program::{Entry, Program, end_of};
+use crate::program::{Entry, Program, Warmth, end_of};
 use crate::step::{End, Step, fuel_trap};
 use crate::vfs::{Armed, Fd, Interest};
 use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
@@ -123,14 +123,17 @@ impl Guest {
         guest
     }
 
-    /// A guest whose instance is made when there is something on its standard input. `None` if its
-    /// program does anything else first: then nothing was done, and the context is given back.
-    pub(crate) fn asleep(program: &Program, cx: WasiCtx) -> Result<Guest, WasiCtx> {
-        let mut instance = Instance::unmade(program, cx);
-        if !instance.begins_with_read() || instance.store.data().trace.is_some() {
-            return Err(std::mem::replace(instance.store.data_mut(), WasiCtx::blank()));
-        }
-        Ok(Guest::from_instance(instance))
+    /// Whether guests of a program begin with a read of standard input, so that one can be
+    /// [asleep](Guest::asleep). A trace would miss the call.
+    pub(crate) fn may_sleep(program: &Program, cx: &WasiCtx) -> bool {
+        matches!(program.warmth(), Some(Warmth::Warm(warm)) if warm.begins_with_read)
+            && cx.trace.is_none()
+    }
+
+    /// A guest whose instance is made when there is something on its standard input. It must be one
+    /// that [may sleep](Guest::may_sleep).
+    pub(crate) fn asleep(program: &Program, cx: WasiCtx) -> Guest {
+        Guest::from_instance(Instance::unmade(program, cx))
     }
 
     /// Makes the instance of a guest that was asleep, if it has something to read. Answers its last

@@ -178,11 +178,6 @@ impl Instance {
         Ok(entry)
     }
 
-    /// Whether its program begins in a read of standard input, and does nothing else before.
-    pub(crate) fn begins_with_read(&self) -> bool {
-        matches!(&self.program.warmth, Some(Warmth::Warm(warm)) if warm.begins_with_read)
-    }
-
     /// The memory of its calls.
     pub(crate) fn memory(&self) -> Option<&[u8]> {
         let memory = self.store.data().memory?;

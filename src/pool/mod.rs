@@ -86,7 +86,11 @@ impl Pool {
     /// something to read.
     #[cfg(all(unix, feature = "serve"))]
     pub(crate) fn spawn_asleep(&mut self, cx: WasiCtx) -> Guest {
-        Guest::asleep(&self.program, cx).unwrap_or_else(|cx| self.spawn(cx))
+        if Guest::may_sleep(&self.program, &cx) {
+            Guest::asleep(&self.program, cx)
+        } else {
+            self.spawn(cx)
+        }
     }
 
     /// Takes a guest back in any state and closes its files. A guest whose instance can't be

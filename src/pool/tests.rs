@@ -299,7 +299,7 @@ fn a_warm_guest_is_a_cold_one() {
             let mut again = match random.below(3) {
                 0 => Guest::new(&warm, cx),
                 1 => pool.spawn(cx),
-                _ => Guest::asleep(&warm, cx).ok().unwrap(),
+                _ => Guest::asleep(&warm, cx),
             };
             let one = settle(&mut fresh);
             let other = settle(&mut again);

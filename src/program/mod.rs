@@ -196,6 +196,11 @@ impl Program {
             }),
         })
     }
+
+    /// How [`Program::warm`] went. `None` for other programs.
+    pub fn warmth(&self) -> Option<&Warmth> {
+        self.shared.warmth.as_ref()
+    }
 }
 
 impl fmt::Debug for Program {

@@ -65,8 +65,8 @@ impl Boot<'_> {
         Program::build(&self.warm_up.config, wasm, build).map_err(Unfit::of)
     }
 
-    /// Whether the program is told when a guest of it goes on.
-    pub(super) fn is_told(&self, wasm: &[u8]) -> Result<bool, Unfit> {
+    /// Whether the program exports what each guest calls first.
+    pub(super) fn has_first_call(&self, wasm: &[u8]) -> Result<bool, Unfit> {
         let exports = exported_functions(wasm).map_err(Unfit::of)?;
         Ok(exports.iter().any(|export| export.name == "tinyhost_forked"))
     }

@@ -12,7 +12,7 @@ pub(super) fn start(boot: &Boot<'_>, wasm: &[u8]) -> Result<Reached, Unfit> {
     let mut booted = boot.run(capturable.program(), Place::Read)?;
     let mut warm = boot.note(&mut booted, "capture")?;
     let call = TABLE[booted.guest.context().frame.row].name;
-    warm.begins_with_read = call == "fd_read" && !boot.is_told(wasm)?;
+    warm.begins_with_read = call == "fd_read" && !boot.has_first_call(wasm)?;
     let captured = capturable.capture_with(booted.guest, Data::Apart).map_err(unfit)?;
     Ok(Reached { warm, module: captured.module, memory: captured.memory })
 }

@@ -108,11 +108,6 @@ impl Program {
         let build = Build { entry: &entry, eager: reuse, reuse, image: None, warmth, files: None };
         Program::build(&warm_up.config, wasm, build)
     }
-
-    /// How [`Program::warm`] went. `None` for other programs.
-    pub fn warmth(&self) -> Option<&Warmth> {
-        self.shared.warmth.as_ref()
-    }
 }
 
 /// What a program has come to, as a program of its own.

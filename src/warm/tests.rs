@@ -330,7 +330,7 @@ fn a_guest_that_waits_for_its_first_byte_takes_no_memory() {
     let (stdin, mut feed) = pipe(256);
     let stdout = Capture::new(256);
     let cx = WasiCtx::builder().stdin(stdin).stdout(stdout.clone()).build();
-    let mut guest = Guest::asleep(&program, cx).ok().unwrap();
+    let mut guest = Guest::asleep(&program, cx);
     for _ in 0..3 {
         assert_eq!(guest.step(10_000), Step::Parked);
     }
@@ -347,11 +347,12 @@ fn a_guest_that_waits_for_its_first_byte_takes_no_memory() {
     let (stdin, mut feed) = pipe(256);
     feed.write(b"x\n").unwrap();
     let cx = WasiCtx::builder().stdin(stdin).memory_max(1 << 16).build();
-    let end = Guest::asleep(&program, cx).ok().unwrap().run().unwrap();
+    let end = Guest::asleep(&program, cx).run().unwrap();
     assert!(matches!(&end, Step::Trapped(trap) if trap.text.contains("memory limit")), "{end:?}");
     let told = format!("{COUNTER} (func (export \"tinyhost_forked\"))");
     let told = warm(&module("40", &told));
-    assert!(Guest::asleep(&told, WasiCtx::builder().build()).is_err());
+    assert!(!Guest::may_sleep(&told, &WasiCtx::builder().build()));
+    assert!(Guest::may_sleep(&program, &WasiCtx::builder().build()));
 }
 
 /// Whether it was woken.
