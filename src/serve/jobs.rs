@@ -256,6 +256,10 @@ impl Host for Jobs {
         self.reporter.refused(session.link.peer, outcome, waited.unwrap_or_default(), bytes);
     }
 
+    #[cfg(not(feature = "tls"))]
+    fn report_opened(&mut self, _session: &Session, _result: &io::Result<()>) {}
+
+    #[cfg(feature = "tls")]
     fn report_opened(&mut self, session: &Session, result: &io::Result<()>) {
         match result {
             Ok(()) => add(&self.counters().handshakes, 1),
@@ -264,6 +268,7 @@ impl Host for Jobs {
     }
 
     fn report_idle(&mut self, session: &Session, why: &str) {
+        #[cfg(feature = "tls")]
         if session.link.wire.is_opening() {
             add(&self.counters().handshakes_failed, 1);
         }

@@ -48,9 +48,9 @@ pub struct Given {
     pub net: Vec<String>,
     pub net_listen: Vec<String>,
     pub listen: Vec<String>,
-    pub tls_ca: Vec<String>,
-    pub tls_pin: Vec<String>,
-    pub secret: Vec<String>,
+    /// Options of TLS by name, without their dashes.
+    #[cfg(feature = "tls")]
+    pub tls: [(&'static str, Vec<String>); 3],
     pub policy: Option<String>,
 }
 
@@ -117,18 +117,21 @@ macro_rules! runs_guests {
             /// access | set a variable: NAME=VALUE, or NAME to pass it on
             #[argh(option, arg_name = "var")]
             pub env: Vec<String>,
-            /// access | may dial [tls:]HOST:PORT, *.a.org:443, 10.0.0.0/8:*, none
+            /// access | may dial HOST:PORT, *.a.org:443, 10.0.0.0/8:*, none
             #[argh(option, arg_name = "rule")]
             pub net: Vec<String>,
             /// access | /dev/accept may listen at ADDR:PORT
             #[argh(option, arg_name = "rule")]
             pub net_listen: Vec<String>,
+            #[cfg(feature = "tls")]
             /// access | authorities that /dev/tls trusts (those of browsers)
             #[argh(option, arg_name = "file")]
             pub tls_ca: Vec<String>,
+            #[cfg(feature = "tls")]
             /// access | key a TLS peer must have: [HOST:PORT=]sha256/BASE64
             #[argh(option, arg_name = "pin")]
             pub tls_pin: Vec<String>,
+            #[cfg(feature = "tls")]
             /// access | add to /dev/https: HOST:PORT HEADER=[TEXT]@env:NAME
             #[argh(option, arg_name = "secret")]
             pub secret: Vec<String>,
@@ -168,9 +171,12 @@ macro_rules! runs_guests {
                     net: std::mem::take(&mut self.net),
                     net_listen: std::mem::take(&mut self.net_listen),
                     listen: Vec::new(),
-                    tls_ca: std::mem::take(&mut self.tls_ca),
-                    tls_pin: std::mem::take(&mut self.tls_pin),
-                    secret: std::mem::take(&mut self.secret),
+                    #[cfg(feature = "tls")]
+                    tls: [
+                        ("tls-ca", std::mem::take(&mut self.tls_ca)),
+                        ("tls-pin", std::mem::take(&mut self.tls_pin)),
+                        ("secret", std::mem::take(&mut self.secret)),
+                    ],
                     policy: self.policy.take(),
                 }
             }
@@ -404,12 +410,15 @@ answers_lines! {
         /// serving | with --warm: the export of a library to call for each line
         #[argh(option, arg_name = "export")]
         pub call: Option<String>,
+        #[cfg(feature = "tls")]
         /// serving | speak TLS with this certificate (PEM); SIGHUP reloads
         #[argh(option, arg_name = "file")]
         pub tls_cert: Option<String>,
+        #[cfg(feature = "tls")]
         /// serving | its private key (PEM)
         #[argh(option, arg_name = "file")]
         pub tls_key: Option<String>,
+        #[cfg(feature = "tls")]
         /// serving | clients need a certificate of these authorities
         #[argh(option, arg_name = "file")]
         pub tls_client_ca: Option<String>,

@@ -72,7 +72,7 @@ impl Learned {
         if used.environment && !self.env.is_empty() {
             out.push_str("# It read all its variables. Which of them it needs is not known.\n");
         }
-        if self.net.iter().any(|rule| rule.starts_with("https:")) {
+        if cfg!(feature = "tls") && self.net.iter().any(|rule| rule.starts_with("https:")) {
             out.push_str("# What --secret adds is not written down: give it again.\n");
         }
         if left_out || !used.complete {
@@ -125,7 +125,10 @@ pub fn least(given: &Grant, used: &Used) -> Learned {
     least.net.push("none".to_owned());
     // A name that led to a private address needs the rule for that address as well.
     let address = |rule: &&String| {
-        let host = rule.trim_start_matches("tls:").trim_start_matches("https:");
+        let host = match cfg!(feature = "tls") {
+            true => rule.trim_start_matches("tls:").trim_start_matches("https:"),
+            false => &rule[..],
+        };
         host.starts_with(|c: char| c.is_ascii_digit() || c == '[')
     };
     if !used.dials.is_empty() {

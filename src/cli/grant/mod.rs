@@ -9,6 +9,5 @@ pub mod open;
 pub mod policy;
 #[cfg(feature = "tls")]
 mod secret;
-#[cfg(feature = "net")]
-#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
+#[cfg(feature = "tls")]
 pub mod tls;

@@ -14,8 +14,7 @@ use tinyhost::vfs::net::{
 use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::Builder;
 
-use super::environment::Variable;
-use super::mounts::Mount;
+#[cfg(feature = "tls")]
 use super::tls;
 use crate::cli::args::units;
 use crate::cli::failure::{Failure, Outcome, plain};
@@ -31,6 +30,7 @@ pub struct Rules {
     net_listen: Vec<ListenRule>,
     /// Where sockets of a guest listen.
     pub listen: Vec<SocketAddr>,
+    #[cfg(feature = "tls")]
     pub tls: tls::Options,
 }
 
@@ -46,26 +46,11 @@ impl Rules {
             "net" if text == "none" => self.none = true,
             "net" => self.net.push((text.to_owned(), text.parse().map_err(failed)?)),
             "net-listen" => self.net_listen.push(text.parse().map_err(failed)?),
+            #[cfg(feature = "tls")]
             "tls-ca" | "tls-pin" | "secret" => self.tls.add(name, text)?,
             _ => self.listen.push(units::address("--listen", text, 8080)?),
         }
         Ok(())
-    }
-}
-
-impl Rules {
-    /// Says which secrets others can read where they were typed.
-    pub fn warn_of_plain_secrets(&self) {
-        self.tls.warn_of_plain_secrets();
-    }
-
-    /// Checks that what a guest is given holds no secret.
-    ///
-    /// # Errors
-    ///
-    /// For the first that it could read.
-    pub fn check_secrets(&self, env: &[Variable], mounts: &[Mount]) -> Outcome<()> {
-        self.tls.check_secrets(env, mounts)
     }
 }
 
@@ -104,7 +89,9 @@ impl Network {
         for rule in &rules.net_listen {
             policy.listen(rule.clone());
         }
-        let config = rules.tls.configure(Config { policy, report, ..Default::default() });
+        let config = Config { policy, report, ..Default::default() };
+        #[cfg(feature = "tls")]
+        let config = rules.tls.configure(config);
         let net = Net::new(config);
         Network { net, listen: rules.listen.clone() }
     }

@@ -10,8 +10,6 @@ use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::Builder;
 
-use super::environment::Variable;
-use super::mounts::Mount;
 use crate::cli::failure::{Failure, Outcome};
 
 /// Rules that can't be kept.
@@ -35,18 +33,6 @@ impl Rules {
                  build with --features net"
             ))),
         }
-    }
-}
-
-impl Rules {
-    /// There are none.
-    pub fn warn_of_plain_secrets(&self) {}
-
-    /// # Errors
-    ///
-    /// None: there are none.
-    pub fn check_secrets(&self, _env: &[Variable], _mounts: &[Mount]) -> Outcome<()> {
-        Ok(())
     }
 }
 

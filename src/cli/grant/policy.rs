@@ -9,6 +9,28 @@ use super::network::Rules;
 use crate::cli::args::Given;
 use crate::cli::failure::{Failure, Outcome, check, plain};
 
+/// Directives with a value.
+const KNOWN: &[&str] = &[
+    "dir",
+    "mount",
+    "env",
+    "net",
+    "net-listen",
+    "listen",
+    #[cfg(feature = "tls")]
+    "tls-ca",
+    #[cfg(feature = "tls")]
+    "tls-pin",
+    #[cfg(feature = "tls")]
+    "secret",
+];
+
+/// All directives, for a message.
+#[cfg(feature = "tls")]
+const NAMES: &str = "dir, mount, no-dev, env, net, net-listen, listen, tls-ca, tls-pin or secret";
+#[cfg(not(feature = "tls"))]
+const NAMES: &str = "dir, mount, no-dev, env, net, net-listen or listen";
+
 /// What a guest may have, each part read once.
 #[derive(Clone, Debug, Default)]
 pub struct Grant {
@@ -34,18 +56,19 @@ impl Grant {
             ("net", given.net),
             ("net-listen", given.net_listen),
             ("listen", given.listen),
-            ("tls-ca", given.tls_ca),
-            ("tls-pin", given.tls_pin),
-            ("secret", given.secret),
         ];
+        #[cfg(feature = "tls")]
+        let lists = lists.into_iter().chain(given.tls);
         for (name, list) in lists {
             list.iter().try_for_each(|text| grant.add(name, text))?;
         }
-        grant.rules.warn_of_plain_secrets();
+        #[cfg(feature = "tls")]
+        grant.rules.tls.warn_of_plain_secrets();
         if let Some(path) = given.policy {
             grant.add_file(&path)?;
         }
-        grant.rules.check_secrets(&grant.env, &grant.mounts)?;
+        #[cfg(feature = "tls")]
+        grant.rules.tls.check_secrets(&grant.env, &grant.mounts)?;
         grant.mounts.sort_by_key(|mount| !mount.is_dir_option());
         mounts::check(&grant.mounts)?;
         Ok(grant)
@@ -79,18 +102,14 @@ impl Grant {
     ///
     /// Why it means nothing.
     pub fn directive(&mut self, directive: &str, value: &str) -> Result<(), String> {
-        const KNOWN: [&str; 9] =
-            ["dir", "mount", "env", "net", "net-listen", "listen", "tls-ca", "tls-pin", "secret"];
         if directive == "no-dev" && value.is_empty() {
             self.no_dev = true;
             return Ok(());
         }
         if !KNOWN.contains(&directive) {
-            let known =
-                "dir, mount, no-dev, env, net, net-listen, listen, tls-ca, tls-pin or secret";
             let line = format!("{directive} {value}");
             let line = line.trim_end();
-            return Err(format!("unknown directive in '{line}': write {known}"));
+            return Err(format!("unknown directive in '{line}': write {NAMES}"));
         }
         if value.is_empty() {
             let behind = format!("write it as for --{directive}");

@@ -1,6 +1,6 @@
 //! `tinyhost serve`.
 
-#[cfg_attr(not(feature = "tls"), path = "no_certificate.rs")]
+#[cfg(feature = "tls")]
 mod certificate;
 mod inherited;
 mod logger;
@@ -33,13 +33,15 @@ use super::start::{self, Start};
 const PORT: u16 = 1997;
 
 /// Variables that are each guest's own.
-const CLIENT: [&str; 7] = [
+const CLIENT: &[&str] = &[
     "PROTO",
     "TCPREMOTEIP",
     "TCPREMOTEPORT",
     "TCPLOCALIP",
     "TCPLOCALPORT",
+    #[cfg(feature = "tls")]
     "SSL_PROTOCOL",
+    #[cfg(feature = "tls")]
     "SSL_CLIENT_S_DN",
 ];
 
@@ -155,6 +157,7 @@ fn config(
     let binds =
         args.bind.iter().map(|t| units::address("--bind", t, PORT)).collect::<Outcome<Vec<_>>>()?;
 
+    #[cfg(feature = "tls")]
     let certificate = certificate::wanted(&mut args)?;
     let warm_up = start::wanted(args.warm, args.call.take(), &wanted.compile)?;
     let mut command = args.program.into_iter();
@@ -192,6 +195,7 @@ fn config(
         }
     };
     let mut config = Config::new(program, name);
+    #[cfg(feature = "tls")]
     certificate::add(&mut config, certificate);
     (config.args, config.env, config.namespace) = (own, env, namespace);
     config.prepare = prepare;

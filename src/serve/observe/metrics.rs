@@ -45,9 +45,9 @@ enum Get {
 }
 
 /// The metrics that are one number, a row each: its help, its field, its kind and its name. Another
-/// one is a row more, and counted where it happens.
+/// one is a row more, and counted where it happens. `if` names the feature that it belongs to.
 macro_rules! metrics {
-    ($($(#[doc = $help:literal])+ $field:ident: $kind:ident $name:literal,)*) => {
+    ($($(#[doc = $help:literal])+ $field:ident: $kind:ident $name:literal $(if $feature:literal)?,)*) => {
         /// What one worker has counted.
         #[derive(Default)]
         pub(crate) struct Counters {
@@ -55,13 +55,13 @@ macro_rules! metrics {
             refusals: [AtomicU64; Refusal::ALL.len()],
             latency: [AtomicU64; BOUNDS_US.len() + 1],
             latency_us: AtomicU64,
-            $(pub $field: AtomicU64,)*
+            $($(#[cfg(feature = $feature)])? pub $field: AtomicU64,)*
         }
 
         impl Counters {
             /// Sets all gauges to 0.
             pub fn reset_gauges(&self) {
-                $(if Kind::$kind == Kind::Gauge {
+                $($(#[cfg(feature = $feature)])? if Kind::$kind == Kind::Gauge {
                     self.$field.store(0, Relaxed);
                 })*
             }
@@ -80,16 +80,16 @@ macro_rules! metrics {
             pub image_bytes: u64,
             /// Why guests do not start from an image although they should.
             pub cold_because: Option<String>,
-            $($(#[doc = $help])+ pub $field: u64,)*
+            $($(#[doc = $help])+ $(#[cfg(feature = $feature)])? pub $field: u64,)*
         }
 
         impl Metrics {
             fn add_numbers(&mut self, worker: &Counters) {
-                $(self.$field += worker.$field.load(Relaxed);)*
+                $($(#[cfg(feature = $feature)])? { self.$field += worker.$field.load(Relaxed); })*
             }
         }
 
-        const NUMBERS: &[Row] = &[$(Row {
+        const NUMBERS: &[Row] = &[$($(#[cfg(feature = $feature)])? Row {
             name: $name,
             kind: Kind::$kind,
             help: concat!($($help),+),
@@ -106,9 +106,9 @@ metrics! {
     /// Connections closed because nothing was received, or a reply was not read, in time.
     conns_idle: Counter "connections_idle_closed_total",
     /// TLS handshakes that were completed.
-    handshakes: Counter "tls_handshakes_total",
+    handshakes: Counter "tls_handshakes_total" if "tls",
     /// TLS handshakes that failed.
-    handshakes_failed: Counter "tls_handshakes_failed_total",
+    handshakes_failed: Counter "tls_handshakes_failed_total" if "tls",
     /// Guests that did not end in their first slice of fuel, and guests started ahead.
     guests: Gauge "guests_live",
     /// Live guests that wait for input, for room for output, or for time to pass.

@@ -187,6 +187,7 @@ impl Reporter {
     }
 
     /// A client and the server could not agree on TLS.
+    #[cfg(feature = "tls")]
     pub fn not_opened(&self, client: SocketAddr, error: &io::Error) {
         add(&self.counters().handshakes_failed, 1);
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);

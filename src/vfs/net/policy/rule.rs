@@ -101,17 +101,11 @@ impl FromStr for Rule {
     type Err = RuleError;
 
     fn from_str(text: &str) -> Result<Rule, RuleError> {
+        if cfg!(not(feature = "tls")) {
+            return Rule::parse(Protocol::Plain, text);
+        }
         let (protocol, rest) = Protocol::split(text);
         let prefix = protocol.prefix();
-        if protocol != Protocol::Plain && cfg!(not(feature = "tls")) {
-            let what = "this tinyhost is built without TLS";
-            return Err(RuleError::new(
-                text,
-                0..prefix.len(),
-                what,
-                "build it with --features tls",
-            ));
-        }
         // Where something is wrong is counted from the beginning of the whole rule.
         let in_whole = |error: RuleError| {
             let at = error.at.start + prefix.len()..error.at.end + prefix.len();
