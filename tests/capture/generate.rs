@@ -160,11 +160,13 @@ impl Generator<'_> {
             self.line("(local i32 i64 f32)");
             self.results = Vec::new();
             self.labels = vec![(Vec::new(), false)];
-            self.room = 14;
+            self.room = 40;
             self.line("(global.set $left (i32.const 120))");
             self.statements(3);
             self.line("(drop (call $byte))");
-            self.statements(2);
+            self.call();
+            self.statements(3);
+            self.show_locals(7);
             if name.contains("_start") {
                 for (index, ty) in TYPES.iter().enumerate() {
                     for copy in 0..2 {
@@ -195,11 +197,12 @@ impl Generator<'_> {
         self.locals = [params, locals].concat();
         self.results = results.clone();
         self.labels = vec![(results.clone(), false)];
-        self.room = 25;
+        self.room = 40;
         self.line("call $tick i32.eqz if");
         results.iter().for_each(|ty| self.line(ty.zero()));
         self.line("return end");
-        self.statements(3);
+        self.statements(4);
+        self.show_locals(index);
         match self.functions.iter().position(|other| other.results == results) {
             Some(other) if self.rng.one_in(5) => {
                 self.arguments(other);
@@ -209,6 +212,17 @@ impl Generator<'_> {
             _ => results.iter().for_each(|ty| self.value(*ty)),
         }
         self.line(")");
+    }
+
+    /// Stores the local variables where the end of the program finds them: what becomes of them is
+    /// seen.
+    fn show_locals(&mut self, function: usize) {
+        let locals = self.locals.clone();
+        for (local, ty) in locals.iter().enumerate() {
+            let at = 2560 + function * 160 + local * 16;
+            let text = format!("i32.const {at} local.get {local} {}.store", ty.name());
+            self.line(&text);
+        }
     }
 
     pub fn arguments(&mut self, function: usize) {
