@@ -95,10 +95,14 @@ impl Program {
         context: &dyn Fn() -> Builder,
     ) -> Result<Program, ProgramError> {
         let wasm = wasm.as_ref();
-        survey(wasm)?;
+        let obstacle = obstacle(&survey(wasm)?);
         let plan = Plan::of(wasm, warm_up.call.as_deref())?;
         let boot = Boot { warm_up, context };
-        let why = match start(&boot, wasm, &plan) {
+        let started = match obstacle {
+            Some(what) => Err(Unfit(format!("{what}, so its instances can't be put back"))),
+            None => start(&boot, wasm, &plan),
+        };
+        let why = match started {
             Ok(program) => return Ok(program),
             Err(Unfit(why)) => why,
         };
@@ -126,9 +130,6 @@ fn unfit(error: CaptureError) -> Unfit {
 
 /// Brings a program to where its guests are to start, and makes the program that starts there.
 fn start(boot: &Boot<'_>, wasm: &[u8], plan: &Plan) -> Result<Program, Unfit> {
-    if let Some(what) = obstacle(&survey(wasm).map_err(Unfit::of)?) {
-        return Err(Unfit(format!("{what}, so its instances can't be put back")));
-    }
     let reached = if plan.first.is_empty() {
         capture::start(boot, wasm)?
     } else {
