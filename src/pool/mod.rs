@@ -82,10 +82,9 @@ impl Pool {
     }
 
     /// Like [`spawn`](Pool::spawn), for a guest that may wait long before it runs: if its program
-    /// begins with a read of standard input (`Program::warm`), it takes no memory until there is
+    /// begins with a read of standard input ([`Program::warm`]), it takes no memory until there is
     /// something to read.
-    #[cfg(all(unix, feature = "serve"))]
-    pub(crate) fn spawn_asleep(&mut self, cx: WasiCtx) -> Guest {
+    pub fn spawn_asleep(&mut self, cx: WasiCtx) -> Guest {
         if Guest::may_sleep(&self.program, &cx) {
             Guest::asleep(&self.program, cx)
         } else {
