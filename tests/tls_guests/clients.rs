@@ -65,6 +65,31 @@ fn python_fetches_a_page_over_tls() {
 }
 
 #[test]
+fn go_net_http_fetches_a_page_over_tls() {
+    let Some(go) = std::env::var_os("TINYHOST_GO") else {
+        eprintln!("SKIPPED: TINYHOST_GO names no Go toolchain");
+        return;
+    };
+    let recipe = include_str!("../../docs/tls.md").split("```go\n").nth(1).unwrap();
+    let folder = TempDir::new();
+    folder.file("main.go", recipe.split("```").next().unwrap().as_bytes());
+    folder.file("go.mod", b"module gohttps\n");
+    let guest = folder.path().join("gohttps.wasm").display().to_string();
+    let mut build = std::process::Command::new(go);
+    build.args(["build", "-o", &guest, "."]).current_dir(folder.path());
+    build.envs([("GOOS", "wasip1"), ("GOARCH", "wasm")]);
+    assert!(build.status().unwrap().success());
+    let authority = Authority::new("test");
+    let trusted = Trusted::new(&authority);
+    let web = secure(&authority.server(), "");
+    let rule = format!("tls:localhost:{}", web.at.port());
+    let url = format!("https://localhost:{}/data.txt", web.at.port());
+    let ended = run(&["--net", &rule, "--tls-ca", &trusted.path, &guest, &url], b"");
+    assert_eq!((ended.status, &*ended.stderr), (Some(0), ""));
+    assert!(ended.stdout == body().as_bytes(), "{} bytes", ended.stdout.len());
+}
+
+#[test]
 fn what_was_dialled_is_learned_and_the_policy_allows_it_again() {
     let authority = Authority::new("test");
     let trusted = Trusted::new(&authority);
