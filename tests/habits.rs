@@ -357,3 +357,26 @@ fn no_color_is_obeyed_and_so_is_a_pipe() {
     assert!(with.contains("proc_exit(rval=42)") && with.contains('\x1b'), "{with:?}");
     assert!(without.contains("proc_exit(rval=42)") && !without.contains('\x1b'), "{without:?}");
 }
+
+/// What is about lines, connections or echoes has no place beside requests.
+#[test]
+fn http_says_what_it_can_not_be_combined_with() {
+    let linefilter = fixture("linefilter");
+    for (options, said) in [
+        (&["--http"][..], "--http needs a program"),
+        (&["--http", "--per=line", &linefilter], "--http can't be combined with --per"),
+        (&["--http", "--keep-open", &linefilter], "--http can't be combined with --keep-open"),
+        (&["--http", "--ahead=1", &linefilter], "--ahead can't be combined with --http"),
+        (&["--http", "--max-line=1K", &linefilter], "--max-line can't be combined with --http"),
+        (&["--max-body=1K", &linefilter], "--max-body has no effect without --http"),
+        (&["--max-head=1K", &linefilter], "--max-head has no effect without --http"),
+        (&["--http", "--max-head=0", &linefilter], "invalid --max-head '0'"),
+        (&["--http", "--env=HTTP_HOST=a", &linefilter], "--env HTTP_HOST: serve sets this"),
+        (&["--http", "--env=PATH_INFO=a", &linefilter], "--env PATH_INFO: serve sets this"),
+    ] {
+        let words = ["serve", "--bind=127.0.0.1:0"].iter().chain(options);
+        let ended = Process::start(tinyhost(words)).end();
+        assert_eq!(ended.status, Some(2), "{options:?}: {}", ended.stderr);
+        assert!(ended.stderr.starts_with(&format!("tinyhost: {said}")), "{}", ended.stderr);
+    }
+}

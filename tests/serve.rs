@@ -11,6 +11,10 @@ mod support;
 mod ahead;
 #[path = "serve/connections.rs"]
 mod connections;
+#[path = "serve/http.rs"]
+mod http;
+#[path = "serve/http_requests.rs"]
+mod http_requests;
 #[path = "serve/limits.rs"]
 mod limits;
 #[path = "serve/lines.rs"]

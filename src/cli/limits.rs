@@ -38,8 +38,14 @@ pub fn limits(args: &Limited) -> Outcome<Limits> {
 /// As for [`limits`], and for a limit of lines where there are none.
 pub fn of_server(args: &Serve, limited: &Limited, unit: Unit) -> Outcome<Limits> {
     if unit == Unit::Connection {
-        of_lines("--max-line", limited.max_line.as_ref())?;
-        of_lines("--max-reply", limited.max_reply.as_ref())?;
+        out_of_place("--max-line", limited.max_line.as_ref(), "with --per connection")?;
+        out_of_place("--max-reply", limited.max_reply.as_ref(), "with --per connection")?;
+    }
+    if unit == Unit::Http {
+        out_of_place("--max-line", limited.max_line.as_ref(), "with --http")?;
+    } else {
+        out_of_place("--max-head", args.max_head.as_ref(), "without --http")?;
+        out_of_place("--max-body", args.max_body.as_ref(), "without --http")?;
     }
     let usual = limits(limited)?;
     Ok(Limits {
@@ -49,18 +55,24 @@ pub fn of_server(args: &Serve, limited: &Limited, unit: Unit) -> Outcome<Limits>
             &args.max_conns_per_addr,
             usual.max_conns_per_addr,
         )?,
+        max_head: size("--max-head", &args.max_head, usual.max_head)?,
+        max_body: size("--max-body", &args.max_body, usual.max_body)?,
+        // A limit that was typed is meant for all.
+        count_loopback: args.max_conns_per_addr.is_some(),
         idle: time("--idle", &args.idle, usual.idle)?,
         ..usual
     })
 }
 
-/// A guest of a connection reads and writes bytes, and as many as it likes.
-fn of_lines(option: &str, typed: Option<&String>) -> Outcome<()> {
+/// A limit on what there is not: of lines for a guest of a connection, which reads and writes bytes,
+/// as many as it likes; of requests where there are none.
+fn out_of_place(option: &str, typed: Option<&String>, when: &str) -> Outcome<()> {
     match typed {
         None => Ok(()),
-        Some(_) => Err(Failure::usage(format!(
-            "{option} can't be combined with --per connection: leave it out"
-        ))),
+        Some(_) => Err(Failure::usage(match when.strip_prefix("with ") {
+            Some(other) => format!("{option} can't be combined with {other}: leave it out"),
+            None => format!("{option} has no effect {when}: leave it out, or add --http"),
+        })),
     }
 }
 

@@ -14,6 +14,7 @@ const SHARDS: usize = 16;
 pub(super) struct Admission {
     max: usize,
     max_per_addr: usize,
+    count_loopback: bool,
     open: AtomicUsize,
     by_addr: [Mutex<HashMap<IpAddr, usize>>; SHARDS],
 }
@@ -21,7 +22,8 @@ pub(super) struct Admission {
 /// A place for one connection, given back when it is dropped.
 pub(super) struct Ticket {
     admission: Arc<Admission>,
-    addr: IpAddr,
+    /// The address that it is counted for.
+    addr: Option<IpAddr>,
 }
 
 impl Admission {
@@ -29,6 +31,7 @@ impl Admission {
         Admission {
             max: limits.max_conns,
             max_per_addr: limits.max_conns_per_addr,
+            count_loopback: limits.count_loopback,
             open: AtomicUsize::new(0),
             by_addr: Default::default(),
         }
@@ -40,6 +43,9 @@ impl Admission {
         let taken =
             self.open.fetch_update(Relaxed, Relaxed, |open| (open < self.max).then_some(open + 1));
         taken.map_err(|_| Refusal::Conns)?;
+        if addr.is_loopback() && !self.count_loopback {
+            return Ok(Ticket { admission: self.clone(), addr: None });
+        }
         let mut shard = self.shard(addr);
         let count = shard.entry(addr).or_default();
         if *count >= self.max_per_addr {
@@ -48,7 +54,7 @@ impl Admission {
         }
         *count += 1;
         drop(shard);
-        Ok(Ticket { admission: self.clone(), addr })
+        Ok(Ticket { admission: self.clone(), addr: Some(addr) })
     }
 
     /// Whether all places were given back.
@@ -71,14 +77,15 @@ impl Admission {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let mut shard = self.admission.shard(self.addr);
-        if let Some(count) = shard.get_mut(&self.addr) {
-            *count -= 1;
-            if *count == 0 {
-                shard.remove(&self.addr);
+        if let Some(addr) = self.addr {
+            let mut shard = self.admission.shard(addr);
+            if let Some(count) = shard.get_mut(&addr) {
+                *count -= 1;
+                if *count == 0 {
+                    shard.remove(&addr);
+                }
             }
         }
-        drop(shard);
         self.admission.open.fetch_sub(1, Relaxed);
     }
 }
@@ -111,5 +118,21 @@ mod tests {
         drop(_mapped);
         assert_eq!(ask("2001:db8::ffff:1").err(), Some(Refusal::ConnsPerAddr));
         assert!(ask("10.0.0.1").is_ok());
+    }
+
+    /// All clients of this machine have one address.
+    #[test]
+    fn loopback_is_counted_by_address_only_if_asked_to() {
+        for (count_loopback, refused) in [(false, None), (true, Some(Refusal::ConnsPerAddr))] {
+            let limits =
+                Limits { max_conns_per_addr: 1, count_loopback, max_conns: 4, ..Limits::default() };
+            let admission = Arc::new(Admission::new(&limits));
+            let ask = |addr: &str| admission.ticket(addr.parse().unwrap());
+            for addr in ["127.0.0.1", "::1"] {
+                let _first = ask(addr).ok().unwrap();
+                assert_eq!(ask(addr).err(), refused, "{addr}");
+            }
+            assert!(admission.is_empty());
+        }
     }
 }

@@ -27,6 +27,10 @@ pub enum Unit {
     /// gone, reads are at end of file, writes fail with EPIPE, and the guest has
     /// [`Limits::timeout`] to exit.
     Connection,
+    /// A new guest for each request of HTTP/1.1, as a program of CGI (RFC 3875): the request is in its
+    /// environment, the body its standard input, and it writes header lines, an empty line, and the
+    /// body of the reply. A guest whose client resets the connection is ended at once.
+    Http,
 }
 
 /// Makes the namespace of each guest.
@@ -148,9 +152,16 @@ pub struct Limits {
     /// Open connections from one IPv4 address, or from one IPv6 /64, which a single client commonly
     /// has to itself.
     pub max_conns_per_addr: usize,
+    /// Whether that limit holds for clients of this machine, too. They all have the loopback
+    /// address, so it would be one for all of them together.
+    pub count_loopback: bool,
     /// Bytes of a line without its newline.
     pub max_line: usize,
-    /// Bytes of the reply to a line. The output of a guest that serves a whole connection is not
+    /// With [`Unit::Http`]: bytes of the head of a request.
+    pub max_head: usize,
+    /// With [`Unit::Http`]: bytes of the body of a request.
+    pub max_body: usize,
+    /// Bytes of the reply to a line or a request. The output of a guest that serves a whole connection is not
     /// limited.
     pub max_reply: usize,
     /// Wall time from the first byte of a line until its guest ends. If the line was sent ahead,
@@ -178,7 +189,10 @@ impl Default for Limits {
         Limits {
             max_conns: 1024,
             max_conns_per_addr: 64,
+            count_loopback: false,
             max_line: 64 << 10,
+            max_head: 16 << 10,
+            max_body: 8 << 20,
             max_reply: 8 << 20,
             timeout: Duration::from_secs(5),
             idle: Duration::from_secs(60),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::admission::party;
 use super::client::stdio::{Client, Errors, Input, Output, PendingLink};
+use super::config::Unit;
 use super::conn::session::Session;
 use super::observe::reporter::Reporter;
 use super::shared::Shared;
@@ -57,9 +58,10 @@ impl Guests {
             base.clone()
         } else {
             let wire = &session.link.wire;
+            let http = shared.config.unit == Unit::Http;
             let env = session
                 .env
-                .get_or_insert_with(|| environment(base, local, peer, &wire.variables()));
+                .get_or_insert_with(|| environment(base, local, peer, &wire.variables(), http));
             // It is not needed after the last job of a connection, which may take long.
             if last { std::mem::take(env) } else { env.clone() }
         };
@@ -166,12 +168,14 @@ fn context(
     }
 }
 
-/// The environment variables about a connection, with the names of tcpserver's manual page.
+/// The environment variables about a connection, with the names of tcpserver's manual page, and for
+/// a program of CGI with those of RFC 3875.
 fn environment(
     base: &Strings,
     local: SocketAddr,
     peer: SocketAddr,
     others: &[(&'static str, String)],
+    http: bool,
 ) -> Strings {
     let mut env = base.clone();
     let mut push = |key: &str, value: &str| {
@@ -184,5 +188,10 @@ fn environment(
     push("TCPLOCALIP", &local.ip().to_canonical().to_string());
     push("TCPLOCALPORT", &local.port().to_string());
     others.iter().for_each(|(key, value)| push(key, value));
+    if http {
+        push("REMOTE_ADDR", &peer.ip().to_canonical().to_string());
+        push("REMOTE_PORT", &peer.port().to_string());
+        push("SERVER_PORT", &local.port().to_string());
+    }
     env
 }

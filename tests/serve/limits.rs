@@ -61,6 +61,7 @@ fn one_address_has_no_more_connections_than_its_share() {
     let server = serve(program("echo"), |config| {
         config.keep_open = true;
         config.limits.max_conns_per_addr = 1;
+        config.limits.count_loopback = true;
         config.binds.push("[::1]:0".parse().unwrap());
     });
     let mut first = server.connect();

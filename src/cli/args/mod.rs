@@ -398,6 +398,9 @@ answers_lines! {
         /// serving | what one guest serves: line or connection (line)
         #[argh(option, arg_name = "unit")]
         pub per: Option<String>,
+        /// serving | answer requests of HTTP/1.1, each by a guest as in CGI
+        #[argh(switch)]
+        pub http: bool,
         /// serving | event loops (one per processor)
         #[argh(option, arg_name = "count")]
         pub workers: Option<String>,
@@ -437,9 +440,15 @@ answers_lines! {
         /// limits | connections at once (1024)
         #[argh(option, arg_name = "count")]
         pub max_conns: Option<String>,
-        /// limits | connections at once from one address (64)
+        /// limits | the same of one address (64; of loopback no limit)
         #[argh(option, arg_name = "count")]
         pub max_conns_per_addr: Option<String>,
+        /// limits | bytes in the head of a request, with --http (16K)
+        #[argh(option, arg_name = "size")]
+        pub max_head: Option<String>,
+        /// limits | bytes in the body of a request, with --http (8M)
+        #[argh(option, arg_name = "size")]
+        pub max_body: Option<String>,
         /// limits | time a connection may be silent (60s)
         #[argh(option, arg_name = "time")]
         pub idle: Option<String>,

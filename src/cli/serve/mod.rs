@@ -45,6 +45,24 @@ const CLIENT: &[&str] = &[
     "SSL_CLIENT_S_DN",
 ];
 
+/// Variables of CGI, which are each request's; so is all that begins with `HTTP_`.
+const CGI: [&str; 14] = [
+    "CONTENT_LENGTH",
+    "CONTENT_TYPE",
+    "GATEWAY_INTERFACE",
+    "PATH_INFO",
+    "QUERY_STRING",
+    "REMOTE_ADDR",
+    "REMOTE_PORT",
+    "REQUEST_METHOD",
+    "REQUEST_URI",
+    "SCRIPT_NAME",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "SERVER_SOFTWARE",
+];
+
 /// What is run if no program is given.
 const ECHO: &[u8] = include_bytes!("../../../fixtures/echo.wasm");
 
@@ -150,7 +168,7 @@ fn config(
     let limited = args.take_limited();
     let limits = limits::of_server(&args, &limited, unit)?;
     let ahead = ahead(&args, unit, traced)?;
-    let wanted = wanted(&mut args, limited.stack.as_deref())?;
+    let wanted = wanted(&mut args, limited.stack.as_deref(), unit)?;
     let metrics =
         args.metrics.as_deref().map(|t| units::address("--metrics", t, 9797)).transpose()?;
     let workers = guests::workers(args.workers.as_deref())?;
@@ -235,10 +253,15 @@ fn program(path: Option<&str>, compile: &Compile) -> Outcome<Program> {
 }
 
 /// What the guests may have: options, and the policy's.
-fn wanted(args: &mut Serve, stack: Option<&str>) -> Outcome<Wanted> {
+fn wanted(args: &mut Serve, stack: Option<&str>, unit: Unit) -> Outcome<Wanted> {
     let listens = "serve listens where --bind says";
     let wanted = Wanted::new(args.take_given(), stack, listens, denials())?;
-    match wanted.grant.env.iter().find(|variable| CLIENT.contains(&variable.name.as_str())) {
+    let own = |variable: &&Variable| {
+        let name = variable.name.as_str();
+        let of_request = CGI.contains(&name) || name.starts_with("HTTP_");
+        CLIENT.contains(&name) || unit == Unit::Http && of_request
+    };
+    match wanted.grant.env.iter().find(own) {
         Some(Variable { name, .. }) => Err(Failure::usage(format!(
             "--env {name}: serve sets this variable for each client: leave it out"
         ))),
@@ -251,14 +274,33 @@ const AHEAD_MAX: usize = 1024;
 
 /// What a guest serves.
 fn unit(args: &Serve) -> Outcome<Unit> {
-    match args.per.as_deref() {
-        None | Some("line") => Ok(Unit::Line),
-        Some("connection") => Ok(Unit::Connection),
-        Some(other) => Err(Failure::usage(format!(
-            "invalid --per '{other}': write line or \
-         connection"
-        ))),
+    let unit = match args.per.as_deref() {
+        None | Some("line") => Unit::Line,
+        Some("connection") => Unit::Connection,
+        Some(other) => {
+            return Err(Failure::usage(format!(
+                "invalid --per '{other}': write line or connection"
+            )));
+        }
+    };
+    if !args.http {
+        return Ok(unit);
     }
+    let other = if args.per.is_some() {
+        "--per, as a request has a guest"
+    } else if args.keep_open {
+        "--keep-open, as each client says whether more requests follow"
+    } else if args.warm {
+        "--warm, as a program of CGI has looked at its environment before it reads its input"
+    } else if args.program.is_empty() {
+        return Err(Failure::usage(
+            "--http needs a program: give the path of one that speaks CGI (it reads \
+             REQUEST_METHOD and PATH_INFO, and writes header lines, an empty line and a body)",
+        ));
+    } else {
+        return Ok(Unit::Http);
+    };
+    Err(Failure::usage(format!("--http can't be combined with {other}: leave it out")))
 }
 
 /// Guests run ahead by each worker.
@@ -273,6 +315,9 @@ fn ahead(args: &Serve, unit: Unit, traced: bool) -> Outcome<usize> {
     // by which its calls could be told apart.
     let other = if unit == Unit::Connection {
         "--per connection"
+    } else if unit == Unit::Http {
+        // It looks at its environment first, which is that of its request.
+        "--http"
     } else if traced {
         "--trace"
     } else {

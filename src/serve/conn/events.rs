@@ -40,7 +40,7 @@ impl Conn {
     pub fn ended(&mut self, io: &mut Io, outcome: Outcome, now: Instant) {
         self.job = None;
         if let Some((written, output)) = io.framing() {
-            self.protocol.frame(written, output);
+            self.protocol.frame(written, output, Some(outcome));
         }
         let after = self.protocol.ended(outcome, io.output());
         io.end();

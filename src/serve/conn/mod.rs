@@ -8,6 +8,7 @@
 
 pub(crate) mod buffer;
 mod events;
+pub(crate) mod http;
 pub(crate) mod line;
 pub(crate) mod protocol;
 pub(crate) mod session;
@@ -254,7 +255,7 @@ impl Conn {
             return Some(Action::Cancel(Outcome::ReplyTooLong, ""));
         }
         if let Some((written, output)) = io.framing() {
-            self.protocol.frame(written, output);
+            self.protocol.frame(written, output, None);
         }
         if job.stdin == Stdin::Fed { self.feed(io) } else { None }
     }

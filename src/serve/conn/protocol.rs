@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Times;
 use super::buffer::ReceiveBuffer;
+use super::http::{Http, HttpLimits};
 use super::line::Lines;
 use super::stream::Stream;
 use crate::serve::admission::Admission;
@@ -41,8 +42,9 @@ pub(crate) trait Protocol: Send {
     }
 
     /// Moves what the guest has written to the output, if its job is [framed](Job::framed): all,
-    /// or all but an end that needs what comes after it.
-    fn frame(&mut self, written: &mut Vec<u8>, output: &mut Vec<u8>) {
+    /// or all but an end that needs what comes after it. `end` is set in the last call, when the guest
+    /// has ended.
+    fn frame(&mut self, written: &mut Vec<u8>, output: &mut Vec<u8>, _end: Option<Outcome>) {
         output.append(written);
     }
 
@@ -103,10 +105,6 @@ pub(crate) enum Stdin {
 }
 
 /// How feeding a job went.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "no protocol with bodies is here yet but the simulator's")
-)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Feed {
     /// More may come.
@@ -120,7 +118,7 @@ pub(crate) enum Feed {
 /// What follows a job or an answer.
 #[cfg_attr(
     not(test),
-    expect(dead_code, reason = "no protocol with bodies is here yet but the simulator's")
+    expect(dead_code, reason = "no protocol is here yet that becomes another but the simulator's")
 )]
 pub(crate) enum After {
     /// The next one.
@@ -159,6 +157,14 @@ impl Service {
                     (Box::new(move || Box::new(lines)), config.ahead)
                 }
                 Unit::Connection => (Box::new(|| Box::new(Stream)), 0),
+                Unit::Http => {
+                    let limits = HttpLimits {
+                        head: limits.max_head,
+                        body: limits.max_body,
+                        reply: limits.max_reply,
+                    };
+                    (Box::new(move || Box::new(Http::new(limits))), 0)
+                }
             };
         let times = Times { timeout: limits.timeout, idle: limits.idle };
         Service { protocol, times, admission: admission.clone(), ahead, of_status: false }

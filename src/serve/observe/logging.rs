@@ -111,6 +111,21 @@ impl Line {
     }
 }
 
+/// Year, month and day, so many days after 1970-01-01.
+pub(crate) fn calendar(days: u64) -> (u64, u64, u64) {
+    // Days since 0000-03-01, in eras of 400 years: the usual way (Hinnant,
+    // "chrono-compatible low-level date algorithms").
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let of_era = days % 146_097;
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (year + era * 400 + u64::from(month <= 2), month, day)
+}
+
 /// Time since 1970, printed as UTC to the millisecond.
 struct Rfc3339(Duration);
 
@@ -119,17 +134,7 @@ impl fmt::Display for Rfc3339 {
         let seconds = self.0.as_secs();
         let days = seconds / 86_400;
         let of_day = seconds % 86_400;
-        // Days since 0000-03-01, in eras of 400 years: the usual way (Hinnant,
-        // "chrono-compatible low-level date algorithms").
-        let days = days + 719_468;
-        let era = days / 146_097;
-        let of_era = days % 146_097;
-        let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let of_year = of_era - (365 * year + year / 4 - year / 100);
-        let shifted = (5 * of_year + 2) / 153;
-        let day = of_year - (153 * shifted + 2) / 5 + 1;
-        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-        let year = year + era * 400 + u64::from(month <= 2);
+        let (year, month, day) = calendar(days);
         let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
         let ms = self.0.subsec_millis();
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")

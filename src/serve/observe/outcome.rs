@@ -40,6 +40,8 @@ outcomes! {
     Cpu = "cpu",
     /// The line was too long. No guest was run for it.
     LineTooLong = "line_too_long",
+    /// What came was not a valid request of HTTP, or was too large.
+    BadRequest = "bad_request",
     /// The guest wrote more than the limit of a reply.
     ReplyTooLong = "reply_too_long",
     /// The client closed the connection before the guest had ended.

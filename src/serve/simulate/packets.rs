@@ -79,7 +79,7 @@ impl Protocol for Packets {
         }
     }
 
-    fn frame(&mut self, written: &mut Vec<u8>, output: &mut Vec<u8>) {
+    fn frame(&mut self, written: &mut Vec<u8>, output: &mut Vec<u8>, _end: Option<Outcome>) {
         if !written.is_empty() {
             output.extend_from_slice(format!("{}\n", written.len()).as_bytes());
             output.append(written);

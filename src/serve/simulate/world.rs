@@ -75,7 +75,12 @@ impl World {
             max_reply: [30, 5_000, 1 << 20][rng.below(3)],
             keep_open: speaks != Speaks::Lines { keep_open: false },
         };
-        let limits = Limits { max_conns: CONNS_MAX, max_conns_per_addr: 4, ..Limits::default() };
+        let limits = Limits {
+            max_conns: CONNS_MAX,
+            max_conns_per_addr: 4,
+            count_loopback: true,
+            ..Limits::default()
+        };
         let ms = |ms| Duration::from_millis(ms);
         World {
             times: Times { timeout: ms(500), idle: ms([100, 800][rng.below(2)]) },
