@@ -4,11 +4,14 @@
 //! The first word of an option's description, up to the bar, is its group in the help. A
 //! value in brackets is optional, and has to be written with `=`.
 
+mod one;
 pub mod suggest;
 pub mod table;
 pub mod units;
 
 use argh::{ArgsInfo, FromArgs};
+
+pub use one::{GuestLimits, OneGuest};
 
 /// A small WASI host: runs WebAssembly programs, with the network as files in /dev.
 #[derive(FromArgs, ArgsInfo, Debug)]
@@ -61,30 +64,6 @@ pub struct Traced {
     pub format: Option<String>,
     pub file: Option<String>,
     pub bytes: Option<String>,
-}
-
-/// The limits of one guest, as typed.
-#[derive(Debug, Default)]
-pub struct GuestLimits {
-    pub timeout: Option<String>,
-    pub cpu: Option<String>,
-    pub fuel: Option<String>,
-    pub memory: Option<String>,
-    pub max_fds: Option<String>,
-    pub stack: Option<String>,
-}
-
-/// All that is typed to run one guest.
-#[derive(Debug, Default)]
-pub struct OneGuest {
-    pub given: Given,
-    pub limits: GuestLimits,
-    pub traced: Traced,
-    pub crash_dir: Option<String>,
-    pub stats: bool,
-    pub learn: Option<String>,
-    pub quiet: bool,
-    pub program: Vec<String>,
 }
 
 /// A command that runs guests: its own options around those that all such commands share.
