@@ -389,7 +389,7 @@ answers_lines! {
         /// serving | start guests from where the program first reads its input
         #[argh(switch)]
         pub warm: bool,
-        /// serving | with --warm: the export of a library to call for each line
+        /// serving | export of a library to call for each line, with --warm
         #[argh(option, arg_name = "export")]
         pub call: Option<String>,
         #[cfg(feature = "tls")]
@@ -457,7 +457,7 @@ answers_lines! {
         /// filtering | start guests from where the program first reads its input
         #[argh(switch)]
         pub warm: bool,
-        /// filtering | with --warm: the export of a library to call for each line
+        /// filtering | export of a library to call for each line, with --warm
         #[argh(option, arg_name = "export")]
         pub call: Option<String>,
         /// filtering | threads that run guests (one per processor)
