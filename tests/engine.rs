@@ -1,6 +1,8 @@
 //! What a hostile module must not do to the host through the interpreter: `docs/wasmi.md` says
 //! what goes wrong in it, and how guests are kept from it.
 
+#[path = "engine/blocks.rs"]
+mod blocks;
 #[path = "engine/grow.rs"]
 mod grow;
 #[path = "engine/immediates.rs"]

@@ -8,6 +8,8 @@
 //!   that is added for it (`docs/wasmi.md` says what goes wrong without).
 //! - Between a comparison with zero and a `select` comes an instruction that does nothing, as
 //!   wasmi takes the two together in a wrong way.
+//! - Before a block with parameters comes an empty one: wasmi then keeps local variables that are
+//!   operands, all of which it should have kept for the block itself.
 //! - A start section becomes an export, which is called before `_start`: it can wait, run out
 //!   of a slice, and be ended like the rest of the program.
 //! - A large memory is made small and grown before anything runs (`growth.rs`).
@@ -20,8 +22,8 @@ use std::ops::Range;
 use wasmparser::{BinaryReaderError, RefType};
 
 use super::encode::{
-    FUNCTION_TYPE, HEADER, I32, export, id, kind, leb128, longer, op, reference, section,
-    signed_leb128,
+    EMPTY_BLOCK, FUNCTION_TYPE, HEADER, I32, export, id, kind, leb128, longer, op, reference,
+    section, signed_leb128,
 };
 use super::growth::Withheld;
 use super::survey::{Change, Grow, Site, Survey};
@@ -133,6 +135,9 @@ const MAKE_BIT: [u8; 3] = [0x41, 0, 0x47];
 /// `i32.const 1 i32.and`: does nothing to 0 and 1, but wasmi translates it to an instruction.
 const KEEP_BIT: [u8; 3] = [0x41, 1, 0x71];
 
+/// `block end`
+const EMPTY: [u8; 3] = [op::BLOCK, EMPTY_BLOCK, op::END];
+
 struct Changes<'a> {
     survey: &'a Survey<'a>,
     hooks: &'a Hooks,
@@ -220,8 +225,8 @@ impl Changes<'_> {
         u32::try_from(self.survey.tables.len()).unwrap_or(u32::MAX)
     }
 
-    /// The code, with a call in place of each growing instruction, and all `select`s apart from
-    /// comparisons.
+    /// The code, with a call in place of each growing instruction, all `select`s apart from
+    /// comparisons, and blocks with parameters after empty ones.
     fn code(&self, section: &Range<usize>) -> Vec<u8> {
         let wasm = self.survey.wasm;
         let mut out = Vec::with_capacity(section.len() + 16 * self.survey.sites.len());
@@ -240,6 +245,7 @@ impl Changes<'_> {
                         changed.extend_from_slice(&MAKE_BIT);
                         changed.extend_from_slice(&KEEP_BIT);
                     }
+                    Change::BlockWithParams => changed.extend_from_slice(&EMPTY),
                 }
                 from = site.place.end;
             }

@@ -4,9 +4,9 @@
 use std::ops::Range;
 
 use wasmparser::{
-    BinaryReader, BinaryReaderError, FuncToValidate, FuncValidatorAllocations, FunctionBody,
-    Parser, Payload, RefType, TableSectionReader, TypeRef, TypeSectionReader, ValidPayload,
-    Validator, ValidatorResources, WasmFeatures,
+    BinaryReader, BinaryReaderError, CompositeInnerType, FuncToValidate, FuncValidatorAllocations,
+    FunctionBody, Parser, Payload, RefType, TableSectionReader, TypeRef, TypeSectionReader,
+    ValidPayload, Validator, ValidatorResources, WasmFeatures,
 };
 
 use super::ProgramError;
@@ -59,6 +59,8 @@ pub(super) enum Change {
     SelectByBit,
     /// A `select` follows, and its condition may be any number.
     SelectByNumber,
+    /// A block, loop or `if` with parameters follows.
+    BlockWithParams,
 }
 
 /// A place that is changed.
@@ -81,6 +83,8 @@ pub(crate) struct Survey<'a> {
     pub(super) sections: Vec<(u8, Range<usize>)>,
     /// How many types it has.
     pub(super) types: u32,
+    /// Whether each of them has parameters.
+    has_params: Vec<bool>,
     /// What its tables hold.
     pub(super) tables: Vec<RefType>,
     pub(super) start: Option<u32>,
@@ -172,8 +176,15 @@ impl<'a> Survey<'a> {
 
     fn take_types(&mut self, types: TypeSectionReader<'a>) -> Result<(), Fault> {
         for group in types {
-            let count = group?.types().len();
-            self.types += u32::try_from(count).unwrap_or(u32::MAX);
+            let group = group?;
+            for ty in group.types() {
+                let function = match &ty.composite_type.inner {
+                    CompositeInnerType::Func(function) => Some(function),
+                    _ => None,
+                };
+                self.has_params.push(function.is_some_and(|ty| !ty.params().is_empty()));
+            }
+            self.types = u32::try_from(self.has_params.len()).unwrap_or(u32::MAX);
         }
         Ok(())
     }
@@ -229,6 +240,9 @@ impl<'a> Survey<'a> {
         const PREFIXED: u8 = 0xfc;
         const SELECT: u8 = 0x1b;
         const SELECT_TYPED: u8 = 0x1c;
+        const BLOCK: u8 = 0x02;
+        const LOOP: u8 = 0x03;
+        const IF: u8 = 0x04;
         let opcode = self.wasm[place.start];
         let before = std::mem::replace(&mut self.before, opcode);
         let (change, place) = match opcode {
@@ -245,10 +259,21 @@ impl<'a> Survey<'a> {
                 let Some(change) = of_condition(before) else { return Ok(()) };
                 (change, place.start..place.start)
             }
+            BLOCK | LOOP | IF if self.takes_params(&place)? => {
+                (Change::BlockWithParams, place.start..place.start)
+            }
             _ => return Ok(()),
         };
         self.sites.push(Site { change, place, body: body.range(), entry });
         Ok(())
+    }
+
+    /// Whether this block has parameters: then its type is an index.
+    #[inline]
+    fn takes_params(&self, place: &Range<usize>) -> Result<bool, Fault> {
+        let mut reader = BinaryReader::new(&self.wasm[place.start + 1..place.end], place.start + 1);
+        let index = usize::try_from(reader.read_var_s33()?).ok();
+        Ok(index.is_some_and(|index| self.has_params.get(index) == Some(&true)))
     }
 
     fn take_rare(&mut self, reader: &mut BinaryReader<'a>) -> Result<Option<Grow>, Fault> {

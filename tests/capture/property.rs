@@ -35,13 +35,13 @@ fn check(seed: u64) -> usize {
     INPUT
 }
 
-/// Seed 173 is one that the interpreter runs wrongly, cold: an image of it is right where the program
-/// isn't (docs/wasmi.md). So a failure is compared with another host first.
+/// A failure can be a fault of the interpreter, too: compare it with another host first. Seed 173 was
+/// one (docs/wasmi.md, 8).
 ///
 /// More, from another seed on: `CAPTURE_SEEDS=1000..5000 cargo test --test capture random`.
 #[test]
 fn random_programs_go_on_from_every_read_as_if_nothing_had_been() {
-    let range = std::env::var("CAPTURE_SEEDS").unwrap_or_else(|_| "0..150".into());
+    let range = std::env::var("CAPTURE_SEEDS").unwrap_or_else(|_| "0..200".into());
     let (from, to) = range.split_once("..").expect("FROM..TO");
     let (from, to) = (from.parse().expect("a number"), to.parse().expect("a number"));
     println!("seeds {from} to {to}");
