@@ -10,7 +10,7 @@ use crate::program::capture::{
 use crate::program::seal::{self, seal};
 use crate::program::{Build, Config, Program};
 use crate::wasi::reopen::Kept;
-use crate::wasi::{TABLE, WasiCtx};
+use crate::wasi::WasiCtx;
 
 /// A program whose guests can be captured while they wait for their standard input.
 ///
@@ -116,7 +116,7 @@ impl Capturable {
     }
 
     fn check_place(&self, guest: &Guest) -> Result<(), CaptureError> {
-        let row = &TABLE[guest.context().frame.row];
+        let row = guest.context().frame.row;
         let of_this = guest.instance.is_of(&self.program);
         if !of_this || !guest.waits_for_stdin() || !READS.contains(&row.name) {
             return Err(CaptureError::NotReading);
@@ -152,7 +152,7 @@ impl Capturable {
         data: Data,
     ) -> Result<Captured, CaptureError> {
         self.check_place(&guest)?;
-        let row = &TABLE[guest.context().frame.row];
+        let row = guest.context().frame.row;
         let args = guest.context().frame.args;
         // What it writes of its stack is not its own.
         guest.context_mut().limits.memory_max = usize::MAX;

@@ -4,7 +4,7 @@ use wasmi::{AsContextMut, Caller, Extern, Memory};
 
 use super::frame::{Args, WaitTarget};
 use super::{
-    Call, CallOutcome, Mem, Mode, Row, Stop, Suspended, Sys, TABLE, TracedCall, WasiCtx, limits,
+    Call, CallOutcome, Mem, Mode, Row, Stop, Suspended, Sys, TracedCall, WasiCtx, limits,
     wait,
 };
 use crate::errno::Errno;
@@ -22,7 +22,7 @@ const CHARGED_FROM: u64 = 64 << 10;
 pub(super) fn enter<T>(
     mut caller: Caller<'_, T>,
     get: impl Fn(&mut T) -> &mut WasiCtx + Copy,
-    row: usize,
+    row: &'static Row,
     args: &[u64],
 ) -> Result<i32, wasmi::Error> {
     let cx = get(caller.data_mut());
@@ -30,7 +30,7 @@ pub(super) fn enter<T>(
     let (bytes, data) = memory.data_and_store_mut(&mut caller);
     let mut call = Call { mem: Mem(bytes), cx: get(data) };
     call.cx.frame.begin();
-    let answer = invoke(&TABLE[row], args, &mut call);
+    let answer = invoke(row, args, &mut call);
     if call.cx.uncharged < CHARGED_FROM && !charge::any() {
         match answer {
             Ok(()) => return Ok(0),
@@ -41,7 +41,7 @@ pub(super) fn enter<T>(
             Err(_) => {}
         }
     }
-    let answer = conclude(&TABLE[row], args, &mut call, answer);
+    let answer = conclude(row, args, &mut call, answer);
     finish(caller, get, memory, row, args, answer)
 }
 
@@ -51,7 +51,7 @@ pub(super) fn enter<T>(
 fn enter_slow<T>(
     mut caller: Caller<'_, T>,
     get: impl Fn(&mut T) -> &mut WasiCtx + Copy,
-    row: usize,
+    row: &'static Row,
     args: &[u64],
 ) -> Result<i32, wasmi::Error> {
     let memory = match get(caller.data_mut()).memory {
@@ -75,7 +75,7 @@ fn finish<T>(
     mut caller: Caller<'_, T>,
     get: impl Fn(&mut T) -> &mut WasiCtx + Copy,
     memory: Memory,
-    row: usize,
+    row: &'static Row,
     given: &[u64],
     answer: Result<i32, Stop>,
 ) -> Result<i32, wasmi::Error> {
@@ -110,12 +110,11 @@ fn finish<T>(
 
 /// Runs a row once, and reports it to the guest's trace. Returns the errno for the guest.
 pub(super) fn run(
-    row: usize,
+    row: &'static Row,
     args: &[u64],
     bytes: &mut [u8],
     cx: &mut WasiCtx,
 ) -> Result<i32, Stop> {
-    let row = &TABLE[row];
     let mut call = Call { mem: Mem(bytes), cx };
     if let WasiCtx { trace: Some(trace), fds, .. } = &mut *call.cx {
         trace.begin(&TracedCall::new(row, args, &call.mem, fds));

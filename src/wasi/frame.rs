@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 
 use super::abi::{Fdflags, Rights};
 use super::fd::Fds;
+use super::syscall::Row;
 use crate::clock::Clock;
 use crate::vfs::walk::Place;
 use crate::vfs::{Access, Fd, Filetype, Interest, Memo, Pending, Wait};
@@ -27,8 +28,8 @@ pub type Args = [u64; ARGS_MAX];
 /// A call under way.
 #[derive(Default)]
 pub struct Frame {
-    /// Index in the table, and arguments.
-    pub(crate) row: usize,
+    /// The syscall, and its arguments.
+    pub(crate) row: &'static Row,
     pub(crate) args: Args,
     /// The guest's monotonic clock when the call was first made, ns.
     pub(crate) start: Option<u64>,

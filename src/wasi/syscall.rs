@@ -57,6 +57,13 @@ pub struct Row {
     pub(super) run: fn(&mut Call<'_>, &[u64]) -> Sys,
 }
 
+/// The row of a frame that no call has used.
+impl Default for &'static Row {
+    fn default() -> &'static Row {
+        &super::TABLE[0]
+    }
+}
+
 /// Fuel for any call, and for each path that is walked. A unit of fuel is about a nanosecond.
 const CALL_FUEL: u64 = 50;
 const PATH_FUEL: u64 = 2000;

@@ -89,13 +89,13 @@ macro_rules! syscalls {
     (@link $linker:ident, $get:ident, $name:ident($($param:ident: $kind:ident),*) -> errno) => {
         $linker.func_wrap(MODULE, stringify!($name),
             move |caller: Caller<'_, T>, $($param: wasm!($kind)),*| -> Result<i32, wasmi::Error> {
-                enter(caller, $get, Index::$name as usize, &[$(syscalls!(@raw $kind $param)),*])
+                enter(caller, $get, &TABLE[Index::$name as usize], &[$(syscalls!(@raw $kind $param)),*])
             })?;
     };
     (@link $linker:ident, $get:ident, $name:ident($($param:ident: $kind:ident),*) -> never) => {
         $linker.func_wrap(MODULE, stringify!($name),
             move |caller: Caller<'_, T>, $($param: wasm!($kind)),*| -> Result<(), wasmi::Error> {
-                enter(caller, $get, Index::$name as usize, &[$(syscalls!(@raw $kind $param)),*])
+                enter(caller, $get, &TABLE[Index::$name as usize], &[$(syscalls!(@raw $kind $param)),*])
                     .map(drop)
             })?;
     };

@@ -8,7 +8,7 @@ use wasmi::{Memory, StoreContextMut};
 
 use super::enter::run;
 use super::frame::Args;
-use super::{Stop, WasiCtx};
+use super::{Row, Stop, WasiCtx};
 
 /// Runs a call that has to wait until it doesn't.
 #[cold]
@@ -16,7 +16,7 @@ pub(super) fn in_place<T>(
     store: &mut StoreContextMut<'_, T>,
     get: impl Fn(&mut T) -> &mut WasiCtx + Copy,
     memory: Memory,
-    row: usize,
+    row: &'static Row,
     args: &Args,
     mut stop: Stop,
 ) -> Result<i32, wasmi::Error> {
