@@ -9,8 +9,8 @@ use crate::program::capture::{
 };
 use crate::program::seal::{self, seal};
 use crate::program::{Build, Config, Program};
-use crate::wasi::reopen::Kept;
 use crate::wasi::WasiCtx;
+use crate::wasi::reopen::Kept;
 
 /// A program whose guests can be captured while they wait for their standard input.
 ///

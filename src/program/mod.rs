@@ -23,8 +23,10 @@ use wasmi::{
     Module, ValType,
 };
 
+#[cfg(all(unix, feature = "sockets"))]
+use crate::wasi::add_sockets_to_linker;
 use crate::wasi::reopen::Kept;
-use crate::wasi::{MODULE, Row, TABLE, WasiCtx, add_to_linker};
+use crate::wasi::{MODULE, Row, SOCKETS, TABLE, WasiCtx, add_to_linker};
 use image::Image;
 use recipe::Recipe;
 
@@ -180,6 +182,9 @@ impl Program {
         let mut linker = Linker::new(&engine);
         add_to_linker(&mut linker, |cx: &mut WasiCtx| cx)
             .expect("an empty linker has none of the names");
+        #[cfg(all(unix, feature = "sockets"))]
+        add_sockets_to_linker(&mut linker, &module, |cx: &mut WasiCtx| cx)
+            .expect("what is there already is replaced");
         let entry = build.entry.iter().map(|name| (*name).to_owned()).collect();
         let warmth = build.warmth;
         Ok(Program {
@@ -253,13 +258,15 @@ fn check_imports(module: &Module) -> Result<(), ProgramError> {
     let mut missing = Vec::new();
     let mut mistyped = None;
     for import in module.imports() {
-        let row = TABLE.iter().find(|row| row.name == import.name());
-        let (Some(row), MODULE) = (row, import.module()) else {
+        // The socket calls of other hosts have several forms, and some the name of a standard one.
+        let rows = TABLE.iter().chain(SOCKETS).filter(|row| row.name == import.name());
+        let forms: Vec<FuncType> = rows.map(Row::signature).collect();
+        if forms.is_empty() || import.module() != MODULE {
             missing.push((import.module(), import.name()));
             continue;
-        };
+        }
         match import.ty() {
-            ExternType::Func(ty) if *ty == signature(row) => {}
+            ExternType::Func(ty) if forms.contains(ty) => {}
             _ => mistyped = mistyped.or(Some(import.name())),
         }
     }
@@ -271,11 +278,4 @@ fn check_imports(module: &Module) -> Result<(), ProgramError> {
         Some(name) => Err(ProgramError::ImportType(name.into())),
         None => Ok(()),
     }
-}
-
-/// The wasm type of a syscall.
-fn signature(row: &Row) -> FuncType {
-    let wide = |wide| if wide { ValType::I64 } else { ValType::I32 };
-    let params = row.params.iter().map(|param| wide(param.kind.is_wide()));
-    FuncType::new(params.collect::<Vec<_>>(), row.returns.then_some(ValType::I32))
 }

@@ -122,8 +122,9 @@ const COMPONENT: &str = "it is part of a component (WASI preview2): build it for
 const N_API: &str = "it is an addon for Node (N-API): it can't run without JavaScript";
 const GO_JS: &str = "it is Go for browsers: build with GOOS=wasip1 GOARCH=wasm";
 const THREADS: &str = "it starts threads (wasi-threads): build it for wasm32-wasip1, without";
-const SOCKETS: &str = "that is WasmEdge's extension for sockets: build without it, and open \
-    /dev/tcp/HOST/PORT instead (docs/network.md)";
+#[cfg(not(feature = "sockets"))]
+const SOCKETS: &str = "that is an extension for sockets, which this tinyhost was built without: \
+    build tinyhost with sockets, or open /dev/tcp/HOST/PORT instead (docs/network.md)";
 const WASIX: &str = "it is built for WASIX: build it for wasm32-wasip1";
 const STRINGS: &str = "it needs the strings of JavaScript: it can't run without a JavaScript host";
 const FASTLY: &str = "it is built for Fastly Compute: its host functions are not here";
@@ -168,11 +169,8 @@ const IMPORTS: &[(Name, Name, &str)] = &[
     (Is("asm2wasm"), Any, EMSCRIPTEN),
     (Is("global.Math"), Any, EMSCRIPTEN),
     (Is("a"), Short, "it looks like Emscripten's output, for JavaScript: build it with wasi-sdk"),
-    (Is(WASI), Is("sock_open"), SOCKETS),
-    (Is(WASI), Is("sock_bind"), SOCKETS),
-    (Is(WASI), Is("sock_listen"), SOCKETS),
-    (Is(WASI), Is("sock_connect"), SOCKETS),
-    (Is(WASI), Is("sock_getaddrinfo"), SOCKETS),
+    #[cfg(not(feature = "sockets"))]
+    (Is(WASI), Begins("sock_"), SOCKETS),
     (Is(WASI), Any, "preview1 has no such function: build with a current toolchain"),
 ];
 

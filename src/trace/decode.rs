@@ -1,5 +1,7 @@
 //! Arguments and results of calls, decoded.
 
+use std::net::IpAddr;
+
 use crate::wasi::abi::{
     About, EVENT_SIZE, Eventtype, FDSTAT_SIZE, FILESTAT_SIZE, Fdflags, Fstflags, IOVEC_SIZE,
     Lookupflags, Oflags, Riflags, Rights, SUBSCRIPTION_SIZE, Sdflags, Subscription,
@@ -57,7 +59,11 @@ fn arg(call: &TracedCall<'_>, param: &Param, index: usize, bytes_max: usize) -> 
     Some(match param.kind {
         Kind::Fd => fd(call, low(raw)),
         Kind::Out => return None,
-        Kind::Ptr => subscriptions(call, low(raw)),
+        Kind::Ptr => match (call.row.name, param.name) {
+            (_, "in") => subscriptions(call, low(raw)),
+            (name, "addr") if is_given(name) => address(call, low(raw)),
+            _ => return None,
+        },
         Kind::Path => text(call, low(raw), next()),
         Kind::Iovs => lengths(call, low(raw), next()),
         Kind::Ciovs => gathered(call, low(raw), next(), u64::MAX, bytes_max),
@@ -136,6 +142,31 @@ fn named(names: &[&'static str], raw: u64) -> Value {
 
 fn fd(call: &TracedCall<'_>, fd: u32) -> Value {
     Value::Fd { fd, path: call.descriptor(fd).map(|descriptor| (*descriptor.path).into()) }
+}
+
+/// Whether a socket call is given the address it has a pointer to.
+fn is_given(call: &str) -> bool {
+    ["sock_bind", "sock_connect", "sock_send_to"].iter().any(|name| call.starts_with(name))
+}
+
+/// An address: a pointer to its bytes, which may begin with its family, and their number.
+fn address(call: &TracedCall<'_>, at: u32) -> Value {
+    let bytes = || {
+        let buf = u32_at(call, at)?;
+        let len = u32_at(call, at.checked_add(4)?)?;
+        let bytes = call.mem.bytes(buf, len.min(128)).ok()?;
+        if len != 128 {
+            return Some(bytes);
+        }
+        let of_family = if bytes.first() == Some(&1) { 4 } else { 16 };
+        bytes.get(2..2 + of_family)
+    };
+    let Some(bytes) = bytes() else { return bad_pointer(at) };
+    let ip = match bytes.len() {
+        4 => bytes.first_chunk::<4>().map(|bytes| IpAddr::from(*bytes)),
+        _ => bytes.first_chunk::<16>().map(|bytes| IpAddr::from(*bytes)),
+    };
+    ip.map_or(Value::Word("no address".into()), |ip| Value::Word(ip.to_string().into()))
 }
 
 fn text(call: &TracedCall<'_>, at: u32, len: u32) -> Value {

@@ -86,19 +86,34 @@ impl Learn {
     /// A network name that was opened, or would have been if it had been answered.
     fn network(&mut self, call: &TracedCall<'_>, errno: Option<Errno>) -> bool {
         let name = call.path("fd", "path").and_then(|path| network_name(&path));
-        let (set, name) = match name {
-            Some(NetworkName::Dial(name)) => (&mut self.used.dials, name),
-            Some(NetworkName::Accept(name)) => (&mut self.used.accepts, name),
-            None => return false,
-        };
+        let Some(name) = name else { return false };
         if !reached(call, errno) {
             return false;
         }
+        self.note_network(name);
+        true
+    }
+
+    /// A socket that was bound, connected or sent from, or would have been if it had been answered.
+    /// Its descriptor is named by that.
+    fn socket(&mut self, call: &TracedCall<'_>, errno: Option<Errno>) {
+        let open = call.arg_u32("fd").and_then(|fd| call.descriptor(fd));
+        let name = open.and_then(|open| network_name(&open.path));
+        // Of a connect that goes on it is known that it was allowed.
+        if errno == Some(Errno::Inprogress) || was_allowed(errno) {
+            name.into_iter().for_each(|name| self.note_network(name));
+        }
+    }
+
+    fn note_network(&mut self, name: NetworkName) {
+        let (set, name) = match name {
+            NetworkName::Dial(name) => (&mut self.used.dials, name),
+            NetworkName::Accept(name) => (&mut self.used.accepts, name),
+        };
         self.used.complete &= set.len() < USED_MAX;
         if self.used.complete {
             set.insert(name);
         }
-        true
     }
 
     fn opened(&mut self, call: &TracedCall<'_>) {
@@ -138,9 +153,11 @@ impl Learn {
                     self.note(open.path.to_string(), write);
                 }
             }
-            "sock_accept" => {
+            // On a socket that it was given: one of its own was learned when it was bound.
+            "sock_accept" | "sock_accept_v2" => {
                 let open = call.arg_u32("fd").and_then(|fd| call.descriptor(fd));
-                self.used.sockets.extend(open.map(|open| open.path.to_string()));
+                let given = open.filter(|open| network_name(&open.path).is_none());
+                self.used.sockets.extend(given.map(|open| open.path.to_string()));
             }
             "environ_get" => self.used.environment = true,
             _ => {}
@@ -151,14 +168,21 @@ impl Learn {
 /// Whether an open got as far as a peer, or as far as finding that there is none: it was
 /// allowed. Anything else says nothing of that, a malformed name or a descriptor too many.
 fn reached(call: &TracedCall<'_>, errno: Option<Errno>) -> bool {
+    was_allowed(errno)
+        && (errno.is_some()
+            || opened(call).is_some_and(|opened| {
+                matches!(opened.filetype, Filetype::SocketStream | Filetype::SocketDgram)
+            }))
+}
+
+/// Whether a call that ended so was allowed by the rules.
+fn was_allowed(errno: Option<Errno>) -> bool {
     use Errno::{
         Addrinuse, Addrnotavail, Connaborted, Connrefused, Connreset, Hostunreach, Netdown,
         Netunreach, Timedout,
     };
     match errno {
-        None => opened(call).is_some_and(|opened| {
-            matches!(opened.filetype, Filetype::SocketStream | Filetype::SocketDgram)
-        }),
+        None => true,
         Some(
             Addrinuse | Addrnotavail | Connaborted | Connrefused | Connreset | Hostunreach
             | Netdown | Netunreach | Timedout,
@@ -178,6 +202,15 @@ impl Trace for Learn {
         let CallOutcome::Done(errno) = outcome else { return };
         if call.row.name == "path_open" && self.network(call, errno) {
             return;
+        }
+        match call.row.name {
+            "sock_bind" | "sock_listen" | "sock_connect" | "sock_send_to" => {
+                self.socket(call, errno);
+            }
+            "sock_bind_v2" | "sock_listen_v2" | "sock_connect_v2" | "sock_send_to_v2" => {
+                self.socket(call, errno);
+            }
+            _ => {}
         }
         if errno.is_none() {
             self.succeeded(call);

@@ -366,6 +366,12 @@ pub trait File: Send {
         false
     }
 
+    /// The verbs that sockets of the network have besides: addresses, options, connecting.
+    #[cfg(all(unix, feature = "sockets"))]
+    fn endpoint(&mut self) -> Result<&mut dyn net::Endpoint> {
+        Err(Errno::Notsock)
+    }
+
     /// Ends one or both directions of a stream.
     fn shutdown(&mut self, _how: Interest) -> Result<()> {
         Err(Errno::Notsock)

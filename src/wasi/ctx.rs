@@ -17,6 +17,18 @@ use crate::vfs::charge::{self, Party};
 use crate::vfs::stat::STREAMS;
 use crate::vfs::stdio::{Empty, Preceded};
 use crate::vfs::{Access, File, Filetype, Interest, Namespace, Open};
+#[cfg(all(unix, feature = "sockets"))]
+use crate::{
+    errno::Errno,
+    vfs::{Node, dev::Dev, net::Net},
+};
+
+/// The network of a node, if that is a `/dev` with one.
+#[cfg(all(unix, feature = "sockets"))]
+fn network_of(node: &dyn Node) -> Option<&Net> {
+    let node: &dyn std::any::Any = node;
+    node.downcast_ref::<Dev>()?.net()
+}
 
 /// Identities of two standard streams: a table numbers its streams, and they come first.
 const STDIN: (u64, u64) = (STREAMS, 1);
@@ -50,6 +62,9 @@ pub struct WasiCtx {
     pub(crate) fuel_owed: u64,
     /// The guest's share of what many guests share.
     pub(crate) party: Party,
+    /// The `/dev` of the guest: its network is that of its sockets, too.
+    #[cfg(all(unix, feature = "sockets"))]
+    pub(crate) dev: Option<Arc<dyn Node>>,
 }
 
 /// What a call that has to wait does.
@@ -151,6 +166,21 @@ impl WasiCtx {
     pub(crate) fn close(&mut self) {
         self.fds.close_all();
         self.frame = Frame::default();
+        #[cfg(all(unix, feature = "sockets"))]
+        {
+            self.dev = None;
+        }
+    }
+
+    /// The network that was mounted for the guest.
+    ///
+    /// # Errors
+    ///
+    /// EACCES if it has none.
+    #[cfg(all(unix, feature = "sockets"))]
+    pub(crate) fn network(&self) -> Result<Net, Errno> {
+        let dev = self.dev.as_deref().and_then(network_of);
+        dev.cloned().ok_or(Errno::Acces)
     }
 
     /// Whether the call under way waits for nothing but standard input, by whatever number. A time
@@ -230,6 +260,8 @@ impl WasiCtx {
             uncharged: 0,
             fuel_owed: 0,
             party: Party::NOBODY,
+            #[cfg(all(unix, feature = "sockets"))]
+            dev: None,
         }
     }
 
@@ -409,6 +441,11 @@ impl Builder {
             };
             fds.insert(descriptor).expect("room was made");
         }
+        #[cfg(all(unix, feature = "sockets"))]
+        let dev = {
+            let nodes = self.namespace.preopens().iter().map(|preopen| &preopen.place.node);
+            nodes.clone().find(|node| network_of(&***node).is_some()).cloned()
+        };
         // libc looks for directories from 3 up to the first EBADF, so sockets come last.
         for (name, file) in self.sockets {
             fds.insert(Descriptor::stream(file, name)).expect("room was made");
@@ -429,6 +466,8 @@ impl Builder {
             uncharged: 0,
             fuel_owed: 0,
             party: Party::new(),
+            #[cfg(all(unix, feature = "sockets"))]
+            dev,
         }
     }
 }

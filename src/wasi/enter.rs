@@ -4,8 +4,7 @@ use wasmi::{AsContextMut, Caller, Extern, Memory};
 
 use super::frame::{Args, WaitTarget};
 use super::{
-    Call, CallOutcome, Mem, Mode, Row, Stop, Suspended, Sys, TracedCall, WasiCtx, limits,
-    wait,
+    Call, CallOutcome, Mem, Mode, Row, Stop, Suspended, Sys, TracedCall, WasiCtx, limits, wait,
 };
 use crate::errno::Errno;
 use crate::vfs::{Interest, charge};

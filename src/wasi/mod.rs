@@ -22,6 +22,8 @@ mod readdir;
 pub(crate) mod reopen;
 mod resume;
 mod sock;
+#[cfg(all(unix, feature = "sockets"))]
+mod socket;
 mod syscall;
 mod table;
 mod trace;
@@ -41,12 +43,18 @@ pub use mem::Mem;
 pub use poll::SUBSCRIPTIONS_MAX;
 pub use resume::{Retried, is_parked, retry};
 pub(crate) use resume::{Suspended, run_again};
+#[cfg(all(unix, feature = "sockets"))]
+pub use socket::{SOCKETS, add_sockets_to_linker};
 pub use syscall::{Kind, Param, Row};
 pub use table::{TABLE, add_to_linker};
 pub use trace::{CallOutcome, Tee, Trace, TracedCall};
 pub(crate) use wait::Waiter;
 #[cfg(all(unix, feature = "net"))]
 pub(crate) use wait::{min_timeout, time_until, wait_timeout};
+
+/// The socket calls of other hosts: none without the feature `sockets`.
+#[cfg(not(all(unix, feature = "sockets")))]
+pub static SOCKETS: &[Row] = &[];
 
 /// The name of the import module that all functions are in.
 pub const MODULE: &str = "wasi_snapshot_preview1";

@@ -1,5 +1,7 @@
 //! A row of the table: a syscall, its parameters, and what it costs in any case.
 
+use wasmi::{FuncType, ValType};
+
 use super::call::{Call, Sys};
 use super::limits::BYTES_PER_FUEL;
 
@@ -55,6 +57,26 @@ pub struct Row {
     /// What it costs in any case, see [`Call::charge_fuel`].
     pub(super) work: u64,
     pub(super) run: fn(&mut Call<'_>, &[u64]) -> Sys,
+}
+
+impl Row {
+    /// The wasm type of the function.
+    pub(crate) fn signature(&self) -> FuncType {
+        let wide = |wide| if wide { ValType::I64 } else { ValType::I32 };
+        let params = self.params.iter().map(|param| wide(param.kind.is_wide()));
+        FuncType::new(params.collect::<Vec<_>>(), self.returns.then_some(ValType::I32))
+    }
+
+    /// Whether a module imports the name in this form.
+    #[cfg(all(unix, feature = "sockets"))]
+    pub(super) fn is_imported_by(&self, module: &wasmi::Module) -> bool {
+        module.imports().any(|import| {
+            let ty = import.ty().func();
+            import.module() == super::MODULE
+                && import.name() == self.name
+                && ty.is_some_and(|ty| *ty == self.signature())
+        })
+    }
 }
 
 /// The row of a frame that no call has used.

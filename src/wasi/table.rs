@@ -1,4 +1,7 @@
 //! Every function of preview1, a row each. Linker, trace and the exhaustive tests follow from it.
+//!
+//! The socket calls that other hosts have added under the same module name are a table of their own
+//! ([`SOCKETS`](super::SOCKETS)), made in the same way.
 
 use wasmi::{Caller, Linker};
 
@@ -25,19 +28,14 @@ macro_rules! syscalls {
         enum Index { $($name,)* }
 
         /// Every function of preview1.
-        pub static TABLE: &[Row] = &[$(Row {
-            name: stringify!($name),
-            params: &[$(Param { name: plain(stringify!($param)), kind: Kind::$kind },)*],
-            returns: syscalls!(@returns $result),
-            work: work(&[$(Kind::$kind),*]),
-            run: |call, args| {
-                let mut _args = args.iter();
-                $module::$name(call, $(syscalls!(@decode $kind _args $param),)*)
-            },
-        },)*];
+        pub static TABLE: &[Row] = &[$(
+            syscalls!(@row $module, $name as $name ($($param : $kind),*) -> $result),
+        )*];
 
         /// Adds every function of preview1 to a linker, for guests whose context `get`
-        /// finds in the store's data.
+        /// finds in the store's data. The socket calls of other hosts are not among them: a linker
+        /// has one function of a name, and which of theirs it has to be depends on the module
+        /// (`add_sockets_to_linker`).
         ///
         /// Use this with your own wasmi `Linker` and `Store`. A [`Program`](crate::Program) does it
         /// itself. The context's [`Mode`](super::Mode) decides what a call that has to wait does: block the
@@ -73,8 +71,23 @@ macro_rules! syscalls {
             linker: &mut Linker<T>,
             get: impl Fn(&mut T) -> &mut WasiCtx + Copy + Send + Sync + 'static,
         ) -> Result<(), wasmi::Error> {
-            $(syscalls!(@link linker, get, $name($($param: $kind),*) -> $result);)*
+            $(syscalls!(
+                @link linker, get, TABLE, stringify!($name), $name($($param: $kind),*) -> $result
+            );)*
             Ok(())
+        }
+    };
+    // Imported as `$name`; `$own` is the function, and tells rows of one name apart.
+    (@row $module:ident, $own:ident as $name:ident ($($param:ident : $kind:ident),*) -> $result:ident) => {
+        Row {
+            name: stringify!($name),
+            params: &[$(Param { name: plain(stringify!($param)), kind: Kind::$kind },)*],
+            returns: syscalls!(@returns $result),
+            work: work(&[$(Kind::$kind),*]),
+            run: |call, args| {
+                let mut _args = args.iter();
+                $module::$own(call, $(syscalls!(@decode $kind _args $param),)*)
+            },
         }
     };
     (@returns errno) => { true };
@@ -86,20 +99,23 @@ macro_rules! syscalls {
     (@next $args:ident) => { $args.next().copied().unwrap_or_default() };
     (@raw I64 $param:ident) => { $param.cast_unsigned() };
     (@raw $kind:ident $param:ident) => { u64::from($param) };
-    (@link $linker:ident, $get:ident, $name:ident($($param:ident: $kind:ident),*) -> errno) => {
-        $linker.func_wrap(MODULE, stringify!($name),
+    (@link $linker:ident, $get:ident, $table:ident, $import:expr, $own:ident($($param:ident: $kind:ident),*) -> errno) => {
+        $linker.func_wrap(MODULE, $import,
             move |caller: Caller<'_, T>, $($param: wasm!($kind)),*| -> Result<i32, wasmi::Error> {
-                enter(caller, $get, &TABLE[Index::$name as usize], &[$(syscalls!(@raw $kind $param)),*])
+                enter(caller, $get, &$table[Index::$own as usize], &[$(syscalls!(@raw $kind $param)),*])
             })?;
     };
-    (@link $linker:ident, $get:ident, $name:ident($($param:ident: $kind:ident),*) -> never) => {
-        $linker.func_wrap(MODULE, stringify!($name),
+    (@link $linker:ident, $get:ident, $table:ident, $import:expr, $own:ident($($param:ident: $kind:ident),*) -> never) => {
+        $linker.func_wrap(MODULE, $import,
             move |caller: Caller<'_, T>, $($param: wasm!($kind)),*| -> Result<(), wasmi::Error> {
-                enter(caller, $get, &TABLE[Index::$name as usize], &[$(syscalls!(@raw $kind $param)),*])
+                enter(caller, $get, &$table[Index::$own as usize], &[$(syscalls!(@raw $kind $param)),*])
                     .map(drop)
             })?;
     };
 }
+
+#[cfg(all(unix, feature = "sockets"))]
+pub(super) use {syscalls, wasm};
 
 syscalls! {
     proc::args_get(argv: Out, argv_buf: Out) -> errno;

@@ -49,6 +49,12 @@ impl Dev {
         Dev { net: Some(net), ..Dev::new() }
     }
 
+    /// The network that has its names here.
+    #[cfg(all(unix, feature = "sockets"))]
+    pub(crate) fn net(&self) -> Option<&super::net::Net> {
+        self.net.as_ref()
+    }
+
     #[cfg(all(unix, feature = "net"))]
     fn network(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
         self.net.as_ref().ok_or(Errno::Noent)?.lookup(name)

@@ -244,6 +244,34 @@ impl Listener {
     }
 }
 
+#[cfg(feature = "sockets")]
+impl super::Endpoint for Listener {
+    fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    fn kind(&self) -> Filetype {
+        Filetype::SocketStream
+    }
+
+    /// It listens already: the backlog stays what the operator's is.
+    fn listen(&mut self, _backlog: u32) -> Result<()> {
+        Ok(())
+    }
+
+    fn connect(&mut self, _to: SocketAddr) -> Result<()> {
+        Err(Errno::Inval)
+    }
+
+    fn send_to(&mut self, _bufs: &[IoSlice<'_>], _to: SocketAddr) -> Result<usize> {
+        Err(Errno::Notconn)
+    }
+
+    fn set_option(&mut self, _name: super::OptionName, _value: super::OptionValue) -> Result<()> {
+        Err(Errno::Noprotoopt)
+    }
+}
+
 impl File for Listener {
     fn stat(&mut self) -> Result<Stat> {
         Ok(Stat::of(Filetype::SocketStream))
@@ -273,6 +301,11 @@ impl File for Listener {
 
     fn peek(&mut self, _bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
         Err(Errno::Notconn)
+    }
+
+    #[cfg(feature = "sockets")]
+    fn endpoint(&mut self) -> Result<&mut dyn super::Endpoint> {
+        Ok(self)
     }
 
     fn shutdown(&mut self, _how: Interest) -> Result<()> {

@@ -12,11 +12,12 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use mio::net::{TcpStream, UdpSocket};
+use rustix::net::{getpeername, getsockname, sockopt};
 
 use super::policy::addr::{Class, Host};
 use super::policy::protocol::Protocol;
@@ -226,7 +227,7 @@ impl Dial {
         loop {
             let failed = match attempt.take() {
                 None => None,
-                Some((stream, until)) => match connected(&stream) {
+                Some((stream, until)) => match connected(stream.as_fd()) {
                     Ok(()) => return Ok(Connected::Stream(stream)),
                     Err(Errno::Again) if now < until => {
                         *attempt = Some((stream, until));
@@ -296,21 +297,19 @@ impl Pending for Dial {
 
 /// Whether a stream is connected, by the steps that mio names: the error that the socket
 /// keeps, then the peer. Any other way can take a connect in progress for a done one.
-fn connected(stream: &TcpStream) -> Result<()> {
-    if let Some(error) = stream.take_error()? {
-        return Err(error.into());
-    }
-    let peer = match stream.peer_addr().map_err(Errno::from) {
+pub(super) fn connected(stream: BorrowedFd<'_>) -> Result<()> {
+    sockopt::socket_error(stream)?.map_err(Errno::from)?;
+    let peer = match getpeername(stream).map_err(Errno::from) {
         Ok(peer) => peer,
         Err(Errno::Notconn | Errno::Inprogress) => return Err(Errno::Again),
         Err(errno) => return Err(errno),
     };
     // A dial to a local port without a listener can get that very port as its own and
     // meet itself (TCP's simultaneous open).
-    if stream.local_addr().is_ok_and(|own| own == peer) {
+    if getsockname(stream).is_ok_and(|own| Some(own) == peer) {
         return Err(Errno::Connrefused);
     }
-    stream.set_nodelay(true)?;
+    sockopt::set_tcp_nodelay(stream, true)?;
     Ok(())
 }
 

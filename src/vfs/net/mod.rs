@@ -14,6 +14,8 @@
 
 mod accept;
 mod dial;
+#[cfg(feature = "sockets")]
+pub(crate) mod endpoint;
 #[cfg(feature = "tls")]
 mod https;
 mod inherited;
@@ -36,6 +38,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use accept::Listener;
+#[cfg(feature = "sockets")]
+pub use endpoint::{Endpoint, Family, OptionName, OptionValue, Received};
 #[cfg(feature = "tls")]
 pub use https::{Secret, SecretError};
 pub use listen::listen;
@@ -108,6 +112,9 @@ pub struct Net {
     dials: Arc<Quota>,
     sockets: Arc<Quota>,
     listeners: Arc<accept::Own>,
+    /// What the guest has looked up.
+    #[cfg(feature = "sockets")]
+    names: Arc<endpoint::Names>,
 }
 
 /// What guests share.
@@ -147,7 +154,7 @@ impl Net {
         let denied = Mutex::new(Denied { shares, lines: HashMap::new(), silent: None });
         let services = accept::Services::new();
         let common = Arc::new(Common { config, services, denied });
-        Net { common, dials, sockets, listeners: Arc::default() }
+        Net::with(common, dials, sockets)
     }
 
     /// The same network for another guest: policy, resolver, and the memory of what was reported
@@ -158,7 +165,19 @@ impl Net {
         let common = self.common.clone();
         let dials = Quota::new(common.config.dials_max);
         let sockets = Quota::new(common.config.sockets_max);
-        Net { common, dials, sockets, listeners: Arc::default() }
+        Net::with(common, dials, sockets)
+    }
+
+    /// For a guest that has asked for nothing yet.
+    fn with(common: Arc<Common>, dials: Arc<Quota>, sockets: Arc<Quota>) -> Net {
+        Net {
+            common,
+            dials,
+            sockets,
+            listeners: Arc::default(),
+            #[cfg(feature = "sockets")]
+            names: Arc::default(),
+        }
     }
 
     /// The node of that name in `/dev`: `HOST:PORT`, or one of [`Net::DIRECTORIES`].

@@ -7,8 +7,14 @@ use std::task::Waker;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{ioctl_fionread, retry_on_intr};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendFlags, Shutdown, recvmsg,
-    sendmsg,
+    RecvAncillaryBuffer, RecvFlags, RecvMsg, ReturnFlags, SendAncillaryBuffer, SendFlags, Shutdown,
+    recvmsg, sendmsg,
+};
+#[cfg(feature = "sockets")]
+use {
+    super::endpoint::{Endpoint, Received},
+    rustix::net::sendmsg_addr,
+    std::net::SocketAddr,
 };
 
 use super::quota::Counted;
@@ -37,7 +43,11 @@ pub(crate) struct Socket {
 
 impl Socket {
     pub fn open(fd: OwnedFd, kind: Filetype, counted: Counted) -> Box<dyn File> {
-        Box::new(Socket { fd, kind, truncated: false, _counted: counted })
+        Box::new(Socket::of(fd, kind, counted))
+    }
+
+    pub fn of(fd: OwnedFd, kind: Filetype, counted: impl Into<Counted>) -> Socket {
+        Socket { fd, kind, truncated: false, _counted: counted.into() }
     }
 
     pub fn stream(fd: impl Into<OwnedFd>, counted: impl Into<Counted>) -> Box<dyn File> {
@@ -49,14 +59,53 @@ impl Socket {
         Socket::open(fd.into(), Filetype::SocketDgram, counted.into())
     }
 
-    fn receive(&mut self, bufs: &mut [IoSliceMut<'_>], flags: RecvFlags) -> Result<usize> {
+    fn receive(&mut self, bufs: &mut [IoSliceMut<'_>], flags: RecvFlags) -> Result<RecvMsg> {
         let count = bufs.len().min(IOV_MAX);
         let bufs = &mut bufs[..count];
         let flags = flags | RecvFlags::DONTWAIT;
         let mut control = RecvAncillaryBuffer::default();
         let message = retry_on_intr(|| recvmsg(&self.fd, bufs, &mut control, flags))?;
         self.truncated = message.flags.contains(ReturnFlags::TRUNC);
-        Ok(message.bytes)
+        Ok(message)
+    }
+}
+
+/// What [`Endpoint`] needs besides.
+#[cfg(feature = "sockets")]
+impl Socket {
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub fn send_to(&mut self, bufs: &[IoSlice<'_>], to: SocketAddr) -> Result<usize> {
+        if bufs.len() > IOV_MAX {
+            return Err(Errno::Msgsize); // half of it would be another datagram
+        }
+        let mut control = SendAncillaryBuffer::default();
+        Ok(retry_on_intr(|| sendmsg_addr(&self.fd, &to, bufs, &mut control, SEND))?)
+    }
+}
+
+#[cfg(feature = "sockets")]
+impl Endpoint for Socket {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    fn kind(&self) -> Filetype {
+        self.kind
+    }
+
+    fn receive_from(&mut self, bufs: &mut [IoSliceMut<'_>], peek: bool) -> Result<Received> {
+        charge::ask_kernel();
+        let flags = if peek { RecvFlags::PEEK } else { RecvFlags::empty() };
+        let message = self.receive(bufs, flags)?;
+        // Of a stream the system does not say it.
+        let from = match message.address.map(SocketAddr::try_from) {
+            Some(Ok(from)) => from,
+            _ => self.peer_addr()?,
+        };
+        Ok(Received { count: message.bytes, from, truncated: self.truncated })
     }
 }
 
@@ -67,7 +116,7 @@ impl File for Socket {
 
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], _offset: u64) -> Result<usize> {
         charge::ask_kernel();
-        self.receive(bufs, RecvFlags::empty())
+        Ok(self.receive(bufs, RecvFlags::empty())?.bytes)
     }
 
     fn write(&mut self, bufs: &[IoSlice<'_>], _offset: u64) -> Result<usize> {
@@ -91,11 +140,16 @@ impl File for Socket {
 
     fn peek(&mut self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
         charge::ask_kernel();
-        self.receive(bufs, RecvFlags::PEEK)
+        Ok(self.receive(bufs, RecvFlags::PEEK)?.bytes)
     }
 
     fn truncated(&self) -> bool {
         self.truncated
+    }
+
+    #[cfg(feature = "sockets")]
+    fn endpoint(&mut self) -> Result<&mut dyn Endpoint> {
+        Ok(self)
     }
 
     fn shutdown(&mut self, how: Interest) -> Result<()> {

@@ -6,6 +6,8 @@ pub(super) mod rule;
 
 use std::net::{IpAddr, SocketAddr};
 
+#[cfg(feature = "sockets")]
+use addr::HostName;
 use addr::{Class, Host};
 use protocol::Protocol;
 use rule::{Hosts, ListenRule, Rule, RuleError};
@@ -91,6 +93,16 @@ impl Policy {
             Hosts::Any => !name.is_localhost(),
             Hosts::Within(_) => false,
         })
+    }
+
+    /// Whether a rule has the name, for any port: it may be looked up.
+    #[cfg(feature = "sockets")]
+    pub(super) fn name_possible_somewhere(&self, name: &HostName) -> bool {
+        let host = Host::Name(name.clone());
+        let ports = self.dial.iter().filter(|rule| rule.protocol == Protocol::Plain);
+        ports
+            .map(|rule| *rule.ports.start())
+            .any(|port| self.name_possible(Protocol::Plain, &host, port))
     }
 
     /// Whether a dial to `asked`, which is or was resolved to `address`, is allowed.

@@ -1,0 +1,395 @@
+//! A socket that is opened before it is anything.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::task::Waker;
+use std::time::Instant;
+
+use rustix::io::retry_on_intr;
+use rustix::net::{AddressFamily, SocketType};
+
+use super::{Endpoint, Family, Received};
+use crate::vfs::charge;
+use crate::vfs::net::Net;
+use crate::vfs::net::accept::next_client;
+use crate::vfs::net::dial::connected;
+use crate::vfs::net::policy::addr::Host;
+use crate::vfs::net::quota::Taken;
+use crate::vfs::net::socket::{Socket, readiness};
+use crate::vfs::{Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
+
+/// Clients that wait to be accepted, at the most.
+const BACKLOG_MAX: u32 = 4096;
+
+/// Datagrams of senders that the guest could not send to, which one call throws away.
+const UNWANTED_MAX: usize = 64;
+
+/// The socket. Once it is connected it is what a dialled one is.
+pub(super) struct BsdSocket {
+    net: Net,
+    socket: Socket,
+    family: Family,
+    state: State,
+    /// Bound by a rule for listening: datagrams of anyone are received.
+    bound: Option<SocketAddr>,
+    /// The error of a connect that has failed, until it is asked for.
+    error: Option<Errno>,
+    /// What it was last allowed to send to.
+    peer: Option<(SocketAddr, Host)>,
+}
+
+enum State {
+    Idle,
+    /// Counted among the dials of the guest until it is known how it ends.
+    Connecting {
+        until: Instant,
+        _in_flight: Taken,
+    },
+    Connected,
+    Listening,
+}
+
+impl Net {
+    /// A socket that is neither bound nor connected.
+    ///
+    /// # Errors
+    ///
+    /// ENFILE beyond the guest's limit; EAFNOSUPPORT if the system has no such family.
+    pub(crate) fn socket(&self, family: Family, kind: Filetype) -> Result<Box<dyn File>> {
+        let counted = self.sockets.take()?;
+        charge::ask_kernel();
+        let of = match family {
+            Family::V4 => AddressFamily::INET,
+            Family::V6 => AddressFamily::INET6,
+        };
+        let ty =
+            if kind == Filetype::SocketStream { SocketType::STREAM } else { SocketType::DGRAM };
+        let socket = Socket::of(open(of, ty)?, kind, counted);
+        Ok(Box::new(BsdSocket {
+            net: self.clone(),
+            socket,
+            family,
+            state: State::Idle,
+            bound: None,
+            error: None,
+            peer: None,
+        }))
+    }
+}
+
+/// A socket that never blocks and that no other program inherits.
+#[cfg(not(target_vendor = "apple"))]
+fn open(family: AddressFamily, ty: SocketType) -> Result<OwnedFd> {
+    use rustix::net::SocketFlags;
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    Ok(rustix::net::socket_with(family, ty, flags, None)?)
+}
+
+#[cfg(target_vendor = "apple")]
+fn open(family: AddressFamily, ty: SocketType) -> Result<OwnedFd> {
+    let fd = rustix::net::socket(family, ty, None)?;
+    rustix::io::ioctl_fionbio(&fd, true)?;
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::net::sockopt::set_socket_nosigpipe(&fd, true)?;
+    Ok(fd)
+}
+
+impl BsdSocket {
+    fn is_stream(&self) -> bool {
+        self.socket.kind() == Filetype::SocketStream
+    }
+
+    fn check_family(&self, address: SocketAddr) -> Result<()> {
+        if Family::of(address) == self.family { Ok(()) } else { Err(Errno::Afnosupport) }
+    }
+
+    /// Notes how a connect has ended, if it has.
+    fn settle(&mut self) {
+        let State::Connecting { until, .. } = &self.state else { return };
+        let answer = match connected(self.socket.as_fd()) {
+            Err(Errno::Again) if Instant::now() < *until => return,
+            Err(Errno::Again) => Err(Errno::Timedout),
+            answer => answer,
+        };
+        self.state = match answer {
+            Ok(()) => State::Connected,
+            Err(errno) => {
+                self.error = Some(errno);
+                State::Idle
+            }
+        };
+    }
+
+    /// Whether the guest may send to `to`. What it may is remembered, so that a stream of datagrams
+    /// is not judged one by one.
+    fn judge(&mut self, to: SocketAddr) -> Result<()> {
+        if self.peer.as_ref().is_none_or(|(known, _)| *known != to) {
+            let host = self.net.judge_dial(to)?;
+            self.peer = Some((to, host));
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, bufs: &mut [IoSliceMut<'_>], peek: bool) -> Result<Received> {
+        if !self.is_stream() && self.bound.is_none() {
+            self.skip_unwanted()?;
+        }
+        self.socket.receive_from(bufs, peek)
+    }
+
+    /// Throws datagrams away that no rule lets the guest hear: a socket that was not bound by a
+    /// rule for listening hears only those that it may send to. None of them gets into its memory.
+    fn skip_unwanted(&mut self) -> Result<()> {
+        for _ in 0..UNWANTED_MAX {
+            let from = self.socket.receive_from(&mut [], true)?.from;
+            if self.net.may_dial(from) {
+                return Ok(());
+            }
+            self.socket.receive_from(&mut [], false)?;
+        }
+        Err(Errno::Again)
+    }
+}
+
+impl Endpoint for BsdSocket {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    fn kind(&self) -> Filetype {
+        self.socket.kind()
+    }
+
+    fn bind(&mut self, at: SocketAddr) -> Result<()> {
+        self.check_family(at)?;
+        if self.bound.is_some() || !matches!(self.state, State::Idle) {
+            return Err(Errno::Inval);
+        }
+        self.net.judge_listen(at)?;
+        charge::ask_kernel();
+        rustix::net::bind(self.socket.as_fd(), &at)?;
+        self.bound = Some(at);
+        Ok(())
+    }
+
+    fn listen(&mut self, backlog: u32) -> Result<()> {
+        if !self.is_stream() {
+            return Err(Errno::Notsup);
+        }
+        if !matches!(self.state, State::Idle | State::Listening) {
+            return Err(Errno::Inval);
+        }
+        if self.bound.is_none() {
+            // The system binds it to any address and a free port.
+            let any: IpAddr = match self.family {
+                Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+                Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            self.bind((any, 0).into())?;
+        }
+        charge::ask_kernel();
+        let backlog = i32::try_from(backlog.clamp(1, BACKLOG_MAX)).map_err(|_| Errno::Inval)?;
+        rustix::net::listen(self.socket.as_fd(), backlog)?;
+        self.state = State::Listening;
+        Ok(())
+    }
+
+    fn connect(&mut self, to: SocketAddr) -> Result<()> {
+        self.settle();
+        match self.state {
+            State::Idle => {}
+            State::Connecting { .. } => return Err(Errno::Already),
+            State::Connected if self.is_stream() => return Err(Errno::Isconn),
+            State::Connected => {}
+            State::Listening => return Err(Errno::Inval),
+        }
+        self.check_family(to)?;
+        if to.port() == 0 {
+            return Err(Errno::Addrnotavail);
+        }
+        self.judge(to)?;
+        charge::ask_kernel();
+        self.error = None;
+        if !self.is_stream() {
+            rustix::net::connect(self.socket.as_fd(), &to)?;
+            self.state = State::Connected;
+            return Ok(());
+        }
+        let in_flight = self.net.dials.take()?;
+        let until = Instant::now() + self.net.connect_timeout();
+        match rustix::net::connect(self.socket.as_fd(), &to).map_err(Errno::from) {
+            // An interrupted connect goes on.
+            Ok(()) | Err(Errno::Inprogress | Errno::Intr) => {}
+            // "No free local port" is EAGAIN on some systems, which here would mean "wait".
+            Err(Errno::Again) => return Err(Errno::Addrnotavail),
+            Err(errno) => return Err(errno),
+        }
+        self.state = State::Connecting { until, _in_flight: in_flight };
+        self.connected().map_err(|errno| match errno {
+            Errno::Again => Errno::Inprogress,
+            errno => errno,
+        })
+    }
+
+    fn connected(&mut self) -> Result<()> {
+        charge::ask_kernel();
+        self.settle();
+        match (self.error.take(), &self.state) {
+            (Some(errno), _) => Err(errno),
+            (None, State::Connecting { .. }) => Err(Errno::Again),
+            (None, State::Connected) => Ok(()),
+            (None, _) => Err(Errno::Notconn),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Connecting { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    fn name(&self) -> Option<String> {
+        let transport = if self.is_stream() { "tcp" } else { "udp" };
+        match (&self.peer, self.bound) {
+            (Some((to, Host::Name(name))), _) => {
+                Some(format!("/dev/{transport}/{}/{}", name.as_str(), to.port()))
+            }
+            (Some((to, Host::Addr(address))), _) => {
+                Some(format!("/dev/{transport}/{address}/{}", to.port()))
+            }
+            (None, Some(at)) => Some(format!("/dev/accept/{at}")),
+            (None, None) => None,
+        }
+    }
+
+    fn receive_from(&mut self, bufs: &mut [IoSliceMut<'_>], peek: bool) -> Result<Received> {
+        charge::ask_kernel();
+        self.settle();
+        self.receive(bufs, peek)
+    }
+
+    fn send_to(&mut self, bufs: &[IoSlice<'_>], to: SocketAddr) -> Result<usize> {
+        self.settle();
+        if self.is_stream() {
+            let connected = matches!(self.state, State::Connected);
+            return Err(if connected { Errno::Isconn } else { Errno::Notconn });
+        }
+        self.check_family(to)?;
+        if to.port() == 0 {
+            return Err(Errno::Inval);
+        }
+        self.judge(to)?;
+        charge::ask_kernel();
+        self.socket.send_to(bufs, to)
+    }
+
+    fn peer_addr(&mut self) -> Result<SocketAddr> {
+        charge::ask_kernel();
+        self.settle();
+        match self.state {
+            State::Connected => self.socket.peer_addr(),
+            _ => Err(Errno::Notconn),
+        }
+    }
+
+    fn take_error(&mut self) -> Result<Option<Errno>> {
+        charge::ask_kernel();
+        self.settle();
+        match self.error.take() {
+            Some(errno) => Ok(Some(errno)),
+            // Until it has ended the system's own error is for `settle` to take.
+            None if matches!(self.state, State::Connecting { .. }) => Ok(None),
+            None => self.socket.take_error(),
+        }
+    }
+}
+
+impl File for BsdSocket {
+    fn stat(&mut self) -> Result<Stat> {
+        self.socket.stat()
+    }
+
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>], offset: u64) -> Result<usize> {
+        charge::ask_kernel();
+        self.settle();
+        if self.is_stream() {
+            return self.socket.read(bufs, offset);
+        }
+        Ok(self.receive(bufs, false)?.count)
+    }
+
+    fn write(&mut self, bufs: &[IoSlice<'_>], offset: u64) -> Result<usize> {
+        self.settle();
+        self.socket.write(bufs, offset)
+    }
+
+    fn ready(&mut self, want: Interest) -> Result<Ready> {
+        charge::ask_kernel();
+        self.settle();
+        let connected = !matches!(self.state, State::Listening);
+        match (&self.state, self.error) {
+            // It is ready in every way: the next call answers how it went.
+            (_, Some(_)) => Ok(Ready { nbytes: 0, hangup: true }),
+            (State::Connecting { .. }, None) => Err(Errno::Again),
+            _ => readiness(self.socket.as_fd(), want, connected),
+        }
+    }
+
+    fn wait(&mut self, want: Interest, _waker: &Waker) -> Wait<'_> {
+        match self.state {
+            State::Connecting { .. } => Wait::FdFor(self.socket.as_fd(), Interest::WRITE.or(want)),
+            _ => Wait::Fd(self.socket.as_fd()),
+        }
+    }
+
+    fn accept(&mut self) -> Result<Box<dyn File>> {
+        if !matches!(self.state, State::Listening) {
+            return Err(if self.is_stream() { Errno::Inval } else { Errno::Notsup });
+        }
+        let counted = self.net.sockets.take()?;
+        let client = next_client(|| Ok(accept(self.socket.as_fd())?))?;
+        // Only a client that is gone already refuses this; its reads will fail.
+        let _ = rustix::net::sockopt::set_tcp_nodelay(&client, true);
+        Ok(Socket::stream(client, counted))
+    }
+
+    fn peek(&mut self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
+        charge::ask_kernel();
+        self.settle();
+        if self.is_stream() {
+            return self.socket.peek(bufs);
+        }
+        Ok(self.receive(bufs, true)?.count)
+    }
+
+    fn truncated(&self) -> bool {
+        self.socket.truncated()
+    }
+
+    fn endpoint(&mut self) -> Result<&mut dyn Endpoint> {
+        Ok(self)
+    }
+
+    fn shutdown(&mut self, how: Interest) -> Result<()> {
+        self.settle();
+        self.socket.shutdown(how)
+    }
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn accept(listener: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    use rustix::net::SocketFlags;
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    retry_on_intr(|| rustix::net::accept_with(listener, flags))
+}
+
+#[cfg(target_vendor = "apple")]
+fn accept(listener: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    let fd = retry_on_intr(|| rustix::net::accept(listener))?;
+    rustix::io::ioctl_fionbio(&fd, true)?;
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    rustix::net::sockopt::set_socket_nosigpipe(&fd, true)?;
+    Ok(fd)
+}

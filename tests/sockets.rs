@@ -1,0 +1,15 @@
+//! The socket calls of other hosts, in each dialect, against real sockets.
+#![cfg(all(unix, feature = "sockets"))]
+
+#[path = "util/busy.rs"]
+mod busy;
+mod sockets {
+    mod connect;
+    mod datagrams;
+    pub mod guest;
+    mod hostile;
+    mod names;
+    mod options;
+    mod program;
+    mod serve;
+}
