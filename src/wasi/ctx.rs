@@ -18,10 +18,7 @@ use crate::vfs::stat::STREAMS;
 use crate::vfs::stdio::{Empty, Preceded};
 use crate::vfs::{Access, File, Filetype, Interest, Namespace, Open};
 #[cfg(all(unix, feature = "sockets"))]
-use crate::{
-    errno::Errno,
-    vfs::{Node, dev::Dev, net::Net},
-};
+use crate::vfs::{Node, dev::Dev, net::Net};
 
 /// The network of a node, if that is a `/dev` with one.
 #[cfg(all(unix, feature = "sockets"))]

@@ -94,7 +94,9 @@ fn random_arguments_break_nothing() {
         for _ in 0..400 {
             let args: Vec<u32> = (0..row.params.len())
                 .map(|index| match row.params[index].kind {
-                    Kind::Fd if random.next() % 8 != 0 => fds[random.next() as usize % fds.len()],
+                    Kind::Fd if !random.next().is_multiple_of(8) => {
+                        fds[random.next() as usize % fds.len()]
+                    }
                     _ => random.number(&fds),
                 })
                 .collect();
