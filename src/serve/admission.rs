@@ -39,11 +39,12 @@ impl Admission {
 
     /// A place for a connection from there, if there is one.
     pub fn ticket(self: &Arc<Self>, addr: IpAddr) -> Result<Ticket, Refusal> {
+        let loopback = addr.to_canonical().is_loopback();
         let addr = party(addr);
         let taken =
             self.open.fetch_update(Relaxed, Relaxed, |open| (open < self.max).then_some(open + 1));
         taken.map_err(|_| Refusal::Conns)?;
-        if addr.is_loopback() && !self.count_loopback {
+        if loopback && !self.count_loopback {
             return Ok(Ticket { admission: self.clone(), addr: None });
         }
         let mut shard = self.shard(addr);
