@@ -124,3 +124,34 @@ fn a_limit_holds_for_the_whole() {
     let wasm = program(r#"(memory (export "memory") 1 1000)"#, body);
     run(&[&dir.file("most.wasm", &wasm)], b"").expect(0, "yes\n", "");
 }
+
+/// Grown by much and by little, in turns: what was there stays, and what is added is zero.
+#[test]
+fn a_memory_that_has_grown_by_much_grows_again() {
+    let memory = r#"(memory (export "memory") 2)"#;
+    let mut body = String::new();
+    let mut pages = 2;
+    for added in [1, 300, 1, 300, 16, 1000, 129, 1] {
+        let end = (pages + added) << 16;
+        body += &format!(
+            "(call $check (i32.eq (memory.grow (i32.const {added})) (i32.const {pages})))
+             (call $check (i32.eqz (i32.load (i32.const {}))))
+             (call $check (i32.eqz (i32.load (i32.const {}))))
+             (i32.store (i32.const {}) (i32.const {pages}))\n",
+            pages << 16,
+            end - 4,
+            end - 4,
+        );
+        pages += added;
+    }
+    pages = 2;
+    for added in [1, 300, 1, 300, 16, 1000, 129, 1] {
+        let last = ((pages + added) << 16) - 4;
+        body +=
+            &format!("(call $check (i32.eq (i32.load (i32.const {last})) (i32.const {pages})))\n");
+        pages += added;
+    }
+    let dir = TempDir::new();
+    let path = dir.file("grows.wasm", &program(memory, &body));
+    run(&[&path], b"").expect(0, "yes\n", "");
+}

@@ -253,6 +253,26 @@ pub(crate) fn release_free_memory() {
     }
 }
 
+impl GuestAllocator {
+    /// Moves a block to a new one by copying it.
+    ///
+    /// # Safety
+    ///
+    /// As for `GlobalAlloc::realloc`, with the layout that is wanted.
+    unsafe fn copy(&self, block: *mut u8, layout: Layout, wanted: Layout) -> *mut u8 {
+        // SAFETY: two blocks that do not overlap, each with at least the smaller size; the old one
+        // is freed only when the new one is there.
+        unsafe {
+            let new = self.alloc(wanted);
+            if !new.is_null() {
+                ptr::copy_nonoverlapping(block, new, layout.size().min(wanted.size()));
+                self.dealloc(block, layout);
+            }
+            new
+        }
+    }
+}
+
 // SAFETY: what `is_memory` says of a layout never changes, so each block goes back to where
 // it came from: a mapping of exactly its size, or the system's allocator. Mappings are
 // aligned to pages.
@@ -304,26 +324,23 @@ unsafe impl GlobalAlloc for GuestAllocator {
             }
             (true, None) => {
                 // SAFETY: a mapping of this size that is the caller's alone.
-                let moved =
-                    unsafe { mremap(block.cast(), layout.size(), size, MremapFlags::MAYMOVE) };
-                let moved = moved.map_or(ptr::null_mut(), |address| address.cast());
-                advise(moved, size);
-                moved
+                match unsafe { mremap(block.cast(), layout.size(), size, MremapFlags::MAYMOVE) } {
+                    Ok(moved) => {
+                        advise(moved.cast(), size);
+                        moved.cast()
+                    }
+                    // The kernel does not move a mapping in one whose parts were advised
+                    // differently (mremap(2), EFAULT).
+                    // SAFETY: the caller's promises.
+                    Err(_) => unsafe { self.copy(block, layout, wanted) },
+                }
             }
             (true, Some(file)) if size >= layout.size() => {
                 // SAFETY: what is known of the block, which is the caller's alone.
                 unsafe { extend_file(block, file, layout.size(), size) }
             }
-            // SAFETY: two blocks that do not overlap, each with at least the smaller size; the
-            // old one is freed only when the new one is there.
-            _ => unsafe {
-                let new = self.alloc(wanted);
-                if !new.is_null() {
-                    ptr::copy_nonoverlapping(block, new, layout.size().min(size));
-                    self.dealloc(block, layout);
-                }
-                new
-            },
+            // SAFETY: the caller's promises.
+            _ => unsafe { self.copy(block, layout, wanted) },
         }
     }
 }

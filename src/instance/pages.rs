@@ -83,7 +83,8 @@ const PAGE_IS_SWAPPED: u64 = 1 << 4;
 const PAGE_IS_PFNZERO: u64 = 1 << 5;
 
 /// How memories are grown in steps here.
-pub(crate) const PAGING: Paging = Paging { steps: allocator::use_huge_pages, give_back };
+pub(crate) const PAGING: Paging =
+    Paging { steps: allocator::use_huge_pages, give_back, small_pages };
 
 /// Gives back pages of a part of a memory that is zero, as far as the kernel takes them: it is zero
 /// then as well. How many bytes from its beginning: without `all`, none of a huge page that is not
@@ -102,9 +103,6 @@ fn give_back(memory: &mut [u8], all: bool) -> usize {
     let pages = &mut memory[whole];
     if discard(pages, page).is_err() {
         pages.fill(0);
-    }
-    if all {
-        small_pages(pages);
     }
     end
 }

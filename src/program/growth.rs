@@ -32,8 +32,11 @@ pub(crate) struct Paging {
     /// Steps begin, or are over, on this thread: large pages are of use meanwhile.
     pub(crate) steps: fn(bool),
     /// Gives back pages of a part of a memory that is zero; how many bytes from its beginning. With
-    /// `all` it is all of them, and the part is to have small pages from then on.
+    /// `all` it is all of them.
     pub(crate) give_back: fn(&mut [u8], all: bool) -> usize,
+    /// The memory is to have small pages from then on. All of it: the kernel moves no mapping in one
+    /// whose parts differ.
+    pub(crate) small_pages: fn(&mut [u8]),
 }
 
 /// A memory that is made smaller than it is declared.
@@ -128,7 +131,9 @@ pub(crate) fn grow(
         left -= step;
     }
     (paging.steps)(false);
-    (paging.give_back)(&mut memory.data_mut(&mut ctx)[first..], true);
+    let bytes = memory.data_mut(&mut ctx);
+    (paging.give_back)(&mut bytes[first..], true);
+    (paging.small_pages)(bytes);
     if left > 0 {
         ctx.as_context_mut().data_mut().limits.give_back_reserved();
     }
