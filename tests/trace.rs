@@ -393,7 +393,7 @@ fn a_policy_that_means_nothing_is_refused_by_line() {
     let ended = run(&["--policy", &path, &fixture("hello")], b"");
     let text = format!(
         "tinyhost: --policy {path}: line 4: unknown directive in 'allow everything': write \
-         dir, mount, no-dev, env, net, net-listen or listen\n"
+         dir, mount, no-dev, env, net, net-listen, listen, tls-ca, tls-pin or secret\n"
     );
     ended.expect(2, "", &text);
     for (line, rest) in [
