@@ -33,14 +33,8 @@ pub(super) struct Shared {
 impl Shared {
     pub fn new(config: Config) -> io::Result<Shared> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
-        let mut args = Strings::default();
-        let mut env = Strings::default();
-        for arg in std::iter::once(&config.name).chain(&config.args) {
-            args.push(&[arg.as_bytes()]).map_err(invalid)?;
-        }
-        for (key, value) in &config.env {
-            env.push(&[key.as_bytes(), b"=", value.as_bytes()]).map_err(invalid)?;
-        }
+        let args = Strings::arguments(&config.name, &config.args).map_err(invalid)?;
+        let env = Strings::environment(&config.env).map_err(invalid)?;
         let memory = Arc::new(MemoryBudget::new(config.limits.memory_total));
         Ok(Shared { config, args, env, memory })
     }

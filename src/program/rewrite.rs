@@ -267,7 +267,7 @@ impl Changes<'_> {
         out.push(op::I32_CONST);
         signed_leb128(out, slot as i64);
         out.push(op::CALL_INDIRECT);
-        leb128(out, self.survey.types as usize + added);
+        leb128(out, self.survey.types() + added);
         leb128(out, self.calls_index() as usize);
     }
 }

@@ -81,9 +81,7 @@ pub(crate) struct Survey<'a> {
     pub(crate) wasm: &'a [u8],
     /// Sections and where their contents are, custom ones left out.
     pub(super) sections: Vec<(u8, Range<usize>)>,
-    /// How many types it has.
-    pub(super) types: u32,
-    /// Whether each of them has parameters.
+    /// Whether each of its types has parameters.
     has_params: Vec<bool>,
     /// What its tables hold.
     pub(super) tables: Vec<RefType>,
@@ -118,6 +116,11 @@ impl<'a> Survey<'a> {
     /// Whether it takes an attempt to know that all of it can be translated.
     pub(super) fn is_heavy(&self) -> bool {
         self.heavy
+    }
+
+    /// How many types it has.
+    pub(super) fn types(&self) -> usize {
+        self.has_params.len()
     }
 
     /// Validates a module and looks at all of it.
@@ -184,7 +187,6 @@ impl<'a> Survey<'a> {
                 };
                 self.has_params.push(function.is_some_and(|ty| !ty.params().is_empty()));
             }
-            self.types = u32::try_from(self.has_params.len()).unwrap_or(u32::MAX);
         }
         Ok(())
     }

@@ -102,6 +102,23 @@ impl Strings {
 
 #[cfg(all(unix, feature = "serve"))]
 impl Strings {
+    /// The arguments of a program, of which its name is the first.
+    pub(crate) fn arguments(name: &str, args: &[String]) -> Result<Strings, BadString> {
+        let mut strings = Strings::default();
+        strings.push(&[name.as_bytes()])?;
+        args.iter().try_for_each(|arg| strings.push(&[arg.as_bytes()]))?;
+        Ok(strings)
+    }
+
+    /// An environment.
+    pub(crate) fn environment(variables: &[(String, String)]) -> Result<Strings, BadString> {
+        let mut strings = Strings::default();
+        for (key, value) in variables {
+            strings.push(&[key.as_bytes(), b"=", value.as_bytes()])?;
+        }
+        Ok(strings)
+    }
+
     /// Appends another list. Both together must fit the memory of a guest.
     pub(crate) fn append(&mut self, others: &Strings) {
         self.bytes.extend_from_slice(&others.bytes);
