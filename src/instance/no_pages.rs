@@ -31,4 +31,5 @@ impl Pages {
 }
 
 /// Nothing is given back.
-pub(crate) const PAGING: Paging = Paging { steps: |_| {}, give_back: |memory, _| memory.len() };
+pub(crate) const PAGING: Paging =
+    Paging { steps: |_| {}, give_back: |memory, _| memory.len(), small_pages: |_| {} };
