@@ -22,9 +22,9 @@ fn resolved(rules: &[&str], name: &str, address: &str, port: u16) -> bool {
 
 /// A dial to an address.
 fn literal(rules: &[&str], address: &str, port: u16) -> bool {
-    let Host::Addr(ip) = host(address) else { panic!("{address} is no address") };
+    let Host::Addr(meant) = host(address) else { panic!("{address} is no address") };
     let policy = policy(rules);
-    let allowed = policy.addr_allowed(Protocol::Plain, &host(address), ip, port);
+    let allowed = policy.addr_allowed(Protocol::Plain, &host(address), meant.ip(), port);
     assert_eq!(policy.name_possible(Protocol::Plain, &host(address), port), allowed);
     allowed
 }
@@ -217,11 +217,68 @@ fn numbers_that_the_c_library_takes_for_addresses_are_no_hosts() {
     for text in ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "1.2.3.4.", "127.0.0.0x1"] {
         assert_eq!(Host::parse(text), None, "{text}");
     }
-    for text in ["", ".", "a..b", "-a", "a-", "a b", "*", "é", "[::1", "::1", "[fe80::1%eth0]"] {
+    for text in [
+        "",
+        ".",
+        "a..b",
+        "-a",
+        "a-",
+        "a b",
+        "*",
+        "é",
+        "[::1",
+        "::1",
+        "fe80::1%eth0",
+        "[fe80::1%]",
+        "[::1%lo]",
+    ] {
         assert_eq!(Host::parse(text), None, "{text}");
     }
     assert_eq!(Host::parse(&format!("{}.org", "a".repeat(64))), None);
     assert_eq!(Host::parse(&"a.".repeat(130)), None);
+}
+
+/// The loopback interface, which each machine has; its number is 1 on Linux.
+const LO: &str = if cfg!(target_vendor = "apple") { "lo0" } else { "lo" };
+
+#[test]
+fn a_rule_with_a_zone_is_for_its_interface() {
+    let of_lo = format!("[fe80::1%{LO}]:80");
+    let all_of_lo = format!("[fe80::%{LO}]/10:80");
+    let own = format!("[fe80::1%{LO}]");
+    let other = format!("[fe80::2%{LO}]");
+    let cases: &[(&str, &str, bool)] = &[
+        (&of_lo, &own, true),
+        (&of_lo, &other, false),
+        (&of_lo, "[fe80::1%no-such]", false),
+        (&of_lo, "[fe80::1%4000000]", false),
+        (&of_lo, "[fe80::1]", false),
+        (&all_of_lo, &own, true),
+        (&all_of_lo, &other, true),
+        (&all_of_lo, "[fe80::2%no-such]", false),
+        (&all_of_lo, "[fe80::2]", false),
+        // Without a zone it is for all of them.
+        ("[fe80::1]:80", &own, true),
+        ("[fe80::1]:80", "[fe80::1%no-such]", true),
+        ("[fe80::1]:80", &other, false),
+        ("[fe80::]/10:80", "[fe80::2%7]", true),
+        ("*:80", &own, false),
+        ("[ff02::1]:80", "[ff02::1%7]", true),
+    ];
+    for (rule, address, allowed) in cases {
+        assert_eq!(literal(&[rule], address, 80), *allowed, "{rule} {address}");
+    }
+    // An interface has a name and a number.
+    let Some(Host::Addr(of_lo)) = Host::parse(&own) else { panic!("{own} is no address") };
+    let index = of_lo.zone().and_then(|zone| zone.index()).expect("there is one");
+    assert!(literal(&[&format!("[fe80::1%{index}]:80")], &own, 80));
+    assert!(!literal(&[&format!("[fe80::1%{}]:80", index + 1)], &own, 80));
+    let rule = format!("[fe80::1%{LO}]:80");
+    let listen = Policy::from_rules([], [&*rule]).unwrap();
+    for (at, allowed) in [(index, true), (index + 1, false), (0, false)] {
+        let at: SocketAddr = format!("[fe80::1%{at}]:80").parse().unwrap();
+        assert_eq!(listen.listen_allowed(at), allowed, "{at}");
+    }
 }
 
 #[test]
@@ -266,7 +323,19 @@ fn rules_that_do_not_parse_say_where_and_what_to_do() {
         ("[::1:80", 1, "[::1]"),
         ("[::1]80", 8, ":443"),
         ("[::1]x:80", 1, "[fd00::]"),
-        ("[fe80::1%eth0]:80", 1, "[fd00::]"),
+        ("[fe80::1%]:80", 10, "as [fe80::1%eth0]"),
+        ("[fe80::1%a/b]:80", 11, "as [fe80::1%2]"),
+        ("[fe80::1%a%b]:80", 11, "as [fe80::1%2]"),
+        ("[fe80::1%0123456789abcdef]:80", 10, "at most 15 bytes"),
+        ("[fe80::1%no-such-link]:80", 10, "'ip link'"),
+        ("[fe80::1%25lo]:80", 10, "'ip link'"),
+        ("[::1%lo]:80", 5, "remove what follows %"),
+        ("[fd00::1%lo]:80", 9, "remove what follows %"),
+        ("[::ffff:10.0.0.1%lo]:80", 17, "remove what follows %"),
+        ("[fe80::%1]/9:80", 12, "10 to 128"),
+        ("[fe80::1%1]/64:80", 1, "write [fe80::%1]/64"),
+        ("[%lo]:80", 1, "[fd00::]:443"),
+        ("10.0.0.1%lo:80", 9, "remove"),
         ("::1:80", 1, "brackets"),
         ("a:1:2", 2, "brackets"),
         ("none", 5, "none:443"),

@@ -47,6 +47,7 @@ mod tests {
         let dial = |text: &str| Some(NetworkName::Dial(text.into()));
         assert_eq!(network_name("/dev/a.b:80"), dial("a.b:80"));
         assert_eq!(network_name("dev/tcp/::1/80"), dial("[::1]:80"));
+        assert_eq!(network_name("/dev/tcp/fe80::1%eth0/80"), dial("[fe80::1%eth0]:80"));
         let accept = NetworkName::Accept("127.0.0.1:0".into());
         assert_eq!(network_name("/dev/accept/127.0.0.1:0"), Some(accept));
         assert_eq!(network_name("/data/a:80"), None);

@@ -70,6 +70,9 @@ pub fn invalid(option: &str, text: &str, hint: &str) -> Failure {
 /// example if there is none.
 #[cfg(feature = "net")]
 pub fn address(option: &str, text: &str, port: u16) -> Outcome<std::net::SocketAddr> {
+    if text.contains('%') {
+        return with_zone(option, text);
+    }
     text.parse().map_err(|_| {
         let behind = text.strip_prefix("localhost:").or(text.strip_prefix(':')).unwrap_or(text);
         let write = match behind.parse::<u16>() {
@@ -78,6 +81,20 @@ pub fn address(option: &str, text: &str, port: u16) -> Outcome<std::net::SocketA
         };
         invalid(option, text, &write)
     })
+}
+
+/// `[fe80::1%eth0]:80`.
+#[cfg(feature = "net")]
+fn with_zone(option: &str, text: &str) -> Outcome<std::net::SocketAddr> {
+    use tinyhost::vfs::net::{Host, ListenRule};
+    // Of a rule for it there are words for all that can be wrong.
+    text.parse::<ListenRule>()
+        .map_err(|error| invalid(option, text, &format!("{}: {}", error.what, error.hint)))?;
+    let parsed = text.rsplit_once(':').and_then(|(host, port)| match Host::parse(host)? {
+        Host::Addr(address) => address.socket_addr(port.parse().ok()?).ok(),
+        Host::Name(_) => None,
+    });
+    parsed.ok_or_else(|| invalid(option, text, "write ADDR:PORT, such as [fe80::1%eth0]:80"))
 }
 
 /// A limit that is not zero. Zero would allow nothing, but in other programs it often means that

@@ -19,6 +19,7 @@ use std::task::Waker;
 
 use mio::net::TcpListener;
 
+use super::names::Listen;
 use super::quota::{Share, Shares, Taken};
 use super::socket::{Socket, readiness};
 use super::{Net, lock};
@@ -111,17 +112,18 @@ impl Services {
 /// # Errors
 ///
 /// EACCES, reported, if no rule allows it; EADDRINUSE, EADDRNOTAVAIL and so on as bind(2)
-/// answers them; ENFILE.
-fn service(net: &Net, asked: SocketAddr) -> Result<Arc<Service>> {
-    if !net.policy().listen_allowed(asked) {
+/// answers them; ENFILE; ENODEV if there is no such interface.
+fn service(net: &Net, asked: &Listen) -> Result<Arc<Service>> {
+    if !net.policy().may_listen(&asked.address, asked.port) {
         net.denied(format!("denied: listen on {asked} (allow with --net-listen {asked})"));
         return Err(Errno::Acces);
     }
-    net.services().at(asked, &net.listeners)
+    let at = asked.address.socket_addr(asked.port)?;
+    net.services().at(at, &net.listeners)
 }
 
 /// Opens an accept name: a place in its queue, and in the end a client.
-pub(crate) fn accept(net: &Net, asked: SocketAddr) -> Result<Opened> {
+pub(crate) fn accept(net: &Net, asked: &Listen) -> Result<Opened> {
     let service = service(net, asked)?;
     let counted = net.sockets.take()?;
     // Each waits on a descriptor of its own: epoll takes one only once.
@@ -138,7 +140,7 @@ pub(crate) fn accept(net: &Net, asked: SocketAddr) -> Result<Opened> {
 }
 
 /// The address that an accept name is bound to, as text with a newline.
-pub(crate) fn bound_address(net: &Net, asked: SocketAddr) -> Result<Opened> {
+pub(crate) fn bound_address(net: &Net, asked: &Listen) -> Result<Opened> {
     let bound = service(net, asked)?.bound;
     Ok(Opened::file(Text(format!("{bound}\n").into_bytes())))
 }

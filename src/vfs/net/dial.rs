@@ -102,7 +102,7 @@ enum State {
     /// At one of the addresses, after none (`None`) at the first.
     Connecting {
         attempt: Option<(TcpStream, Instant)>,
-        left: VecDeque<IpAddr>,
+        left: VecDeque<SocketAddr>,
         error: Option<Errno>,
     },
     /// Connected, and not secure yet.
@@ -120,7 +120,7 @@ enum Connected {
 ///
 /// # Errors
 ///
-/// EACCES, reported, if no rule could allow it; ENFILE.
+/// EACCES, reported, if no rule could allow it; ENFILE; ENODEV if there is no such interface.
 pub(crate) fn dial(net: &Net, target: &Target) -> Result<Opened> {
     if !net.policy().name_possible(target.transport.protocol(), &target.host, target.port) {
         net.denied(format!("denied: dial {target} (allow with --net {target})"));
@@ -129,7 +129,7 @@ pub(crate) fn dial(net: &Net, target: &Target) -> Result<Opened> {
     let in_flight = net.dials.take()?;
     let socket = net.sockets.take()?;
     let state = match &target.host {
-        Host::Addr(address) => State::connecting([*address].into()),
+        Host::Addr(address) => State::connecting([address.socket_addr(target.port)?].into()),
         Host::Name(name) => State::Resolving(Lookup::begin(net.resolver(), name.as_str())),
     };
     let dial = Dial {
@@ -144,30 +144,31 @@ pub(crate) fn dial(net: &Net, target: &Target) -> Result<Opened> {
 }
 
 impl State {
-    fn connecting(left: VecDeque<IpAddr>) -> State {
+    fn connecting(left: VecDeque<SocketAddr>) -> State {
         State::Connecting { attempt: None, left, error: None }
     }
 }
 
 impl Dial {
     /// The addresses the policy allows, in the order they came.
-    fn check_policy(&self, found: Vec<IpAddr>) -> Result<VecDeque<IpAddr>> {
+    fn check_policy(&self, found: Vec<IpAddr>) -> Result<VecDeque<SocketAddr>> {
         let Target { transport, host, port } = &self.target;
         let protocol = transport.protocol();
         let canonical = found.iter().map(IpAddr::to_canonical);
         let mut allowed = VecDeque::new();
         let mut refused = None;
         for address in canonical {
+            let at = SocketAddr::new(address, *port);
             if !self.net.policy().addr_allowed(protocol, host, address, *port) {
                 refused = refused.or(Some(address));
-            } else if allowed.len() < ADDRESSES_MAX && !allowed.contains(&address) {
-                allowed.push_back(address);
+            } else if allowed.len() < ADDRESSES_MAX && !allowed.contains(&at) {
+                allowed.push_back(at);
             }
         }
         match refused {
             Some(address) if allowed.is_empty() => {
                 let class = Class::of(address);
-                let rule = format!("{protocol}{}:{port}", Host::Addr(address));
+                let rule = format!("{protocol}{}:{port}", Host::from(address));
                 self.net.denied(format!(
                     "denied: dial {}: it resolved to {address}, a {class} address \
                      (allow with --net {rule})",
@@ -241,7 +242,6 @@ impl Dial {
             let Some(address) = left.pop_front().filter(|_| now < self.deadline) else {
                 return Err(error.unwrap_or(Errno::Timedout));
             };
-            let address = SocketAddr::new(address, self.target.port);
             if self.target.transport == Transport::Udp {
                 match udp::connect(address) {
                     Ok(socket) => return Ok(Connected::Datagram(socket)),

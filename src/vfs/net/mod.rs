@@ -9,7 +9,7 @@
 //! | `/dev/accept/ADDR:PORT` | waits for a client, and is its stream; port 0 is any free port |
 //! | `/dev/accept/ADDR:PORT,addr` | text: the address that name is bound to |
 //!
-//! IPv6 addresses are in brackets: `/dev/[::1]:1997`. Every open is checked against a [`Policy`].
+//! IPv6 addresses are in brackets: `/dev/[::1]:1997`, `/dev/[fe80::1%eth0]:1997`. Every open is checked against a [`Policy`].
 //! Each denial is reported once, with the rule that would have allowed it.
 
 mod accept;
@@ -49,6 +49,7 @@ pub use policy::Policy;
 pub use policy::addr::{Class, Host, HostName};
 pub use policy::protocol::Protocol;
 pub use policy::rule::{ListenRule, Rule, RuleError};
+pub use policy::zone::{Address, Zone};
 pub use resolve::{Answer, Resolver};
 #[cfg(feature = "tls")]
 pub use tls::{Pin, Tls};

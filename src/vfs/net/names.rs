@@ -4,13 +4,15 @@
 //! can't be one (a port out of range, a host with a blank) is EINVAL. Neither dials, nor
 //! does `stat`.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::dial::{Target, Transport, dial};
 use super::policy::addr::Host;
 use super::policy::protocol::Protocol;
 use super::policy::rule::port;
+use super::policy::zone::Address;
 use super::{Net, accept};
 use crate::vfs::{Emit, Errno, File, Filetype, Name, Node, Open, Opened, Result, Stat};
 
@@ -40,10 +42,24 @@ struct Directory {
 struct Dial(Net, Target);
 
 /// A name that accepts.
-struct Accept(Net, SocketAddr);
+struct Accept(Net, Listen);
 
 /// `ADDR:PORT,addr`: its text is the address that the accept name is bound to.
-struct BoundAddress(Net, SocketAddr);
+struct BoundAddress(Net, Listen);
+
+/// Where an accept name listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Listen {
+    pub address: Address,
+    pub port: u16,
+}
+
+/// As a rule would name it.
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", Host::Addr(self.address.clone()), self.port)
+    }
+}
 
 /// The meaning of a connection's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +67,7 @@ pub(crate) enum NetworkName {
     /// A host and a port to dial, and what is spoken there.
     Dial(Protocol, Host, u16),
     /// An address to accept connections on.
-    Accept(SocketAddr),
+    Accept(Listen),
 }
 
 impl NetworkName {
@@ -122,14 +138,14 @@ fn port_of_peer(digits: &str) -> Option<u16> {
 }
 
 /// `127.0.0.1:8080`, `[::1]:0`, `localhost:0`.
-fn address(text: &str) -> Result<SocketAddr> {
+fn address(text: &str) -> Result<Listen> {
     let (host, digits) = text.rsplit_once(':').ok_or(Errno::Noent)?;
-    let address: IpAddr = match Host::parse(host).ok_or(Errno::Inval)? {
+    let address = match Host::parse(host).ok_or(Errno::Inval)? {
         Host::Addr(address) => address,
-        Host::Name(name) if name.is_localhost() => Ipv4Addr::LOCALHOST.into(),
+        Host::Name(name) if name.is_localhost() => IpAddr::V4(Ipv4Addr::LOCALHOST).into(),
         Host::Name(_) => return Err(Errno::Inval),
     };
-    Ok(SocketAddr::new(address, port(digits).ok_or(Errno::Inval)?))
+    Ok(Listen { address, port: port(digits).ok_or(Errno::Inval)? })
 }
 
 impl Node for Directory {
@@ -202,7 +218,7 @@ impl Node for Accept {
     }
 
     fn open(&self, _how: Open) -> Result<Opened> {
-        accept::accept(&self.0, self.1)
+        accept::accept(&self.0, &self.1)
     }
 
     fn lookup(&self, _name: Name<'_>) -> Result<Arc<dyn Node>> {
@@ -216,7 +232,7 @@ impl Node for BoundAddress {
     }
 
     fn open(&self, how: Open) -> Result<Opened> {
-        if how.write { Err(Errno::Acces) } else { accept::bound_address(&self.0, self.1) }
+        if how.write { Err(Errno::Acces) } else { accept::bound_address(&self.0, &self.1) }
     }
 }
 
@@ -245,7 +261,13 @@ mod tests {
         {
             assert_eq!(NetworkName::parse(no), None, "{no}");
         }
-        let accept = |text: &str| Some(NetworkName::Accept(text.parse().unwrap()));
+        let accept = |text: &str| Some(NetworkName::Accept(address(text).unwrap()));
+        assert_eq!(NetworkName::parse("[fe80::1%eth0]:80"), plain("[fe80::1%eth0]", 80));
+        assert_eq!(NetworkName::parse("udp/fe80::1%eth0/53"), plain("[fe80::1%eth0]", 53));
+        let zoned = NetworkName::parse("accept/[fe80::1%eth0]:0");
+        assert!(
+            matches!(zoned, Some(NetworkName::Accept(at)) if at.to_string() == "[fe80::1%eth0]:0")
+        );
         assert_eq!(NetworkName::parse("accept/127.0.0.1:0"), accept("127.0.0.1:0"));
         assert_eq!(NetworkName::parse("accept/localhost:80"), accept("127.0.0.1:80"));
         for no in ["null", "tcp/a", "tcp/a/1/x", "a:b", "fd/3", "a:0", "a:080", "accept/a.b:1"] {

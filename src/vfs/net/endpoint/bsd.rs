@@ -36,7 +36,17 @@ pub(super) struct BsdSocket {
     /// The error of a connect that has failed, until it is asked for.
     error: Option<Errno>,
     /// What it was last allowed to send to.
-    peer: Option<(SocketAddr, Host)>,
+    peer: Option<Peer>,
+}
+
+/// An address that the guest may send to.
+struct Peer {
+    /// As the guest has written it.
+    to: SocketAddr,
+    /// As the system is given it, with its zone.
+    at: SocketAddr,
+    /// Whose it is.
+    host: Host,
 }
 
 enum State {
@@ -121,14 +131,18 @@ impl BsdSocket {
         };
     }
 
-    /// Whether the guest may send to `to`. What it may is remembered, so that a stream of datagrams
-    /// is not judged one by one.
-    fn judge(&mut self, to: SocketAddr) -> Result<()> {
-        if self.peer.as_ref().is_none_or(|(known, _)| *known != to) {
-            let host = self.net.judge_dial(to)?;
-            self.peer = Some((to, host));
+    /// Whether the guest may send to `to`, and its address for the system. What it may is remembered,
+    /// so that a stream of datagrams is not judged one by one.
+    fn judge(&mut self, to: SocketAddr) -> Result<SocketAddr> {
+        if let Some(peer) = &self.peer
+            && peer.to == to
+        {
+            return Ok(peer.at);
         }
-        Ok(())
+        let host = self.net.judge_dial(to)?;
+        let at = self.net.zoned(to)?;
+        self.peer = Some(Peer { to, at, host });
+        Ok(at)
     }
 
     fn receive(&mut self, bufs: &mut [IoSliceMut<'_>], peek: bool) -> Result<Received> {
@@ -167,6 +181,7 @@ impl Endpoint for BsdSocket {
             return Err(Errno::Inval);
         }
         self.net.judge_listen(at)?;
+        let at = self.net.zoned(at)?;
         charge::ask_kernel();
         rustix::net::bind(self.socket.as_fd(), &at)?;
         self.bound = Some(at);
@@ -208,7 +223,7 @@ impl Endpoint for BsdSocket {
         if to.port() == 0 {
             return Err(Errno::Addrnotavail);
         }
-        self.judge(to)?;
+        let to = self.judge(to)?;
         charge::ask_kernel();
         self.error = None;
         if !self.is_stream() {
@@ -253,10 +268,10 @@ impl Endpoint for BsdSocket {
     fn name(&self) -> Option<String> {
         let transport = if self.is_stream() { "tcp" } else { "udp" };
         match (&self.peer, self.bound) {
-            (Some((to, Host::Name(name))), _) => {
+            (Some(Peer { to, host: Host::Name(name), .. }), _) => {
                 Some(format!("/dev/{transport}/{}/{}", name.as_str(), to.port()))
             }
-            (Some((to, Host::Addr(address))), _) => {
+            (Some(Peer { to, host: Host::Addr(address), .. }), _) => {
                 Some(format!("/dev/{transport}/{address}/{}", to.port()))
             }
             (None, Some(at)) => Some(format!("/dev/accept/{at}")),
@@ -280,7 +295,7 @@ impl Endpoint for BsdSocket {
         if to.port() == 0 {
             return Err(Errno::Inval);
         }
-        self.judge(to)?;
+        let to = self.judge(to)?;
         charge::ask_kernel();
         self.socket.send_to(bufs, to)
     }

@@ -1,7 +1,8 @@
 //! Names that a guest has looked up, so that a connect to an address can be judged by its name.
 //!
 //! A socket connects to an address, and rules are for names. So the answers of `sock_getaddrinfo`
-//! are kept for the guest that asked, and a dial to one of the addresses is a dial to the name.
+//! are kept for the guest that asked, and a dial to one of the addresses is a dial to the name. The
+//! addresses of the dialects have no zone: that of a link-local one is kept in the same way.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,8 +11,9 @@ use std::sync::Mutex;
 use std::task::Waker;
 use std::time::Instant;
 
-use crate::vfs::net::policy::addr::{Class, Host, HostName};
+use crate::vfs::net::policy::addr::{Class, Host};
 use crate::vfs::net::policy::protocol::Protocol;
+use crate::vfs::net::policy::zone::Address;
 use crate::vfs::net::quota::Taken;
 use crate::vfs::net::resolve::Lookup;
 use crate::vfs::net::{Net, lock};
@@ -23,12 +25,12 @@ const NAMES_MAX: usize = 64;
 /// Addresses of one name that are kept, and given to the guest.
 const ADDRESSES_MAX: usize = 16;
 
-/// What a guest has looked up, the latest last.
+/// What a guest has looked up, the latest last: names, and addresses with a zone.
 #[derive(Default)]
-pub(crate) struct Names(Mutex<VecDeque<(HostName, Vec<IpAddr>)>>);
+pub(crate) struct Names(Mutex<VecDeque<(Host, Vec<IpAddr>)>>);
 
 impl Names {
-    fn add(&self, name: HostName, addresses: Vec<IpAddr>) {
+    fn add(&self, name: Host, addresses: Vec<IpAddr>) {
         let mut known = lock(&self.0);
         known.retain(|(there, _)| *there != name);
         if known.len() >= NAMES_MAX {
@@ -37,8 +39,8 @@ impl Names {
         known.push_back((name, addresses));
     }
 
-    /// The names that were resolved to an address, the latest first.
-    fn of(&self, address: IpAddr) -> Vec<HostName> {
+    /// What was resolved to an address, the latest first.
+    fn of(&self, address: IpAddr) -> Vec<Host> {
         let known = lock(&self.0);
         let of = known.iter().rev().filter(|(_, addresses)| addresses.contains(&address));
         of.map(|(name, _)| name.clone()).collect()
@@ -81,9 +83,15 @@ impl Net {
     /// EAGAIN until there is an answer; EACCES, reported, if no rule has the name: it is not
     /// looked up then. EHOSTUNREACH if it has no address.
     pub(crate) fn addresses(&self, memo: &Memo, host: Host) -> Result<Vec<IpAddr>> {
-        let name = match host {
-            Host::Addr(address) => return Ok(vec![address]),
-            Host::Name(name) => name,
+        let name = match &host {
+            Host::Addr(address) => {
+                let ip = address.ip();
+                if address.zone().is_some() {
+                    self.names.add(host, vec![ip]);
+                }
+                return Ok(vec![ip]);
+            }
+            Host::Name(name) => name.clone(),
         };
         if !self.policy().name_possible_somewhere(&name) {
             let name = name.as_str();
@@ -107,20 +115,43 @@ impl Net {
         if addresses.is_empty() {
             return Err(Errno::Hostunreach);
         }
-        self.names.add(name, addresses.clone());
+        self.names.add(host, addresses.clone());
         Ok(addresses)
+    }
+
+    /// The address of a socket, in the zone in which the guest has looked it up.
+    fn address_of(&self, at: SocketAddr) -> Address {
+        let address = Address::from(at);
+        if !address.is_of_a_link() || address.zone().is_some() {
+            return address;
+        }
+        let zoned = |host| match host {
+            Host::Addr(zoned) => Some(zoned),
+            Host::Name(_) => None,
+        };
+        self.names.of(address.ip()).into_iter().find_map(zoned).unwrap_or(address)
+    }
+
+    /// The address that the system is given for it.
+    ///
+    /// # Errors
+    ///
+    /// ENODEV if its zone is not there any more.
+    pub(super) fn zoned(&self, at: SocketAddr) -> Result<SocketAddr> {
+        self.address_of(at).scoped(at)
     }
 
     /// The host as whose address the guest may send to `to`, if it may.
     fn host_allowed(&self, to: SocketAddr) -> Option<Host> {
-        let address = to.ip().to_canonical();
+        let address = self.address_of(to);
+        let ip = address.ip();
         let allowed =
-            |host: &Host| self.policy().addr_allowed(Protocol::Plain, host, address, to.port());
+            |host: &Host| self.policy().addr_allowed(Protocol::Plain, host, ip, to.port());
         let bare = Host::Addr(address);
         if allowed(&bare) {
             return Some(bare);
         }
-        self.names.of(address).into_iter().map(Host::Name).find(allowed)
+        self.names.of(ip).into_iter().find(allowed)
     }
 
     /// Whether the guest may send to `to`. Reports nothing.
@@ -137,34 +168,36 @@ impl Net {
         if let Some(host) = self.host_allowed(to) {
             return Ok(host);
         }
-        let address = to.ip().to_canonical();
+        let address = self.address_of(to);
+        let ip = address.ip();
         let port = to.port();
         let bare = Host::Addr(address);
-        self.denied(match self.names.of(address).into_iter().next() {
+        let name = self.names.of(ip).into_iter().find(|host| matches!(host, Host::Name(_)));
+        self.denied(match name {
             None => format!("denied: dial {bare}:{port} (allow with --net {bare}:{port})"),
-            Some(name) => {
-                let host = Host::Name(name);
-                if self.policy().name_possible(Protocol::Plain, &host, port) {
-                    let class = Class::of(address);
-                    format!(
-                        "denied: dial {host}:{port}: it resolved to {address}, a {class} address \
-                         (allow with --net {bare}:{port})"
-                    )
-                } else {
-                    format!("denied: dial {host}:{port} (allow with --net {host}:{port})")
-                }
+            Some(host) if self.policy().name_possible(Protocol::Plain, &host, port) => {
+                let class = Class::of(ip);
+                format!(
+                    "denied: dial {host}:{port}: it resolved to {ip}, a {class} address (allow \
+                     with --net {bare}:{port})"
+                )
             }
+            Some(host) => format!("denied: dial {host}:{port} (allow with --net {host}:{port})"),
         });
         Err(Errno::Acces)
     }
 
     /// EACCES, reported, if no rule allows to listen there.
     pub(super) fn judge_listen(&self, at: SocketAddr) -> Result<()> {
-        let at = SocketAddr::new(at.ip().to_canonical(), at.port());
-        if self.policy().listen_allowed(at) {
+        let address = self.address_of(at);
+        let port = at.port();
+        if self.policy().may_listen(&address, port) {
             return Ok(());
         }
-        self.denied(format!("denied: listen on {at} (allow with --net-listen {at})"));
+        let host = Host::Addr(address);
+        let line =
+            format!("denied: listen on {host}:{port} (allow with --net-listen {host}:{port})");
+        self.denied(line);
         Err(Errno::Acces)
     }
 }
@@ -176,7 +209,7 @@ mod tests {
     #[test]
     fn the_oldest_name_goes_first() {
         let names = Names::default();
-        let name = |n: usize| HostName::parse(&format!("h{n}.example")).unwrap();
+        let name = |n: usize| Host::parse(&format!("h{n}.example")).unwrap();
         let address = |n: usize| IpAddr::from([10, 0, 0, u8::try_from(n).unwrap()]);
         for n in 0..=NAMES_MAX {
             names.add(name(n), vec![address(n)]);

@@ -26,7 +26,7 @@ pub(in crate::vfs::net) struct HttpsFile {
 impl HttpsFile {
     pub fn new(connection: Connection, target: &Target, tls: &Tls) -> HttpsFile {
         let secrets = tls.secrets_for(&target.host, target.port).cloned().collect();
-        let peer = Peer { host: target.host.clone(), port: target.port, secrets };
+        let peer = Peer { host: target.host.clone().without_zone(), port: target.port, secrets };
         let request = Request::new(peer);
         HttpsFile { connection, request, head: Vec::new(), sent: 0, shut: false }
     }

@@ -189,10 +189,11 @@ impl Found {
             return Err(Refusal("it has two Host headers"));
         }
         let text = std::str::from_utf8(value).unwrap_or("");
+        let is_peer = |host: Host| host.without_zone() == peer.host;
         let same = match Host::parse(text) {
-            Some(host) => host == peer.host,
+            Some(host) => is_peer(host),
             None => text.rsplit_once(':').is_some_and(|(host, digits)| {
-                Host::parse(host).as_ref() == Some(&peer.host) && port(digits) == Some(peer.port)
+                Host::parse(host).is_some_and(is_peer) && port(digits) == Some(peer.port)
             }),
         };
         if same { Ok(()) } else { Err(Refusal("its Host is not the one the file is named after")) }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
+use super::zone::{Address, Zone};
+
 /// A host that a guest asked for: a name in lower case without its trailing dot, or an
 /// address. An IPv4-mapped IPv6 address is its IPv4 self.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -11,28 +13,42 @@ pub enum Host {
     /// A name that has to be looked up.
     Name(HostName),
     /// An address as it was written.
-    Addr(IpAddr),
+    Addr(Address),
 }
 
 impl Host {
-    /// `example.org`, `127.0.0.1` or `[::1]`; `None` for everything else.
+    /// `example.org`, `127.0.0.1`, `[::1]` or `[fe80::1%eth0]`; `None` for everything else.
     pub fn parse(text: &str) -> Option<Host> {
         if let Some(inner) = text.strip_prefix('[') {
-            let address: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
-            return Some(Host::Addr(IpAddr::V6(address).to_canonical()));
+            return Address::parse_v6(inner.strip_suffix(']')?).ok().map(Host::Addr);
         }
         if let Ok(address) = text.parse::<Ipv4Addr>() {
-            return Some(Host::Addr(address.into()));
+            return Some(Host::from(IpAddr::V4(address)));
         }
         HostName::parse(text).ok().map(Host::Name)
     }
 
     /// As [`Host::parse`], and IPv6 addresses without brackets, where no port follows.
     pub fn parse_alone(text: &str) -> Option<Host> {
-        match text.parse::<Ipv6Addr>() {
-            Ok(address) => Some(Host::Addr(IpAddr::V6(address).to_canonical())),
+        match Address::parse_v6(text) {
+            Ok(address) => Some(Host::Addr(address)),
             Err(_) => Host::parse(text),
         }
+    }
+
+    /// As the peer is told: a zone is this machine's business (RFC 6874, section 4).
+    #[cfg(feature = "tls")]
+    pub(crate) fn without_zone(self) -> Host {
+        match self {
+            Host::Addr(address) => Host::Addr(address.without_zone()),
+            Host::Name(_) => self,
+        }
+    }
+}
+
+impl From<IpAddr> for Host {
+    fn from(address: IpAddr) -> Host {
+        Host::Addr(address.into())
     }
 }
 
@@ -40,8 +56,8 @@ impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Host::Name(name) => f.write_str(name.as_str()),
-            Host::Addr(IpAddr::V4(address)) => write!(f, "{address}"),
-            Host::Addr(IpAddr::V6(address)) => write!(f, "[{address}]"),
+            Host::Addr(address) if address.ip().is_ipv4() => write!(f, "{address}"),
+            Host::Addr(address) => write!(f, "[{address}]"),
         }
     }
 }
@@ -52,7 +68,7 @@ impl fmt::Display for Host {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostName(Box<str>);
 
-/// Why a text is not a host name, and where in it.
+/// Why a text is not a host name or an address, and where in it.
 #[derive(Debug)]
 pub(crate) struct BadName {
     pub at: Range<usize>,
@@ -118,11 +134,13 @@ impl HostName {
     }
 }
 
-/// A range of addresses: all that agree with `base` in their first `prefix` bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A range of addresses: all that agree with `base` in their first `prefix` bits, of one zone or
+/// of any.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cidr {
     base: IpAddr,
     prefix: u8,
+    zone: Option<Zone>,
 }
 
 impl Cidr {
@@ -133,33 +151,43 @@ impl Cidr {
         if prefix > width(base) {
             return None;
         }
-        let meant = Cidr { base: cut(base, prefix), prefix };
+        let meant = Cidr { base: cut(base, prefix), prefix, zone: None };
         if meant.base != base {
             return Some(Err(meant));
         }
         Some(Ok(match (base, base.to_canonical()) {
             (IpAddr::V6(_), v4 @ IpAddr::V4(_)) => {
-                Cidr { base: v4, prefix: prefix.saturating_sub(96) }
+                Cidr { base: v4, prefix: prefix.saturating_sub(96), zone: None }
             }
             _ => meant,
         }))
     }
 
     /// The range of this one address.
-    pub fn one(address: IpAddr) -> Cidr {
-        let base = address.to_canonical();
-        Cidr { base, prefix: width(base) }
+    pub fn one(address: Address) -> Cidr {
+        let base = address.ip();
+        Cidr { base, prefix: width(base), zone: address.zone().cloned() }
     }
 
-    pub fn covers(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        address.is_ipv4() == self.base.is_ipv4() && cut(address, self.prefix) == self.base
+    /// The part of it that is in that zone.
+    pub fn of_zone(self, zone: Option<&Zone>) -> Cidr {
+        Cidr { zone: zone.cloned(), ..self }
+    }
+
+    pub fn covers(&self, address: &Address) -> bool {
+        let ip = address.ip();
+        ip.is_ipv4() == self.base.is_ipv4()
+            && cut(ip, self.prefix) == self.base
+            && address.is_in(self.zone.as_ref())
     }
 }
 
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", Host::Addr(self.base))?;
+        match &self.zone {
+            Some(zone) => write!(f, "[{}%{}]", self.base, zone.as_str())?,
+            None => write!(f, "{}", Host::from(self.base))?,
+        }
         if self.prefix == width(self.base) { Ok(()) } else { write!(f, "/{}", self.prefix) }
     }
 }

@@ -3,6 +3,7 @@
 pub(super) mod addr;
 pub(super) mod protocol;
 pub(super) mod rule;
+pub(super) mod zone;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,6 +12,7 @@ use addr::HostName;
 use addr::{Class, Host};
 use protocol::Protocol;
 use rule::{Hosts, ListenRule, Rule, RuleError};
+use zone::Address;
 
 /// The rules of a guest; their order means nothing.
 ///
@@ -84,7 +86,7 @@ impl Policy {
     /// a lookup shows the owner of the name what the guest asked.
     pub fn name_possible(&self, protocol: Protocol, host: &Host, port: u16) -> bool {
         let name = match host {
-            Host::Addr(address) => return self.addr_allowed(protocol, host, *address, port),
+            Host::Addr(address) => return self.addr_allowed(protocol, host, address.ip(), port),
             Host::Name(name) => name,
         };
         self.rules(protocol, port).any(|hosts| match hosts {
@@ -105,7 +107,8 @@ impl Policy {
             .any(|port| self.name_possible(Protocol::Plain, &host, port))
     }
 
-    /// Whether a dial to `asked`, which is or was resolved to `address`, is allowed.
+    /// Whether a dial to `asked`, which is or was resolved to `address`, is allowed. The zone of an
+    /// address is that of `asked`; a resolver answers none.
     pub fn addr_allowed(
         &self,
         protocol: Protocol,
@@ -113,7 +116,11 @@ impl Policy {
         address: IpAddr,
         port: u16,
     ) -> bool {
-        let within = |hosts: &Hosts| matches!(hosts, Hosts::Within(cidr) if cidr.covers(address));
+        let meant = match asked {
+            Host::Addr(asked) => asked.clone(),
+            Host::Name(_) => address.into(),
+        };
+        let within = |hosts: &Hosts| matches!(hosts, Hosts::Within(cidr) if cidr.covers(&meant));
         let covered = self.rules(protocol, port).any(within);
         let class = Class::of(address);
         match asked {
@@ -130,9 +137,14 @@ impl Policy {
 
     /// Whether listening there is allowed; port 0 is the wish for any free port.
     pub fn listen_allowed(&self, at: SocketAddr) -> bool {
+        self.may_listen(&at.into(), at.port())
+    }
+
+    /// As [`listen_allowed`](Policy::listen_allowed), before the zone is looked up.
+    pub(super) fn may_listen(&self, address: &Address, port: u16) -> bool {
         self.listen.iter().any(|rule| {
-            let here = rule.addresses.is_none_or(|cidr| cidr.covers(at.ip()));
-            here && rule.ports.contains(&at.port())
+            let here = rule.addresses.as_ref().is_none_or(|cidr| cidr.covers(address));
+            here && rule.ports.contains(&port)
         })
     }
 

@@ -5,20 +5,22 @@
 //! protocol = "tls:" | "https:"       only inside TLS, or only requests inside TLS
 //! listen = address ":" ports         accept names (--net-listen)
 //! host   = NAME | "*." NAME | "*" | address
-//! address = IPV4 ["/" MASK] | "[" IPV6 "]" ["/" MASK]      listening: also "*", "localhost"
+//! address = IPV4 ["/" MASK] | "[" IPV6 ["%" ZONE] "]" ["/" MASK]  listening: also "*", "localhost"
 //! ports  = PORT | PORT "-" PORT | "*"        listening: PORT 0 is "any free port"
 //! ```
 //!
 //! `*.example.org` covers the names below `example.org`, not itself. `*` covers all names
-//! but `localhost`, and all *public* addresses; in a rule for listening, every address.
+//! but `localhost`, and all *public* addresses; in a rule for listening, every address. A link-local
+//! address without a zone is that of every interface.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 
 use super::addr::{Cidr, HostName};
 use super::protocol::Protocol;
+use super::zone::Address;
 
 /// Where a guest may dial: `example.org:443`, `*.example.org:443`, `10.0.0.0/8:5432`,
 /// `[fd00::]/8:*`, `*:8000-8100`. Made by [`str::parse`]. It holds for TCP and UDP, or after `tls:`
@@ -151,7 +153,7 @@ impl FromStr for ListenRule {
         let addresses = if host == "*" {
             None
         } else if host.eq_ignore_ascii_case("localhost") {
-            Some(Cidr::one(Ipv4Addr::LOCALHOST.into()))
+            Some(Cidr::one(IpAddr::V4(Ipv4Addr::LOCALHOST).into()))
         } else if let Some(cidr) = address(text, host)? {
             Some(cidr)
         } else {
@@ -269,19 +271,18 @@ pub(in crate::vfs::net) fn port(digits: &str) -> Option<u16> {
 
 /// The address or range that `host` is, `None` if it has the form of neither.
 fn address(text: &str, host: &str) -> Result<Option<Cidr>, RuleError> {
-    let (base, mask) = match host.split_once('/') {
-        Some((base, mask)) => (base, Some(mask)),
+    // What is in brackets has no mask in it.
+    let bracketed = host.find(']').filter(|_| host.starts_with('[')).map_or(0, |at| at + 1);
+    let (base, mask) = match host[bracketed..].find('/') {
+        Some(at) => (&host[..bracketed + at], Some(&host[bracketed + at + 1..])),
         None => (host, None),
     };
     let here = 0..base.len();
-    let parsed: IpAddr = if let Some(inner) = base.strip_prefix('[') {
-        let hint = "write [fd00::]:443, or [fd00::]/8:443 with a mask";
-        let bad = || RuleError::new(text, here.clone(), "invalid IPv6 address", hint);
-        let inner = inner.strip_suffix(']').ok_or_else(bad)?;
-        inner.parse::<Ipv6Addr>().map_err(|_| bad())?.into()
+    let parsed: Address = if let Some(inner) = base.strip_prefix('[') {
+        in_brackets(text, inner, here.clone())?
     } else {
         match (base.parse::<Ipv4Addr>(), mask) {
-            (Ok(v4), _) => v4.into(),
+            (Ok(v4), _) => IpAddr::V4(v4).into(),
             (Err(_), None) => return Ok(None),
             (Err(_), Some(_)) => {
                 let hint = "a mask follows an address, as 10.0.0.0/8:443";
@@ -292,17 +293,53 @@ fn address(text: &str, host: &str) -> Result<Option<Cidr>, RuleError> {
     let Some(mask) = mask else {
         return Ok(Some(Cidr::one(parsed)));
     };
-    let widest = if parsed.is_ipv4() { 32 } else { 128 };
+    // An IPv4-mapped address has the width that it was written with.
+    let ip = if base.starts_with('[') { as_v6(parsed.ip()) } else { parsed.ip() };
+    let widest = if ip.is_ipv4() { 32 } else { 128 };
+    let narrowest = if parsed.zone().is_some() { LINK_LOCAL_BITS } else { 0 };
     let number = port(mask).and_then(|bits| u8::try_from(bits).ok());
-    match number.and_then(|bits| Cidr::new(parsed, bits)) {
-        Some(Ok(cidr)) => Ok(Some(cidr)),
+    let number = number.filter(|bits| *bits >= narrowest);
+    match number.and_then(|bits| Cidr::new(ip, bits)) {
+        Some(Ok(cidr)) => Ok(Some(cidr.of_zone(parsed.zone()))),
         Some(Err(meant)) => {
             let what = "the address has bits beyond its mask";
+            let meant = meant.of_zone(parsed.zone());
             Err(RuleError::new(text, here, what, format!("write {meant}")))
         }
         None => {
-            let hint = format!("write a number from 0 to {widest}");
+            let hint = format!("write a number from {narrowest} to {widest}");
             Err(RuleError::new(text, base.len() + 1..host.len(), "invalid mask", hint))
         }
+    }
+}
+
+/// The least of a mask that makes a range of link-local addresses: fe80::/10.
+const LINK_LOCAL_BITS: u8 = 10;
+
+/// The address that begins after a bracket, and an error at `here` if there is none.
+fn in_brackets(text: &str, inner: &str, here: Range<usize>) -> Result<Address, RuleError> {
+    const HINT: &str = "write [fd00::]:443, or [fd00::]/8:443 with a mask";
+    let Some(inner) = inner.strip_suffix(']') else {
+        return Err(RuleError::new(text, here, "invalid IPv6 address", HINT));
+    };
+    let address = Address::parse_v6(inner).map_err(|bad| {
+        // That of a whole address begins with its bracket.
+        let at = if bad.at.start == 0 { here } else { bad.at.start + 1..bad.at.end + 1 };
+        RuleError::new(text, at, bad.what, bad.hint)
+    })?;
+    if let Some(zone) = address.zone()
+        && zone.index().is_none()
+    {
+        let at = inner.len() - zone.as_str().len() + 1..inner.len() + 1;
+        let what = format!("this machine has no interface '{}'", zone.as_str());
+        return Err(RuleError::new(text, at, what, "write one of those that 'ip link' lists"));
+    }
+    Ok(address)
+}
+
+fn as_v6(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().into(),
+        v6 @ IpAddr::V6(_) => v6,
     }
 }

@@ -34,7 +34,7 @@ impl Handshake {
     pub fn begin(net: &Net, target: &Target, stream: TcpStream) -> Result<Handshake> {
         let name = match &target.host {
             Host::Name(name) => ServerName::try_from(name.as_str().to_owned()),
-            Host::Addr(address) => Ok(ServerName::from(*address)),
+            Host::Addr(address) => Ok(ServerName::from(address.ip())),
         };
         let name = name.map_err(|_| Errno::Inval)?;
         let failed = |why: &str| {

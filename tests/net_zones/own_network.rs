@@ -1,0 +1,34 @@
+//! A network for one test.
+
+use std::env;
+use std::process::{Command, Stdio};
+
+/// Set in the program that has its own network.
+const INSIDE: &str = "TINYHOST_OWN_NETWORK";
+
+/// Runs the test of that name in a network of its own.
+pub fn in_own_network(name: &str, test: fn()) {
+    if env::var_os(INSIDE).is_some() {
+        return test();
+    }
+    let set_up = "ip link set lo up && ip address add fe80::1/64 dev lo nodad && \
+                  ip address add fe80::2/64 dev lo nodad && exec \"$@\"";
+    let unshare = |command: &[&str]| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--map-root-user", "--net", "sh", "-c", set_up, "sh"]).args(command);
+        unshare
+    };
+    let possible = unshare(&["true"]).stderr(Stdio::null()).status();
+    if !possible.is_ok_and(|status| status.success()) {
+        assert!(env::var_os("CI").is_none(), "there is no network of one's own (unshare, ip)");
+        eprintln!("SKIPPED: unshare and ip can't make a network");
+        return;
+    }
+    let program = env::current_exe().expect("this program");
+    let program = program.to_str().expect("its path is text");
+    let mut again = unshare(&[program, "--exact", name, "--nocapture"]);
+    let output = again.env(INSIDE, "1").output().expect("it can be run");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let failed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{failed}");
+}
