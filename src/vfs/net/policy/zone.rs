@@ -102,6 +102,7 @@ impl Address {
     }
 
     /// The same address of any link.
+    #[cfg(feature = "tls")]
     pub(crate) fn without_zone(&self) -> Address {
         Address { ip: self.ip, zone: None }
     }
