@@ -36,7 +36,7 @@ impl Host {
         }
     }
 
-    /// As the peer is told: a zone is this machine's business (RFC 6874, section 4).
+    /// As the peer knows it: a zone means something on this machine only (RFC 6874, section 4).
     #[cfg(feature = "tls")]
     pub(crate) fn without_zone(self) -> Host {
         match self {
