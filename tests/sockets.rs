@@ -3,6 +3,7 @@
 
 #[path = "util/busy.rs"]
 mod busy;
+mod net_util;
 mod sockets {
     mod connect;
     mod datagrams;
@@ -12,4 +13,5 @@ mod sockets {
     mod options;
     mod program;
     mod serve;
+    mod timeouts;
 }

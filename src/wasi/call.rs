@@ -1,5 +1,8 @@
 //! A call under way: what a row's function is given, and what it answers.
 
+#[cfg(feature = "sockets")]
+use std::time::Duration;
+
 use super::frame::WaitTarget;
 use super::limits::BYTES_PER_FUEL;
 use super::{Mem, WasiCtx, abi};
@@ -34,8 +37,8 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Parks the guest if `answer`, from descriptor `fd`, is EAGAIN. With NONBLOCK the guest gets
-    /// the EAGAIN. This is the one place that tells the two apart.
+    /// Parks the guest if `answer`, from descriptor `fd`, is EAGAIN, or hands the EAGAIN to it, as
+    /// [`wait_for`](Call::wait_for) decides.
     pub fn park_unless_nonblock<T>(
         &mut self,
         fd: u32,
@@ -43,12 +46,43 @@ impl Call<'_> {
         answer: Result<T, Errno>,
     ) -> Result<T, Stop> {
         match answer {
-            Err(Errno::Again) if !self.cx.fds.any(fd)?.flags.has(abi::Fdflags::NONBLOCK) => {
-                self.cx.frame.wait(WaitTarget::Fd(fd), want);
-                Err(Stop::Park)
-            }
+            Err(Errno::Again) => Err(self.wait_for(fd, want)),
             other => Ok(other?),
         }
+    }
+
+    /// Has the call wait for a descriptor, and answers how it stops: parked, or with the EAGAIN that
+    /// a guest gets with NONBLOCK, and when the time that it has set for the socket (`SO_RCVTIMEO`,
+    /// `SO_SNDTIMEO`) is over. This is the one place that tells them apart.
+    pub fn wait_for(&mut self, fd: u32, want: Interest) -> Stop {
+        match self.cx.fds.any(fd) {
+            Ok(descriptor) if descriptor.flags.has(abi::Fdflags::NONBLOCK) => {
+                return Stop::Errno(Errno::Again);
+            }
+            Ok(_) => {}
+            Err(errno) => return Stop::Errno(errno),
+        }
+        #[cfg(feature = "sockets")]
+        if let Some(time) = self.timeout(fd, want) {
+            let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+            let until = self.start().saturating_add(time);
+            if until <= self.cx.clock.monotonic() {
+                return Stop::Errno(Errno::Again);
+            }
+            self.cx.frame.deadline = Some(until);
+        }
+        self.cx.frame.wait(WaitTarget::Fd(fd), want);
+        Stop::Park
+    }
+
+    /// How long a call may wait for a socket.
+    #[cfg(feature = "sockets")]
+    fn timeout(&mut self, fd: u32, want: Interest) -> Option<Duration> {
+        let descriptor = self.cx.fds.any(fd).ok()?;
+        if !descriptor.filetype.is_socket() {
+            return None;
+        }
+        descriptor.file.endpoint().ok()?.timeout(want)
     }
 
     /// Parks the guest if `answer` is EAGAIN, whatever the flags of descriptor `fd`. For verbs

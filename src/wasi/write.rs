@@ -2,7 +2,7 @@
 //!
 //! A write that blocks is whole: on a descriptor without NONBLOCK it is complete, or the guest is
 //! parked until it is, as with write(2) on Unix. Programs rely on that and ignore the count. A
-//! short count means NONBLOCK, an error after a part was taken (the next call answers it), or a
+//! short count means NONBLOCK, a time that is over (`SO_SNDTIMEO`), an error after a part was taken (the next call answers it), or a
 //! file that answered 0: it takes no more.
 //!
 //! How much has been taken is in the frame while the guest waits. The call goes on after it when
@@ -13,7 +13,6 @@ use std::io::IoSlice;
 use super::abi::{Fdflags, Rights};
 use super::fd::{Descriptor, Need};
 use super::file::offset_in_range;
-use super::frame::WaitTarget;
 use super::mem::IO_BYTES_MAX;
 use super::{Call, Stop, Sys};
 use crate::errno::Errno;
@@ -110,10 +109,14 @@ fn write_rest(
                     return Ok(done);
                 }
             }
-            Err(Errno::Again) if !nonblock => {
-                c.cx.frame.progress = done;
-                c.cx.frame.wait(WaitTarget::Fd(what.fd), Interest::WRITE);
-                return Err(Stop::Park);
+            Err(Errno::Again) => {
+                return match c.wait_for(what.fd, Interest::WRITE) {
+                    Stop::Errno(_) if done > 0 => Ok(done),
+                    stop => {
+                        c.cx.frame.progress = done;
+                        Err(stop)
+                    }
+                };
             }
             // As SIGPIPE does, whatever was written before.
             Err(Errno::Pipe) if descriptor.ends_at_broken_pipe => return Err(Stop::Exit(0)),

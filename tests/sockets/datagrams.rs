@@ -106,3 +106,56 @@ fn the_form_without_a_port_is_there_too() {
     let at = guest.u32_at(ADDR);
     assert_eq!(guest.bytes(at, 4), [127, 0, 0, 1]);
 }
+
+/// Two guests, one with a socket that is connected and one with a socket that is not.
+#[test]
+fn a_connected_socket_and_one_that_is_not_talk_in_each_dialect() {
+    let world = World::new(&["127.0.0.1:*"], &["127.0.0.1:0"]);
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    for one in DIALECTS {
+        for other in DIALECTS {
+            let (mut client, mut server) = (world.guest(one), world.guest(other));
+            let open = server.open(INET4, DGRAM).expect("open");
+            assert_eq!(server.bind(open, any), Ok(()));
+            let at = server.local(open).expect("it is bound");
+            assert_eq!(server.peer(open), Err(Errno::Notconn));
+            assert_eq!(server.send(open, b"to whom?"), Err(Errno::Destaddrreq));
+
+            let fd = client.open(INET4, DGRAM).expect("open");
+            assert_eq!(client.connect(fd, at), Ok(()));
+            assert_eq!(client.peer(fd), Ok(at));
+            assert_eq!(client.send(fd, b"question"), Ok(8));
+            let (question, from) = server.receive_from(open, 64, 0).expect("a datagram");
+            assert_eq!((&*question, Ok(from)), (&b"question"[..], client.local(fd)));
+            assert_eq!(server.send_to(open, b"answer", from), Ok(6));
+            assert_eq!(client.receive(fd), Ok(b"answer".to_vec()));
+            assert_eq!(server.send_to(open, b"", from), Ok(0));
+            assert_eq!(client.receive_from(fd, 64, 0), Ok((Vec::new(), at)), "an empty one");
+
+            // It hears its peer only, and can be given another one.
+            let (stranger, theirs) = peer();
+            stranger.send_to(b"stranger", from).expect("sent");
+            assert_eq!(server.send_to(open, b"peer", from), Ok(4));
+            assert_eq!(client.receive(fd), Ok(b"peer".to_vec()));
+            assert_eq!(client.connect(fd, theirs), Ok(()));
+            assert_eq!((client.peer(fd), client.send(fd, b"hello")), (Ok(theirs), Ok(5)));
+            let mut buffer = [0; 8];
+            assert_eq!(stranger.recv_from(&mut buffer).map(|(count, _)| count).ok(), Some(5));
+        }
+    }
+    assert!(world.denials().is_empty());
+}
+
+#[test]
+fn a_connected_socket_learns_that_nobody_listens() {
+    let world = World::new(&["127.0.0.1:*"], &[]);
+    for dialect in DIALECTS {
+        let mut guest = world.guest(dialect);
+        let (closed, at) = peer();
+        drop(closed);
+        let fd = guest.open(INET4, DGRAM).expect("open");
+        assert_eq!(guest.connect(fd, at), Ok(()));
+        assert_eq!(guest.send(fd, b"hello"), Ok(5));
+        assert_eq!(guest.receive(fd), Err(Errno::Connrefused));
+    }
+}

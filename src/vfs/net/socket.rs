@@ -12,9 +12,10 @@ use rustix::net::{
 };
 #[cfg(feature = "sockets")]
 use {
-    super::endpoint::{Endpoint, Received},
+    super::endpoint::{Endpoint, Received, Timeouts},
     rustix::net::sendmsg_addr,
     std::net::SocketAddr,
+    std::time::Duration,
 };
 
 use super::quota::Counted;
@@ -38,6 +39,8 @@ pub(crate) struct Socket {
     kind: Filetype,
     /// What was received last was longer than there was room for.
     truncated: bool,
+    #[cfg(feature = "sockets")]
+    timeouts: Timeouts,
     _counted: Counted,
 }
 
@@ -47,7 +50,14 @@ impl Socket {
     }
 
     pub fn of(fd: OwnedFd, kind: Filetype, counted: impl Into<Counted>) -> Socket {
-        Socket { fd, kind, truncated: false, _counted: counted.into() }
+        Socket {
+            fd,
+            kind,
+            truncated: false,
+            #[cfg(feature = "sockets")]
+            timeouts: Timeouts::default(),
+            _counted: counted.into(),
+        }
     }
 
     pub fn stream(fd: impl Into<OwnedFd>, counted: impl Into<Counted>) -> Box<dyn File> {
@@ -77,6 +87,13 @@ impl Socket {
         self.fd.as_fd()
     }
 
+    /// The socket of a client: its calls wait as long as those of the listener.
+    pub fn accepted(&self, fd: OwnedFd, counted: impl Into<Counted>) -> Box<dyn File> {
+        let mut client = Socket::of(fd, Filetype::SocketStream, counted);
+        client.timeouts = self.timeouts;
+        Box::new(client)
+    }
+
     pub fn send_to(&mut self, bufs: &[IoSlice<'_>], to: SocketAddr) -> Result<usize> {
         if bufs.len() > IOV_MAX {
             return Err(Errno::Msgsize); // half of it would be another datagram
@@ -94,6 +111,16 @@ impl Endpoint for Socket {
 
     fn kind(&self) -> Filetype {
         self.kind
+    }
+
+    fn timeout(&self, want: Interest) -> Option<Duration> {
+        if want.read { self.timeouts.receive } else { self.timeouts.send }
+    }
+
+    fn set_timeout(&mut self, want: Interest, time: Option<Duration>) -> Result<()> {
+        let of = if want.read { &mut self.timeouts.receive } else { &mut self.timeouts.send };
+        *of = time;
+        Ok(())
     }
 
     fn receive_from(&mut self, bufs: &mut [IoSliceMut<'_>], peek: bool) -> Result<Received> {

@@ -2,7 +2,6 @@
 
 use super::super::abi::{Fdflags, Rights};
 use super::super::fd::{Descriptor, Need};
-use super::super::frame::WaitTarget;
 use super::super::{Call, Stop, Sys, wait};
 use super::address::{self, Room};
 use crate::errno::Errno;
@@ -85,11 +84,17 @@ pub(super) fn sock_connect(c: &mut Call<'_>, fd: u32, addr: u32, port: u32) -> S
     if answer != Err(Errno::Again) {
         return Ok(answer?);
     }
+    match c.wait_for(fd, Interest::WRITE) {
+        Stop::Park => {}
+        // Its time is over (SO_SNDTIMEO), and the connect goes on without it.
+        Stop::Errno(Errno::Again) => return Err(Errno::Inprogress.into()),
+        stop => return Err(stop),
+    }
     c.cx.frame.progress = 1;
-    c.cx.frame.wait(WaitTarget::Fd(fd), Interest::WRITE);
     if let Some(until) = endpoint(c, fd, Rights::FD_WRITE)?.deadline() {
         let left = u64::try_from(wait::time_until(until).as_nanos()).unwrap_or(u64::MAX);
-        c.cx.frame.deadline = Some(c.cx.clock.monotonic().saturating_add(left));
+        let until = c.cx.clock.monotonic().saturating_add(left);
+        c.cx.frame.deadline = Some(c.cx.frame.deadline.map_or(until, |own| own.min(until)));
     }
     Err(Stop::Park)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::abi::Rights;
-use super::super::{Call, Sys};
+use super::super::{Call, Mem, Sys};
 use super::connection::{DGRAM, STREAM, endpoint};
 use crate::errno::Errno;
 use crate::vfs::Filetype;
@@ -11,9 +11,13 @@ use crate::vfs::net::{OptionName, OptionValue};
 
 const SOL_SOCKET: u32 = 0;
 
-/// Bytes of a `struct linger` and of a number.
+/// Bytes of a `struct timeval` (two numbers of 64 bits), of a `struct linger`, and of a number.
+const TIMEVAL: u32 = 16;
 const LINGER: u32 = 8;
 const NUMBER: u32 = 4;
+
+/// Bytes in the name of an interface, with its NUL (`IFNAMSIZ`).
+const DEVICE_MAX: u32 = 16;
 
 /// EINVAL for a level or a number that no dialect has, ENOPROTOOPT for what is not here.
 fn name(level: u32, option: u32) -> Result<OptionName, Errno> {
@@ -28,14 +32,25 @@ fn name(level: u32, option: u32) -> Result<OptionName, Errno> {
         5 => Ok(OptionName::SndBuf),
         6 => Ok(OptionName::RcvBuf),
         7 => Ok(OptionName::KeepAlive),
+        3 => Ok(OptionName::DontRoute),
+        8 => Ok(OptionName::OobInline),
         9 => Ok(OptionName::Linger),
+        10 => Ok(OptionName::RcvLowat),
+        11 => Ok(OptionName::RcvTimeo),
+        12 => Ok(OptionName::SndTimeo),
         13 => Ok(OptionName::AcceptConn),
+        14 => Ok(OptionName::BindToDevice),
         _ => Err(Errno::Noprotoopt),
     }
 }
 
 fn size_of(name: OptionName) -> u32 {
-    if name == OptionName::Linger { LINGER } else { NUMBER }
+    match name {
+        OptionName::RcvTimeo | OptionName::SndTimeo => TIMEVAL,
+        OptionName::Linger => LINGER,
+        OptionName::BindToDevice => 0,
+        _ => NUMBER,
+    }
 }
 
 /// `value_len` is a pointer to the room there is in WasmEdge's dialect, and the length itself in
@@ -69,6 +84,14 @@ pub(super) fn sock_getsockopt(
             c.mem.put_u32(value + 4, u32::try_from(seconds).unwrap_or(u32::MAX))?;
             return put_size(c, by_value, value_len, size);
         }
+        OptionValue::Timeout(time) => {
+            let time = time.unwrap_or_default();
+            c.mem.put(value, time.as_secs().to_le_bytes())?;
+            c.mem.put(value + 8, u64::from(time.subsec_micros()).to_le_bytes())?;
+            return put_size(c, by_value, value_len, size);
+        }
+        // None has one.
+        OptionValue::Device(_) => return put_size(c, by_value, value_len, size),
     };
     c.mem.put_u32(value, number)?;
     put_size(c, by_value, value_len, size)
@@ -91,20 +114,47 @@ pub(super) fn sock_setsockopt(
     if value_len < size_of(name) {
         return Err(Errno::Inval.into());
     }
-    let number = u32::from_le_bytes(*c.mem.array(value)?);
     let value = match name {
-        OptionName::ReuseAddr | OptionName::Broadcast | OptionName::KeepAlive => {
-            OptionValue::Flag(number != 0)
+        OptionName::ReuseAddr
+        | OptionName::Broadcast
+        | OptionName::KeepAlive
+        | OptionName::DontRoute
+        | OptionName::OobInline => OptionValue::Flag(number(&c.mem, value)? != 0),
+        OptionName::SndBuf | OptionName::RcvBuf | OptionName::RcvLowat => {
+            OptionValue::Size(number(&c.mem, value)?)
         }
-        OptionName::SndBuf | OptionName::RcvBuf => OptionValue::Size(number),
         OptionName::Linger => {
-            let [_, _, _, _, a, b, c, d] = *c.mem.array::<8>(value)?;
-            let seconds = u32::from_le_bytes([a, b, c, d]);
-            OptionValue::Linger((number != 0).then_some(Duration::from_secs(seconds.into())))
+            let seconds = number(&c.mem, value.checked_add(4).ok_or(Errno::Fault)?)?;
+            let on = number(&c.mem, value)? != 0;
+            OptionValue::Linger(on.then_some(Duration::from_secs(seconds.into())))
+        }
+        OptionName::RcvTimeo | OptionName::SndTimeo => OptionValue::Timeout(time(&c.mem, value)?),
+        OptionName::BindToDevice => {
+            let name = c.mem.bytes(value, value_len.min(DEVICE_MAX))?;
+            let name = name.split(|byte| *byte == 0).next().unwrap_or_default();
+            OptionValue::Device(name.into())
         }
         OptionName::Type | OptionName::Error | OptionName::AcceptConn => {
             return Err(Errno::Noprotoopt.into());
         }
     };
     Ok(endpoint(c, fd, Rights::NONE)?.set_option(name, value)?)
+}
+
+fn number(mem: &Mem<'_>, at: u32) -> Result<u32, Errno> {
+    Ok(u32::from_le_bytes(*mem.array(at)?))
+}
+
+/// A `struct timeval`: zero is no limit, and what is no time is EDOM (socket(7)).
+fn time(mem: &Mem<'_>, at: u32) -> Result<Option<Duration>, Errno> {
+    let [seconds, micros] = *mem.array::<16>(at)?.as_chunks::<8>().0 else {
+        return Err(Errno::Inval);
+    };
+    let (seconds, micros) = (i64::from_le_bytes(seconds), i64::from_le_bytes(micros));
+    if !(0..1_000_000).contains(&micros) || seconds < 0 {
+        return Err(Errno::Dom);
+    }
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let time = whole.saturating_add(Duration::from_micros(micros.unsigned_abs()));
+    Ok(Some(time).filter(|time| !time.is_zero()))
 }

@@ -4,7 +4,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::io::retry_on_intr;
 use rustix::net::{AddressFamily, SocketType};
@@ -265,6 +265,14 @@ impl Endpoint for BsdSocket {
         }
     }
 
+    fn timeout(&self, want: Interest) -> Option<Duration> {
+        self.socket.timeout(want)
+    }
+
+    fn set_timeout(&mut self, want: Interest, time: Option<Duration>) -> Result<()> {
+        self.socket.set_timeout(want, time)
+    }
+
     fn name(&self) -> Option<String> {
         let transport = if self.is_stream() { "tcp" } else { "udp" };
         match (&self.peer, self.bound) {
@@ -367,7 +375,7 @@ impl File for BsdSocket {
         let client = next_client(|| Ok(accept(self.socket.as_fd())?))?;
         // Only a client that is gone already refuses this; its reads will fail.
         let _ = rustix::net::sockopt::set_tcp_nodelay(&client, true);
-        Ok(Socket::stream(client, counted))
+        Ok(self.socket.accepted(client, counted))
     }
 
     fn peek(&mut self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {

@@ -11,15 +11,16 @@ mod option;
 use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::net::{getpeername, getsockname};
 
 pub(crate) use names::Names;
+pub(super) use option::Timeouts;
 pub use option::{OptionName, OptionValue};
 
 use crate::vfs::charge;
-use crate::vfs::{Errno, Filetype, Result};
+use crate::vfs::{Errno, Filetype, Interest, Result};
 
 /// The family of a socket's addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,11 +122,23 @@ pub trait Endpoint {
         Ok(rustix::net::sockopt::socket_error(self.fd())?.err().map(Errno::from))
     }
 
+    /// How long a call that has to wait for it does; `None` is for ever. Then it answers EAGAIN.
+    fn timeout(&self, _want: Interest) -> Option<Duration> {
+        None
+    }
+
+    /// Sets how long calls wait, for reading or for writing.
+    fn set_timeout(&mut self, _want: Interest, _time: Option<Duration>) -> Result<()> {
+        Err(Errno::Noprotoopt)
+    }
+
     /// The value of an option.
     fn option(&mut self, name: OptionName) -> Result<OptionValue> {
         charge::ask_kernel();
         match name {
             OptionName::Error => Ok(OptionValue::Error(self.take_error()?)),
+            OptionName::RcvTimeo => Ok(OptionValue::Timeout(self.timeout(Interest::READ))),
+            OptionName::SndTimeo => Ok(OptionValue::Timeout(self.timeout(Interest::WRITE))),
             name => option::get(self.fd(), self.kind(), name),
         }
     }
@@ -133,6 +146,14 @@ pub trait Endpoint {
     /// Sets an option.
     fn set_option(&mut self, name: OptionName, value: OptionValue) -> Result<()> {
         charge::ask_kernel();
-        option::set(self.fd(), self.kind(), name, value)
+        match (name, value) {
+            (OptionName::RcvTimeo, OptionValue::Timeout(time)) => {
+                self.set_timeout(Interest::READ, time)
+            }
+            (OptionName::SndTimeo, OptionValue::Timeout(time)) => {
+                self.set_timeout(Interest::WRITE, time)
+            }
+            (name, value) => option::set(self.fd(), self.kind(), name, value),
+        }
     }
 }

@@ -19,11 +19,17 @@ pub enum OptionName {
     RcvBuf,
     KeepAlive,
     Linger,
+    RcvTimeo,
+    SndTimeo,
     AcceptConn,
+    DontRoute,
+    OobInline,
+    RcvLowat,
+    BindToDevice,
 }
 
 /// The value of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OptionValue {
     /// On or off.
     Flag(bool),
@@ -35,6 +41,18 @@ pub enum OptionValue {
     Error(Option<Errno>),
     /// How long a close waits; `None` is the system's way, zero resets the connection.
     Linger(Option<Duration>),
+    /// How long a call waits; `None` is for ever.
+    Timeout(Option<Duration>),
+    /// The name of an interface; empty is none.
+    Device(Box<[u8]>),
+}
+
+/// How long the calls of a guest wait for a socket. The host's socket never blocks, so the system is
+/// not asked for it.
+#[derive(Clone, Copy, Default)]
+pub(in crate::vfs::net) struct Timeouts {
+    pub receive: Option<Duration>,
+    pub send: Option<Duration>,
 }
 
 /// The largest buffer that a guest can ask for: the kernel's memory is not counted as the guest's.
@@ -51,13 +69,21 @@ pub(super) fn get(fd: BorrowedFd<'_>, kind: Filetype, name: OptionName) -> Resul
         OptionName::KeepAlive => OptionValue::Flag(os::socket_keepalive(fd)?),
         OptionName::Linger => OptionValue::Linger(os::socket_linger(fd)?),
         OptionName::AcceptConn => OptionValue::Flag(os::socket_acceptconn(fd)?),
-        OptionName::Error => return Err(Errno::Noprotoopt),
+        OptionName::OobInline => OptionValue::Flag(os::socket_oobinline(fd)?),
+        // What no guest can change is as the system has it at first.
+        OptionName::DontRoute => OptionValue::Flag(false),
+        OptionName::RcvLowat => OptionValue::Size(1),
+        OptionName::BindToDevice => OptionValue::Device([].into()),
+        OptionName::Error | OptionName::RcvTimeo | OptionName::SndTimeo => {
+            return Err(Errno::Noprotoopt);
+        }
     })
 }
 
 /// What would let one guest hold up or hear others is ENOPROTOOPT: a close that waits blocks the
 /// thread that all guests run on, whatever the flags of the socket, and a datagram socket with
-/// `SO_REUSEADDR` can take over the port of another one.
+/// `SO_REUSEADDR` can take over the port of another one. So is what would go past the rules, which
+/// are for addresses: another interface, or a way around the routes.
 pub(super) fn set(
     fd: BorrowedFd<'_>,
     kind: Filetype,
@@ -78,6 +104,10 @@ pub(super) fn set(
             os::set_socket_recv_buffer_size(fd, bytes(size))?;
         }
         (OptionName::KeepAlive, OptionValue::Flag(on)) => os::set_socket_keepalive(fd, on)?,
+        (OptionName::OobInline, OptionValue::Flag(on)) => os::set_socket_oobinline(fd, on)?,
+        (OptionName::DontRoute, OptionValue::Flag(false)) => {}
+        (OptionName::RcvLowat, OptionValue::Size(1)) => {}
+        (OptionName::BindToDevice, OptionValue::Device(name)) if name.is_empty() => {}
         (OptionName::Linger, OptionValue::Linger(None)) => os::set_socket_linger(fd, None)?,
         (OptionName::Linger, OptionValue::Linger(Some(Duration::ZERO))) => {
             os::set_socket_linger(fd, Some(Duration::ZERO))?;
