@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tinyhost::vfs::dev::Dev;
-use tinyhost::vfs::net::{Config, Net, Policy};
+use tinyhost::vfs::net::{Net, NetConfig, Policy};
 use tinyhost::vfs::{Name, Namespace, Node, Open, host, mem};
 use tinyhost::{Guest, Program, Step, WasiCtx};
 
@@ -391,7 +391,7 @@ fn main() {
         PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("charges-{}", std::process::id()));
     std::fs::create_dir_all(&scratch).expect("a directory");
     let policy = Policy::from_rules(["127.0.0.1:*"], ["127.0.0.1:*"]).expect("rules");
-    let net = Net::new(Config { policy, ..Config::default() });
+    let net = Net::new(NetConfig { policy, ..NetConfig::default() });
     let trees = [("mem", mem::tree(None)), ("host", host::open(&scratch).expect("a directory"))];
     let mut found = Vec::new();
     let mut all: Vec<(&str, Arc<dyn Node>, Vec<Case>)> = Vec::new();

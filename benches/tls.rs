@@ -22,7 +22,7 @@ use rustls::{
 use tinyhost::sched::Scheduler;
 use tinyhost::vfs::Namespace;
 use tinyhost::vfs::dev::Dev;
-use tinyhost::vfs::net::{Config, Net, Policy, Tls};
+use tinyhost::vfs::net::{Net, NetConfig, Policy, Tls};
 use tinyhost::{Guest, Pool, Program, Step, WasiCtx};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -288,7 +288,7 @@ impl Server {
 fn network(authority: &str) -> Outcome<Net> {
     let policy = Policy::from_rules(["localhost:*"], [])?;
     let tls = Tls::default().trust("bench", authority.as_bytes())?;
-    Ok(Net::new(Config { policy, tls, ..Config::default() }))
+    Ok(Net::new(NetConfig { policy, tls, ..NetConfig::default() }))
 }
 
 /// How many clients wait.

@@ -99,14 +99,14 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use errno::Errno;
 pub use group::{Group, Member, Turn};
 pub use guest::Guest;
-pub use guest::capture::{Capturable, Opened};
+pub use guest::capture::{Capturable, OpenDescriptor};
 pub use guest::interrupt::Interrupt;
 pub use guest::running::Running;
 #[cfg(all(target_os = "linux", feature = "recycle"))]
 pub use instance::GuestAllocator;
 pub use pool::{Ahead, Pool};
 pub use program::capture::CaptureError;
-pub use program::{Config, Program, ProgramError, Warm, Warmth};
+pub use program::{Program, ProgramConfig, ProgramError, Warm, Warmth};
 #[cfg(feature = "os-random")]
 pub use random::SystemRandom;
 pub use random::{Random, seeded};

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 
-use cli::args::{Args, Command};
-use cli::failure::{Failure, Outcome, plain};
+use cli::args::{CliArgs, Command};
+use cli::failure::{CliResult, Failure, plain};
 use cli::help::complete;
 use cli::output::{say, write_all};
 use cli::style;
@@ -52,7 +52,7 @@ fn survive_file_size_limit() {
 }
 
 /// Does what was typed.
-fn command() -> Outcome<u8> {
+fn command() -> CliResult<u8> {
     let mut typed = Vec::new();
     for word in std::env::args_os().skip(1) {
         typed.push(word.into_string().map_err(|word| {
@@ -64,7 +64,7 @@ fn command() -> Outcome<u8> {
         Asked::Answer(text) => return answer(&text),
     };
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let args = Args::from_args(&["tinyhost"], &words).map_err(|exit| {
+    let args = CliArgs::from_args(&["tinyhost"], &words).map_err(|exit| {
         let text = exit.output.split_whitespace().collect::<Vec<_>>().join(" ");
         Failure::usage(format!("{text} (see tinyhost {} --help)", words[0]))
     })?;
@@ -81,7 +81,7 @@ fn command() -> Outcome<u8> {
 }
 
 /// Prints it. A reader that has read enough is no error; a disk that is full is one.
-fn answer(text: &str) -> Outcome<u8> {
+fn answer(text: &str) -> CliResult<u8> {
     match write_all(std::io::stdout().lock(), text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             let text = format!("can't write to standard output: {}", plain(&error));

@@ -10,11 +10,11 @@ mod refusals;
 mod values;
 
 use tinyhost::vfs::pipe::{Capture, pipe};
-use tinyhost::{Capturable, Config, Guest, Program, Step, WasiCtx};
+use tinyhost::{Capturable, Guest, Program, ProgramConfig, Step, WasiCtx};
 
 /// Runs a program on all of `input`: its last step, and what it wrote.
 fn run(wasm: &[u8], input: &[u8]) -> (Step, Vec<u8>) {
-    let config = Config { reuse: false, ..Config::default() };
+    let config = ProgramConfig { reuse: false, ..ProgramConfig::default() };
     let program = Program::with(&config, wasm).expect("a program");
     let (stdin, mut feed) = pipe(1 << 16);
     feed.write(input).expect("it fits");
@@ -35,7 +35,7 @@ enum Warmed {
 
 /// Runs a program until it waits for more than `input`, and captures it there.
 fn warm(wasm: &[u8], input: &[u8]) -> Warmed {
-    let capturable = Capturable::new(&Config::default(), wasm).expect("it can be captured");
+    let capturable = Capturable::new(&ProgramConfig::default(), wasm).expect("it can be captured");
     let (stdin, mut feed) = pipe(1 << 16);
     if !input.is_empty() {
         feed.write(input).expect("it fits");

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use tinyhost::vfs::dev::Dev;
-use tinyhost::vfs::net::{Config, Net, Policy};
+use tinyhost::vfs::net::{Net, NetConfig, Policy};
 use tinyhost::vfs::{Name, Namespace, Node, Open, mem};
 use tinyhost::{Errno, Guest, Program, Step, WasiCtx};
 
@@ -137,7 +137,7 @@ fn what_is_freed_is_paid_for() {
 
 fn network() -> Net {
     let policy = Policy::from_rules(["none"], ["127.0.0.1:*"]).unwrap();
-    Net::new(Config { policy, ..Config::default() })
+    Net::new(NetConfig { policy, ..NetConfig::default() })
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn listen(net: &Net, from: u8, count: u8) -> (Vec<Errno>, Net) {
 fn nobody_has_all_listeners() {
     let policy = Policy::from_rules(["none"], ["127.0.0.0/8:*", "127.0.0.1:*"]);
     let Ok(policy) = policy else { return };
-    let net = Net::new(Config { policy, ..Config::default() });
+    let net = Net::new(NetConfig { policy, ..NetConfig::default() });
     let (failed, one) = listen(&net, 1, 20);
     assert_eq!(failed, [Errno::Nfile; 4], "16 of one guest");
     let (failed, other) = listen(&net, 2, 16);

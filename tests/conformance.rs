@@ -14,7 +14,7 @@ use calls::baseline::{Arg, DIR_FD, FILE_FD, ROOT, SOCKET, arguments, lay_out};
 use calls::libc::*;
 use calls::trees::{self, dir, file, link};
 use calls::{Calls, OUT, mounted};
-use tinyhost::vfs::net::{Config, Listener, Net};
+use tinyhost::vfs::net::{Listener, Net, NetConfig};
 use tinyhost::vfs::{Node, dev::Dev, pipe, tar};
 use tinyhost::wasi::{Kind, Row, TABLE};
 use tinyhost::{Errno, WasiCtx};
@@ -107,7 +107,7 @@ fn pipes(name: &str) -> Backend {
 fn sockets() -> Backend {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
-    let listener = Listener::new(listener, &Net::new(Config::default())).expect("a listener");
+    let listener = Listener::new(listener, &Net::new(NetConfig::default())).expect("a listener");
     let mut calls = Calls::new(WasiCtx::builder().socket("s", Box::new(listener)).build());
     let clients = [0; 2].map(|_| TcpStream::connect(address).expect("connect"));
     for mut client in &clients {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tinyhost::vfs::Namespace;
 use tinyhost::vfs::dev::Dev;
-use tinyhost::vfs::net::{Config, Net, Policy};
+use tinyhost::vfs::net::{Net, NetConfig, Policy};
 use tinyhost::vfs::pipe::{Writer, pipe};
 use tinyhost::{Armed, Guest, Program, Step, WasiCtx};
 
@@ -98,7 +98,7 @@ fn plain(program: &Program, args: &[&str], names: Namespace) -> (Guest, Writer) 
 /// A namespace with the network at /dev, where this may be dialled and that be listened on.
 fn network(dial: &[&str], listen: &[&str]) -> Namespace {
     let policy = Policy::from_rules(dial.iter().copied(), listen.iter().copied());
-    let net = Net::new(Config { policy: policy.expect("rules"), ..Config::default() });
+    let net = Net::new(NetConfig { policy: policy.expect("rules"), ..NetConfig::default() });
     let dev = Arc::new(Dev::with_net(net));
     Namespace::builder().mount("/dev", dev).expect("it is free").build()
 }

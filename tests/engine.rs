@@ -17,7 +17,7 @@ mod select;
 mod start;
 
 use tinyhost::vfs::pipe::Capture;
-use tinyhost::{Config, Guest, Program, Step, WasiCtx};
+use tinyhost::{Guest, Program, ProgramConfig, Step, WasiCtx};
 
 /// The one function that tests use to say something, and where they keep the words.
 const WRITE: &str = r#"
@@ -42,7 +42,7 @@ fn module(body: &str) -> Vec<u8> {
 /// Both ways of compiling.
 fn programs(wasm: &[u8]) -> [Program; 2] {
     [true, false].map(|reuse| {
-        let config = Config { reuse, ..Config::default() };
+        let config = ProgramConfig { reuse, ..ProgramConfig::default() };
         Program::with(&config, wasm).expect("it is a program")
     })
 }

@@ -148,7 +148,7 @@ fn without_a_quota_a_file_is_at_most_four_gib() {
 }
 
 /// A clock that moves only when it is told to.
-fn clock() -> (Arc<AtomicU64>, mem::Clock) {
+fn clock() -> (Arc<AtomicU64>, mem::TreeClock) {
     let time = Arc::new(AtomicU64::new(100));
     (time.clone(), Arc::new(move || time.load(Ordering::Relaxed)))
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use net_util::*;
 use tinyhost::Errno;
-use tinyhost::vfs::net::{Config, UnixSocket};
+use tinyhost::vfs::net::{NetConfig, UnixSocket};
 use tinyhost::vfs::{Filetype, Interest, Node, Open, Opened};
 
 /// Answers each line of each client, in capitals, and ends with its client.
@@ -252,7 +252,7 @@ fn a_unix_socket_of_the_host_is_dialled() {
 fn a_guest_has_so_many_sockets_and_no_more() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = listener.local_addr().unwrap().to_string();
-    let world = World::new(Config { sockets_max: 2, ..config(&[&at], &["127.0.0.1:0"]) });
+    let world = World::new(NetConfig { sockets_max: 2, ..config(&[&at], &["127.0.0.1:0"]) });
     let one = world.dial(&at).unwrap();
     let two = world.open("accept/127.0.0.1:0", READ_WRITE).unwrap();
     assert_eq!(world.dial(&at).err(), Some(Errno::Nfile));
@@ -268,7 +268,7 @@ fn a_guest_has_so_many_sockets_and_no_more() {
 fn a_silent_address_times_out() {
     let (_listener, _full, at) = full_backlog();
     let config =
-        Config { connect_timeout: Duration::from_secs(2), ..config(&[&at.to_string()], &[]) };
+        NetConfig { connect_timeout: Duration::from_secs(2), ..config(&[&at.to_string()], &[]) };
     let world = World::new(config);
     let mut dial = world.pending(&at.to_string());
     assert_eq!(dial.proceed().err(), Some(Errno::Again), "not yet, and no error");

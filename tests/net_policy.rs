@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use tinyhost::vfs::net::{Class, Host, ListenRule, Policy, Protocol, Rule, RuleError};
+use tinyhost::vfs::net::{Class, Host, ListenRule, Policy, Rule, RuleError, RuleProtocol};
 
 fn host(text: &str) -> Host {
     Host::parse(text).unwrap_or_else(|| panic!("{text} is no host"))
@@ -17,15 +17,15 @@ fn policy(rules: &[&str]) -> Policy {
 /// A dial to a name, which has this address.
 fn resolved(rules: &[&str], name: &str, address: &str, port: u16) -> bool {
     let address: IpAddr = address.parse().unwrap();
-    policy(rules).addr_allowed(Protocol::Plain, &host(name), address, port)
+    policy(rules).addr_allowed(RuleProtocol::Plain, &host(name), address, port)
 }
 
 /// A dial to an address.
 fn literal(rules: &[&str], address: &str, port: u16) -> bool {
     let Host::Addr(meant) = host(address) else { panic!("{address} is no address") };
     let policy = policy(rules);
-    let allowed = policy.addr_allowed(Protocol::Plain, &host(address), meant.ip(), port);
-    assert_eq!(policy.name_possible(Protocol::Plain, &host(address), port), allowed);
+    let allowed = policy.addr_allowed(RuleProtocol::Plain, &host(address), meant.ip(), port);
+    assert_eq!(policy.name_possible(RuleProtocol::Plain, &host(address), port), allowed);
     allowed
 }
 
@@ -57,7 +57,7 @@ fn a_name_needs_a_name_rule() {
         (&["my_service:80"], "my_service", 80, true),
     ];
     for (rules, name, port, allowed) in cases {
-        let possible = policy(rules).name_possible(Protocol::Plain, &host(name), *port);
+        let possible = policy(rules).name_possible(RuleProtocol::Plain, &host(name), *port);
         assert_eq!(possible, *allowed, "{rules:?} {name}:{port}");
     }
 }
@@ -367,13 +367,13 @@ fn an_error_has_a_line_of_carets() {
 fn none_takes_the_default_away_and_order_means_nothing() {
     let own = host("localhost");
     let of = |rules: &[&str]| Policy::from_rules(rules.iter().copied(), []).unwrap();
-    assert!(Policy::default().name_possible(Protocol::Plain, &own, 1997));
-    assert!(!Policy::default().name_possible(Protocol::Plain, &own, 1998));
-    assert!(of(&["example.org:443"]).name_possible(Protocol::Plain, &own, 1997));
-    assert!(!of(&["none"]).name_possible(Protocol::Plain, &own, 1997));
+    assert!(Policy::default().name_possible(RuleProtocol::Plain, &own, 1997));
+    assert!(!Policy::default().name_possible(RuleProtocol::Plain, &own, 1998));
+    assert!(of(&["example.org:443"]).name_possible(RuleProtocol::Plain, &own, 1997));
+    assert!(!of(&["none"]).name_possible(RuleProtocol::Plain, &own, 1997));
     for rules in [["none", "example.org:443"], ["example.org:443", "none"]] {
-        assert!(!of(&rules).name_possible(Protocol::Plain, &own, 1997));
-        assert!(of(&rules).name_possible(Protocol::Plain, &host("example.org"), 443));
+        assert!(!of(&rules).name_possible(RuleProtocol::Plain, &own, 1997));
+        assert!(of(&rules).name_possible(RuleProtocol::Plain, &host("example.org"), 443));
     }
     assert_eq!(of(&["none"]), Policy::none());
     assert!(Policy::from_rules(["none", "example.org"], []).is_err());

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use net_util::*;
 use tinyhost::Errno;
-use tinyhost::vfs::net::{Class, Config, Host, Net, SystemResolver};
+use tinyhost::vfs::net::{Class, Host, Net, NetConfig, SystemResolver};
 use tinyhost::vfs::{Name, Wait};
 
 /// Listens there, and can tell whether anybody came.
@@ -153,7 +153,7 @@ fn a_silent_first_address_leaves_time_for_the_second() {
     let second = TcpListener::bind(("127.0.0.2", silent.port())).unwrap();
     let rules = ["127.0.0.0/8:*", "two.test:*"];
     let world =
-        World::new(Config { connect_timeout: Duration::from_secs(8), ..config(&rules, &[]) });
+        World::new(NetConfig { connect_timeout: Duration::from_secs(8), ..config(&rules, &[]) });
     world.resolver.knows("two.test", &["127.0.0.1", "127.0.0.2"]);
     let _file = world.dial(&format!("two.test:{}", silent.port())).unwrap();
     second.accept().unwrap();
@@ -167,7 +167,7 @@ fn names_without_an_answer() {
     assert_eq!(world.dial("empty.test:80").err(), Some(Errno::Hostunreach));
 
     let timeout = Duration::from_millis(50);
-    let world = World::new(Config { connect_timeout: timeout, ..config(&["*:*"], &[]) });
+    let world = World::new(NetConfig { connect_timeout: timeout, ..config(&["*:*"], &[]) });
     assert_eq!(world.dial("slow:80").err(), Some(Errno::Timedout));
 }
 
@@ -199,7 +199,7 @@ fn an_answer_that_came_before_the_wait_is_not_missed() {
 
 #[test]
 fn dials_in_flight_are_limited_and_a_dropped_one_is_forgotten() {
-    let world = World::new(Config { dials_max: 2, ..config(&["*:*"], &[]) });
+    let world = World::new(NetConfig { dials_max: 2, ..config(&["*:*"], &[]) });
     let one = world.pending("slow:80");
     let two = world.pending("slow:81");
     assert_eq!(world.open("slow:82", READ_WRITE).err(), Some(Errno::Nfile));
@@ -236,7 +236,7 @@ fn the_system_resolver_knows_localhost_and_the_hosts_file() {
     let name = listed.next().unwrap_or("localhost").to_ascii_lowercase();
     let rules = [format!("localhost:{port}"), format!("{name}:{port}")];
     let resolver = SystemResolver::shared();
-    let net = Net::new(Config { resolver, report, ..config(&[&rules[0], &rules[1]], &[]) });
+    let net = Net::new(NetConfig { resolver, report, ..config(&[&rules[0], &rules[1]], &[]) });
     let open = |name: &str| net.lookup(Name::new(name).unwrap()).unwrap().open(READ_WRITE);
 
     // 127.0.0.1 refuses; ::1 is tried too.

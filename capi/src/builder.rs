@@ -4,9 +4,9 @@ use std::ffi::c_char;
 
 use tinyhost::WasiCtx;
 use tinyhost::seeded;
-use tinyhost::vfs::namespace::{Builder as Mounts, Namespace};
+use tinyhost::vfs::namespace::{Namespace, NamespaceBuilder as Mounts};
 use tinyhost::vfs::pipe::{Writer, pipe};
-use tinyhost::wasi::Builder as Cx;
+use tinyhost::wasi::CtxBuilder as Cx;
 
 use crate::node::{CNode, parts};
 use crate::object::{Object, free, lease};

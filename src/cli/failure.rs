@@ -43,7 +43,7 @@ impl Failure {
 }
 
 /// What a command answers.
-pub type Outcome<T> = Result<T, Failure>;
+pub type CliResult<T> = Result<T, Failure>;
 
 /// An error of the system in words, without its number.
 pub fn plain(error: &std::io::Error) -> String {

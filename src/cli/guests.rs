@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use tinyhost::Config as Compile;
+use tinyhost::ProgramConfig as Compile;
 use tinyhost::serve::MakeNamespace;
-use tinyhost::trace::{Hints, Report};
+use tinyhost::trace::{Hints, ReportHint};
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::reach::Reach;
 
 use super::args::{Given, table, units};
-use super::failure::{Failure, Outcome};
+use super::failure::{CliResult, Failure};
 use super::grant::network::Network;
 use super::grant::policy::Grant;
 use super::grant::{mounts, open};
@@ -19,7 +19,7 @@ use super::load::stacks;
 const WORKERS_MAX: usize = 1024;
 
 /// What they may have, with nothing opened yet.
-pub struct Wanted {
+pub struct GuestRequest {
     pub grant: Grant,
     network: Network,
     pub compile: Compile,
@@ -36,7 +36,7 @@ pub struct Guests {
     pub reach: Reach,
 }
 
-impl Wanted {
+impl GuestRequest {
     /// What was typed, checked. Denials go to `report`. `listens` says where `command` listens
     /// instead, for a policy that has the guest listen.
     ///
@@ -47,8 +47,8 @@ impl Wanted {
         given: Given,
         stack: Option<&str>,
         listens: &str,
-        report: Report,
-    ) -> Outcome<Wanted> {
+        report: ReportHint,
+    ) -> CliResult<GuestRequest> {
         let grant = Grant::new(given)?;
         if let Some(listen) = grant.rules.listen.first() {
             return Err(Failure::usage(format!(
@@ -61,7 +61,7 @@ impl Wanted {
             let bytes = units::size("--stack", stack)?;
             (compile.stack_max, compile.frames_max) = stacks(bytes);
         }
-        Ok(Wanted { grant, network, compile })
+        Ok(GuestRequest { grant, network, compile })
     }
 
     /// Opens the mounts: once, so that a missing one is found now. What they hold is shared.
@@ -69,13 +69,13 @@ impl Wanted {
     /// # Errors
     ///
     /// If one can't be opened.
-    pub fn open(self, args: Vec<String>, report: Report) -> Outcome<Guests> {
-        let Wanted { grant, network, .. } = self;
-        let opened = open::Opened::new(&grant.mounts, &network)?;
+    pub fn open(self, args: Vec<String>, report: ReportHint) -> CliResult<Guests> {
+        let GuestRequest { grant, network, .. } = self;
+        let opened = open::OpenMounts::new(&grant.mounts, &network)?;
         let no_dev = grant.no_dev;
         let dev = move || (!no_dev).then(|| Dev::with_net(network.net.for_guest()));
         opened.namespace(dev())?;
-        let told: Vec<_> = grant.mounts.iter().map(mounts::Mount::told).collect();
+        let told: Vec<_> = grant.mounts.iter().map(mounts::MountSpec::told).collect();
         Ok(Guests {
             args,
             env: grant.environment(),
@@ -107,7 +107,7 @@ pub fn warn_of_misplaced(command: &str, args: &[String]) {
 /// # Errors
 ///
 /// For a number that is none, or out of bounds.
-pub fn workers(typed: Option<&str>) -> Outcome<usize> {
+pub fn workers(typed: Option<&str>) -> CliResult<usize> {
     let Some(text) = typed else {
         return Ok(std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX));
     };

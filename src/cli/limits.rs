@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use tinyhost::serve::{Limits, Unit};
 
-use super::args::{Limited, Serve, units};
-use super::failure::{Failure, Outcome};
+use super::args::{Limited, ServeArgs, units};
+use super::failure::{CliResult, Failure};
 
 /// The limits on lines and guests that were asked for, and the usual ones beside them.
 ///
 /// # Errors
 ///
 /// For a number that is none, and one with which nothing could be served.
-pub fn limits(args: &Limited) -> Outcome<Limits> {
+pub fn limits(args: &Limited) -> CliResult<Limits> {
     let usual = Limits::default();
     Ok(Limits {
         max_line: size("--max-line", &args.max_line, usual.max_line)?,
@@ -36,7 +36,7 @@ pub fn limits(args: &Limited) -> Outcome<Limits> {
 /// # Errors
 ///
 /// As for [`limits`], and for a limit of lines where there are none.
-pub fn of_server(args: &Serve, limited: &Limited, unit: Unit) -> Outcome<Limits> {
+pub fn of_server(args: &ServeArgs, limited: &Limited, unit: Unit) -> CliResult<Limits> {
     if unit == Unit::Connection {
         out_of_place("--max-line", limited.max_line.as_ref(), "with --per connection")?;
         out_of_place("--max-reply", limited.max_reply.as_ref(), "with --per connection")?;
@@ -66,7 +66,7 @@ pub fn of_server(args: &Serve, limited: &Limited, unit: Unit) -> Outcome<Limits>
 
 /// A limit on what there is not: of lines for a guest of a connection, which reads and writes bytes,
 /// as many as it likes; of requests where there are none.
-fn out_of_place(option: &str, typed: Option<&String>, when: &str) -> Outcome<()> {
+fn out_of_place(option: &str, typed: Option<&String>, when: &str) -> CliResult<()> {
     match typed {
         None => Ok(()),
         Some(_) => Err(Failure::usage(match when.strip_prefix("with ") {
@@ -77,26 +77,26 @@ fn out_of_place(option: &str, typed: Option<&String>, when: &str) -> Outcome<()>
 }
 
 /// A count that is not zero.
-pub fn count(option: &str, text: &Option<String>, usual: usize) -> Outcome<usize> {
+pub fn count(option: &str, text: &Option<String>, usual: usize) -> CliResult<usize> {
     let Some(text) = text else { return Ok(usual) };
     let count = usize::try_from(units::count(option, text)?).unwrap_or(usize::MAX);
     let instead = format!("write 1 or more, or leave it out for the default of {usual}");
     units::some(option, text, count, &instead)
 }
 
-fn size(option: &str, text: &Option<String>, usual: usize) -> Outcome<usize> {
+fn size(option: &str, text: &Option<String>, usual: usize) -> CliResult<usize> {
     let Some(text) = text else { return Ok(usual) };
     let instead = format!("write more, or leave it out for the default of {}K", usual >> 10);
     units::some(option, text, units::size(option, text)?, &instead)
 }
 
-fn time(option: &str, text: &Option<String>, usual: Duration) -> Outcome<Duration> {
+fn time(option: &str, text: &Option<String>, usual: Duration) -> CliResult<Duration> {
     let Some(text) = text else { return Ok(usual) };
     let instead =
         format!("write 1ms or more, or leave it out for the default of {}s", usual.as_secs());
     units::some(option, text, units::time(option, text)?, &instead)
 }
 
-fn fuel(text: &str) -> Outcome<u64> {
+fn fuel(text: &str) -> CliResult<u64> {
     units::some("--fuel", text, units::count("--fuel", text)?, "leave it out for no limit")
 }

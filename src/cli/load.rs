@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use tinyhost::trace::escape::Line;
-use tinyhost::{Capturable, CaptureError, Config, Program, ProgramError};
+use tinyhost::{Capturable, CaptureError, Program, ProgramConfig, ProgramError};
 
-use super::failure::{Failure, Outcome, check, plain};
+use super::failure::{CliResult, Failure, check, plain};
 #[cfg(unix)]
 use super::fatal_signal;
 
@@ -17,7 +17,7 @@ const MODULE_BYTES_MAX: u64 = 512 << 20;
 /// # Errors
 ///
 /// If it can't be read, or is not a program that can run here.
-pub fn load(path: &str, config: &Config) -> Outcome<Program> {
+pub fn load(path: &str, config: &ProgramConfig) -> CliResult<Program> {
     load_as(path, |wasm| Program::with(config, wasm))
 }
 
@@ -29,7 +29,7 @@ pub fn load(path: &str, config: &Config) -> Outcome<Program> {
 pub fn load_as(
     path: &str,
     compile: impl FnOnce(Vec<u8>) -> Result<Program, ProgramError>,
-) -> Outcome<Program> {
+) -> CliResult<Program> {
     let wasm = read(path)?;
     compile(wasm).map_err(|error| unfit(path, &error))
 }
@@ -40,7 +40,7 @@ pub fn load_as(
 /// # Errors
 ///
 /// If it can't be read, or is not a program that can run here and be captured.
-pub fn load_capturable(path: &str, config: &Config, refused: &str) -> Outcome<Capturable> {
+pub fn load_capturable(path: &str, config: &ProgramConfig, refused: &str) -> CliResult<Capturable> {
     let wasm = read(path)?;
     Capturable::new(config, wasm).map_err(|error| match error {
         CaptureError::Program(error) => unfit(path, &error),
@@ -54,7 +54,7 @@ fn unfit(path: &str, error: &dyn std::error::Error) -> Failure {
 }
 
 /// Reads a module.
-fn read(path: &str) -> Outcome<Vec<u8>> {
+fn read(path: &str) -> CliResult<Vec<u8>> {
     let fail = |text: String| Failure::not_started(format!("{path}: {text}"));
     #[cfg(unix)]
     fatal_signal::set_program(path);

@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tinyhost::Guest;
-use tinyhost::trace::{Format, Options, Sink, crash};
+use tinyhost::trace::{Sink, TraceFormat, TraceOptions, crash};
 use tinyhost::vfs::reach::Reach;
 
 use super::args::{Traced, units};
-use super::failure::{Failure, Outcome, plain};
+use super::failure::{CliResult, Failure, plain};
 use super::output::{Output, replace, synced, unguessable, unwritten, write_all};
 use super::style;
 
@@ -22,8 +22,8 @@ use super::style;
 const TRACE_BYTES_MAX: u64 = 1 << 20;
 
 /// A trace that is wanted, not opened yet.
-pub struct Wanted {
-    options: Options,
+pub struct TraceRequest {
+    options: TraceOptions,
     file: Option<String>,
 }
 
@@ -32,7 +32,7 @@ pub struct Wanted {
 /// # Errors
 ///
 /// If a word of it means nothing.
-pub fn wanted(typed: Traced, several: bool) -> Outcome<Option<Wanted>> {
+pub fn wanted(typed: Traced, several: bool) -> CliResult<Option<TraceRequest>> {
     let others = [&typed.format, &typed.file, &typed.bytes];
     let Some(filter) = typed.filter else {
         return match others.iter().any(|option| option.is_some()) {
@@ -45,9 +45,9 @@ pub fn wanted(typed: Traced, several: bool) -> Outcome<Option<Wanted>> {
     };
     let filter = filter.parse().map_err(|error| Failure::usage(format!("--trace: {error}")))?;
     let format = match typed.format.as_deref() {
-        None | Some("text") => Format::Text,
-        Some("json") => Format::Json,
-        Some("chrome") => Format::Chrome,
+        None | Some("text") => TraceFormat::Text,
+        Some("json") => TraceFormat::Json,
+        Some("chrome") => TraceFormat::Chrome,
         Some(other) => {
             let known = "write text, json or chrome";
             return Err(Failure::usage(format!("invalid --trace-format '{other}': {known}")));
@@ -57,36 +57,36 @@ pub fn wanted(typed: Traced, several: bool) -> Outcome<Option<Wanted>> {
         typed.bytes.as_deref().map_or(Ok(32), |text| units::count("--trace-bytes", text))?;
     let bytes = usize::try_from(bytes.min(TRACE_BYTES_MAX)).unwrap_or(usize::MAX);
     let colours = typed.file.is_none() && style::stderr().colours;
-    let options = Options { filter, format, bytes, who: several, colours };
-    Ok(Some(Wanted { options, file: typed.file }))
+    let options = TraceOptions { filter, format, bytes, who: several, colours };
+    Ok(Some(TraceRequest { options, file: typed.file }))
 }
 
 /// A trace that is being written.
-pub struct Trace {
+pub struct OpenTrace {
     pub sink: Arc<Sink>,
     file: Option<(String, File)>,
 }
 
-impl Wanted {
+impl TraceRequest {
     /// Opens the file it goes to.
     ///
     /// # Errors
     ///
     /// If that can't be made.
-    pub fn open(self, reach: &Reach) -> Outcome<Trace> {
+    pub fn open(self, reach: &Reach) -> CliResult<OpenTrace> {
         let Some(path) = self.file else {
             let sink = Sink::new(self.options, Stderr);
-            return Ok(Trace { sink, file: None });
+            return Ok(OpenTrace { sink, file: None });
         };
         let file = Output::stream(&path, reach)?;
         let again = file.try_clone().ok();
         let to = Reported { path: path.clone(), to: Some(file) };
         let sink = Sink::new(self.options, BufWriter::new(to));
-        Ok(Trace { sink, file: again.map(|file| (path, file)) })
+        Ok(OpenTrace { sink, file: again.map(|file| (path, file)) })
     }
 }
 
-impl Trace {
+impl OpenTrace {
     /// Ends it. What of it could not be written is said.
     pub fn finish(&self) {
         self.sink.finish();
@@ -154,7 +154,7 @@ impl Crashes {
     /// # Errors
     ///
     /// If that is not possible.
-    pub fn new(dir: &str, program: &str, reach: &Reach) -> Outcome<Crashes> {
+    pub fn new(dir: &str, program: &str, reach: &Reach) -> CliResult<Crashes> {
         let dir = PathBuf::from(dir);
         let directory = reach.create_directory(&dir).map_err(|error| unwritten(&dir, &error))?;
         let (program, causes) = (program.to_owned(), Mutex::default());

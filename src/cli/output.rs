@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno as Os;
-use tinyhost::vfs::reach::{Place, Planted, Reach};
+use tinyhost::vfs::reach::{HeldName, Planted, Reach};
 
-use super::failure::{Failure, Outcome, plain};
+use super::failure::{CliResult, Failure, plain};
 
 /// Writes to standard error. That it can't be written to is no reason to do anything else.
 pub fn say(text: &str) {
@@ -55,7 +55,7 @@ pub struct Output {
 
 enum To {
     /// Written beside the old one, and renamed: it is there whole, or not at all.
-    Replaced(Place),
+    Replaced(HeldName),
     /// What is no regular file (a pipe, a terminal), or is in a directory that can't be written.
     Open(File),
 }
@@ -66,7 +66,7 @@ impl Output {
     /// # Errors
     ///
     /// If it can't be written.
-    pub fn new(path: &str, reach: &Reach) -> Outcome<Output> {
+    pub fn new(path: &str, reach: &Reach) -> CliResult<Output> {
         let path = PathBuf::from(path);
         let to = find(&path, reach).map_err(|error| unwritten(&path, &error))?;
         Ok(Output { path, to })
@@ -77,7 +77,7 @@ impl Output {
     /// # Errors
     ///
     /// If it can't be made.
-    pub fn stream(path: &str, reach: &Reach) -> Outcome<File> {
+    pub fn stream(path: &str, reach: &Reach) -> CliResult<File> {
         let path = Path::new(path);
         stream(path, reach).map_err(|error| unwritten(path, &error))
     }
@@ -87,7 +87,7 @@ impl Output {
     /// # Errors
     ///
     /// If that is not possible.
-    pub fn write(&self, bytes: &[u8]) -> Outcome<()> {
+    pub fn write(&self, bytes: &[u8]) -> CliResult<()> {
         let written = match &self.to {
             To::Replaced(place) => replace(&place.directory, &place.name, bytes),
             To::Open(file) => overwrite(file, bytes),
@@ -107,7 +107,7 @@ pub fn unwritten(path: &Path, error: &io::Error) -> Failure {
 }
 
 /// What there is at a place.
-fn kind(place: &Place) -> io::Result<Option<FileType>> {
+fn kind(place: &HeldName) -> io::Result<Option<FileType>> {
     match rustix::fs::statat(&place.directory, &place.name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode))),
         Err(Os::NOENT) => Ok(None),
@@ -147,7 +147,7 @@ fn stream(path: &Path, reach: &Reach) -> io::Result<File> {
     }
 }
 
-fn open(place: &Place, flags: OFlags) -> io::Result<File> {
+fn open(place: &HeldName, flags: OFlags) -> io::Result<File> {
     let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC | flags;
     let mode = Mode::from_raw_mode(0o666);
     Ok(rustix::fs::openat(&place.directory, &place.name, flags, mode)?.into())

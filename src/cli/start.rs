@@ -1,14 +1,14 @@
 //! `--warm`: the start of a program, in the place of its guests.
 
 use tinyhost::serve::MakeNamespace;
-use tinyhost::wasi::{BadString, Builder, Strings};
-use tinyhost::{Config, Program, WarmUp, Warmth, WasiCtx};
+use tinyhost::wasi::{BadString, CtxBuilder, Strings};
+use tinyhost::{Program, ProgramConfig, WarmUp, Warmth, WasiCtx};
 
-use super::failure::{Failure, Outcome};
+use super::failure::{CliResult, Failure};
 use super::load::load_as;
 
 /// Changes the context of a start as that of each guest is changed.
-type Prepare = Box<dyn Fn(Builder) -> Builder + Send + Sync>;
+type Prepare = Box<dyn Fn(CtxBuilder) -> CtxBuilder + Send + Sync>;
 
 /// What the start of a program is given: the same as its guests, as far as no client matters.
 pub struct Start {
@@ -26,7 +26,11 @@ pub struct Start {
 /// # Errors
 ///
 /// For `--call` without it.
-pub fn wanted(warm: bool, call: Option<String>, config: &Config) -> Outcome<Option<WarmUp>> {
+pub fn wanted(
+    warm: bool,
+    call: Option<String>,
+    config: &ProgramConfig,
+) -> CliResult<Option<WarmUp>> {
     match (call, warm) {
         (Some(_), false) => {
             Err(Failure::usage("--call names what is called of a warm program: add --warm"))
@@ -61,7 +65,7 @@ impl Start {
         args: &[String],
         env: &[(String, String)],
         namespace: MakeNamespace,
-    ) -> Outcome<Start> {
+    ) -> CliResult<Start> {
         let bad = |error: BadString| Failure::usage(error.to_string());
         let mut arguments = Strings::default();
         let mut variables = Strings::default();
@@ -88,11 +92,14 @@ impl Start {
     }
 
     /// With what is done to the context of each guest.
-    pub fn prepared(self, prepare: impl Fn(Builder) -> Builder + Send + Sync + 'static) -> Start {
+    pub fn prepared(
+        self,
+        prepare: impl Fn(CtxBuilder) -> CtxBuilder + Send + Sync + 'static,
+    ) -> Start {
         Start { prepare: Some(Box::new(prepare)), ..self }
     }
 
-    fn context(&self) -> Builder {
+    fn context(&self) -> CtxBuilder {
         let builder = WasiCtx::builder()
             .args(self.args.clone())
             .envs(self.env.clone())
@@ -110,7 +117,7 @@ impl Start {
     /// # Errors
     ///
     /// As [`load`](super::load::load).
-    pub fn load(&self, path: Option<&str>, built_in: &[u8]) -> Outcome<Program> {
+    pub fn load(&self, path: Option<&str>, built_in: &[u8]) -> CliResult<Program> {
         let warm = |wasm: &[u8]| Program::warm(&self.warm_up, wasm, &|| self.context());
         match path {
             Some(path) => load_as(path, |wasm| warm(&wasm)),

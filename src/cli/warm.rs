@@ -7,8 +7,8 @@ use tinyhost::vfs::pipe::pipe;
 use tinyhost::vfs::stdio::Tail;
 use tinyhost::{CaptureError, End};
 
-use super::args::Warm;
-use super::failure::{Failure, Outcome, status};
+use super::args::WarmArgs;
+use super::failure::{CliResult, Failure, status};
 use super::grant::open;
 use super::load::load_capturable;
 use super::logger;
@@ -25,7 +25,7 @@ const CAN_NOT: &str = "can't be warmed";
 /// # Errors
 ///
 /// If the program doesn't come to a read, or can't be captured there.
-pub fn warm(mut args: Warm) -> Outcome<u8> {
+pub fn warm(mut args: WarmArgs) -> CliResult<u8> {
     logger::plain();
     let output = output(&mut args)?;
     let mut plan = plan(args.take())?;
@@ -52,7 +52,7 @@ pub fn warm(mut args: Warm) -> Outcome<u8> {
     let elapsed = began.elapsed();
     let ended = Ended { plan: &plan, end: told, signal, guest: &guest, elapsed };
     let told = ended.told(crashes.as_ref(), learn.as_ref());
-    trace.iter().for_each(observe::Trace::finish);
+    trace.iter().for_each(observe::OpenTrace::finish);
     let status = told.map_err(|failure| match failure.signal {
         // Whatever ended it, there is no module.
         None => Failure { status: status::NOT_STARTED, ..failure },
@@ -87,7 +87,7 @@ pub fn warm(mut args: Warm) -> Outcome<u8> {
 }
 
 /// The file to write: of `-o`, which may also come last.
-fn output(args: &mut Warm) -> Outcome<String> {
+fn output(args: &mut WarmArgs) -> CliResult<String> {
     if let Some(path) = args.output.take() {
         return Ok(path);
     }

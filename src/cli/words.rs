@@ -4,8 +4,8 @@
 use tinyhost::trace::Filter;
 
 use super::args::suggest;
-use super::args::table::{self, Command, Flag, Takes};
-use super::failure::{Failure, Outcome};
+use super::args::table::{self, CommandRow, Flag, Takes};
+use super::failure::{CliResult, Failure};
 use super::help;
 
 /// What was asked.
@@ -21,7 +21,7 @@ pub enum Asked {
 /// # Errors
 ///
 /// For a command or option that is not there, or lacks its value.
-pub fn understand(typed: &[String], width: usize) -> Outcome<Asked> {
+pub fn understand(typed: &[String], width: usize) -> CliResult<Asked> {
     let Some((first, rest)) = typed.split_first() else {
         return Err(Failure::usage(format!("no command given\n{}", help::usage())));
     };
@@ -54,7 +54,7 @@ pub fn understand(typed: &[String], width: usize) -> Outcome<Asked> {
     Ok(Asked::Command(words))
 }
 
-fn command(name: &str) -> Outcome<Command> {
+fn command(name: &str) -> CliResult<CommandRow> {
     if let Some(command) = table::find(name) {
         return Ok(command);
     }
@@ -71,11 +71,11 @@ fn command(name: &str) -> Outcome<Command> {
 }
 
 fn option<'w>(
-    command: &Command,
+    command: &CommandRow,
     word: &str,
     rest: &mut (impl Iterator<Item = &'w String> + Clone),
     words: &mut Vec<String>,
-) -> Outcome<()> {
+) -> CliResult<()> {
     let (name, value) = match word.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (word, None),
@@ -119,7 +119,7 @@ fn lacks_value(flag: &Flag) -> String {
     format!("{} needs a value: write {} ({})", flag.name, flag.usage(), flag.about)
 }
 
-fn unknown(command: &Command, word: &str, name: &str, value: Option<&str>) -> Failure {
+fn unknown(command: &CommandRow, word: &str, name: &str, value: Option<&str>) -> Failure {
     if let Some(text) = elsewhere(name, value.unwrap_or_default()) {
         return Failure::usage(text);
     }
@@ -135,7 +135,7 @@ fn unknown(command: &Command, word: &str, name: &str, value: Option<&str>) -> Fa
 }
 
 /// Where to listen, as other servers are told.
-fn bind(command: &Command, name: &str, value: &str) -> Option<String> {
+fn bind(command: &CommandRow, name: &str, value: &str) -> Option<String> {
     let listens = ["--port", "-p", "--listen", "--addr", "--address"].contains(&name);
     let at = match value.trim_start_matches(':') {
         port if !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit()) => {

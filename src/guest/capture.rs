@@ -5,10 +5,10 @@ use wasmi::{Extern, Val};
 use super::Guest;
 use super::unwind::Unwound;
 use crate::program::capture::{
-    CaptureError, Data, Instrumented, Next, READS, State, Stopped, Value, image,
+    CaptureError, Continuation, Data, Instrumented, READS, State, Stopped, Value, image,
 };
 use crate::program::seal::{self, seal};
-use crate::program::{Build, Config, Program};
+use crate::program::{Build, Program, ProgramConfig};
 use crate::wasi::WasiCtx;
 use crate::wasi::reopen::Kept;
 
@@ -23,11 +23,11 @@ use crate::wasi::reopen::Kept;
 ///
 /// ```
 /// use tinyhost::vfs::pipe::{Capture, pipe};
-/// use tinyhost::{Capturable, Config, Guest, Program, Step, WasiCtx};
+/// use tinyhost::{Capturable, ProgramConfig, Guest, Program, Step, WasiCtx};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let wasm = std::fs::read("fixtures/promptreply.wasm")?;
-/// let capturable = Capturable::new(&Config::default(), wasm)?;
+/// let capturable = Capturable::new(&ProgramConfig::default(), wasm)?;
 /// let (stdin, _feed) = pipe(4096);
 /// let mut guest = Guest::new(capturable.program(), WasiCtx::builder().stdin(stdin).build());
 /// while guest.step(1_000_000) != Step::Parked {} // until it waits for a line
@@ -50,12 +50,12 @@ pub struct Capturable {
 
 /// What a guest has open.
 #[derive(Debug, Clone)]
-pub struct Opened {
+pub struct OpenDescriptor {
     kept: Kept,
     is_usual: bool,
 }
 
-impl Opened {
+impl OpenDescriptor {
     /// Whether it is what a new guest has: its streams, and the directories it was given.
     pub fn is_usual(&self) -> bool {
         self.is_usual
@@ -72,12 +72,15 @@ pub(crate) struct Captured {
 
 impl Capturable {
     /// Checks and compiles a module for guests that are to be captured. They are few, so
-    /// [`Config::reuse`] is not looked at.
+    /// [`ProgramConfig::reuse`] is not looked at.
     ///
     /// # Errors
     ///
     /// If the module is not a program, or its state is more than memory, globals and stack.
-    pub fn new(config: &Config, wasm: impl Into<Vec<u8>>) -> Result<Capturable, CaptureError> {
+    pub fn new(
+        config: &ProgramConfig,
+        wasm: impl Into<Vec<u8>>,
+    ) -> Result<Capturable, CaptureError> {
         let wasm = wasm.into();
         // The module itself may be an image, and its guests have something open.
         let files = Some(seal::open(&wasm).map_err(CaptureError::Program)?);
@@ -108,11 +111,15 @@ impl Capturable {
     ///
     /// If it doesn't wait for its standard input alone, or has something open that can't be opened
     /// again.
-    pub fn check(&self, guest: &mut Guest, mut fresh: WasiCtx) -> Result<Opened, CaptureError> {
+    pub fn check(
+        &self,
+        guest: &mut Guest,
+        mut fresh: WasiCtx,
+    ) -> Result<OpenDescriptor, CaptureError> {
         self.check_place(guest)?;
         let (kept, is_usual) =
             Kept::named(guest.context_mut(), &mut fresh).map_err(CaptureError::Open)?;
-        Ok(Opened { kept, is_usual })
+        Ok(OpenDescriptor { kept, is_usual })
     }
 
     fn check_place(&self, guest: &Guest) -> Result<(), CaptureError> {
@@ -136,12 +143,16 @@ impl Capturable {
 
     /// The same, with what it had open. A [`Program`] of it opens that for each guest, and fails if
     /// the image is not what was written. Another host can run it if that
-    /// [is usual](Opened::is_usual).
+    /// [is usual](OpenDescriptor::is_usual).
     ///
     /// # Errors
     ///
     /// As [`capture`](Capturable::capture).
-    pub fn capture_opened(&self, guest: Guest, opened: &Opened) -> Result<Vec<u8>, CaptureError> {
+    pub fn capture_opened(
+        &self,
+        guest: Guest,
+        opened: &OpenDescriptor,
+    ) -> Result<Vec<u8>, CaptureError> {
         Ok(seal(&self.capture(guest)?, &opened.kept))
     }
 
@@ -186,7 +197,7 @@ impl Capturable {
             args: &args,
             in_start,
         };
-        let state = State { memory, globals: &globals, next: Next::Stopped(stopped) };
+        let state = State { memory, globals: &globals, next: Continuation::Stopped(stopped) };
         let module = image(&self.wasm, &state, data)?;
         Ok(Captured { module, memory: memory.to_vec() })
     }

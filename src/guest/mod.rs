@@ -20,7 +20,7 @@ use self::running::Tag;
 pub(crate) use self::slice::FIRST_FUEL;
 pub(crate) use self::slice::{Pace, RUN_TIME};
 use crate::instance::Instance;
-use crate::program::{Entry, Program, Warmth, end_of};
+use crate::program::{EntryPoint, Program, Warmth, end_of};
 use crate::step::{End, Step, fuel_trap};
 use crate::vfs::{Armed, Fd, Interest};
 use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
@@ -50,7 +50,7 @@ pub struct Guest {
     pub(crate) instance: Instance,
     state: State,
     /// The functions to call after this one has returned.
-    then: Entry,
+    then: EntryPoint,
     /// How many results this one has: none, or the status to exit with.
     results: usize,
     /// Fuel left of the guest's limit, over all steps.
@@ -104,7 +104,7 @@ impl Guest {
                 Some((first, results)) => (State::Ready(first), then, results),
                 None => (State::Asleep, then, 0),
             },
-            Err(end) => (State::Ended(end), Entry::NONE, 0),
+            Err(end) => (State::Ended(end), EntryPoint::NONE, 0),
         };
         let mut guest = Guest {
             instance,

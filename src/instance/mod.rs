@@ -10,7 +10,7 @@ use std::sync::Arc;
 use wasmi::{Extern, Global, Memory, Store, Val};
 
 use crate::program::image::Image;
-use crate::program::{Entry, Program, Shared, Warmth, complete, end_of, install};
+use crate::program::{EntryPoint, Program, Shared, Warmth, complete, end_of, install};
 use crate::step::{Cause, Step, Trap};
 use crate::wasi::WasiCtx;
 #[cfg(all(target_os = "linux", feature = "recycle"))]
@@ -31,7 +31,7 @@ pub(crate) struct Instance {
     pub(crate) store: Store<WasiCtx>,
     program: Arc<Shared>,
     /// The functions to call, or the last step of a guest whose instance can't be made.
-    pub(crate) entry: Result<Entry, Step>,
+    pub(crate) entry: Result<EntryPoint, Step>,
     /// Its exports, if it could be made.
     exports: Option<wasmi::Instance>,
     /// Its state when it was new. `None` if it can't be restored.
@@ -81,7 +81,7 @@ impl Instance {
         cx.limits.stack = program.stack_bytes;
         let mut store = Store::new(&program.engine, cx);
         store.limiter(|cx| &mut cx.limits);
-        Instance { store, program, entry: Ok(Entry::NONE), exports: None, snapshot: None }
+        Instance { store, program, entry: Ok(EntryPoint::NONE), exports: None, snapshot: None }
     }
 
     /// Makes what [`unmade`](Instance::unmade) has put off. Answers what to call.
@@ -89,7 +89,7 @@ impl Instance {
     /// # Errors
     ///
     /// The guest's last step, if it can't be made.
-    pub(crate) fn fill(&mut self) -> Result<Entry, Step> {
+    pub(crate) fn fill(&mut self) -> Result<EntryPoint, Step> {
         self.make();
         self.lay_image(None);
         self.entry.clone()
@@ -108,7 +108,7 @@ impl Instance {
                 install(&program.hooks, store, exports, pages::PAGING);
                 let memory = exports.get_export(&*store, "memory");
                 store.data_mut().memory = memory.and_then(Extern::into_memory);
-                Ok(Entry::of(program, store, exports))
+                Ok(EntryPoint::of(program, store, exports))
             }
             Err(error) => Err(end_of(&error, &store.data().limits, false)),
         };
@@ -168,7 +168,7 @@ impl Instance {
     /// # Errors
     ///
     /// The guest's last step, if it can't be begun.
-    pub(crate) fn begin(&mut self) -> Result<Entry, Step> {
+    pub(crate) fn begin(&mut self) -> Result<EntryPoint, Step> {
         let entry = self.entry.clone()?;
         let host = |text| Step::Trapped(Trap { cause: Cause::Host, text });
         self.program.files.reopen(self.store.data_mut()).map_err(host)?;

@@ -1,7 +1,7 @@
 //! Items and replies on their way, several at once: to hand over each one alone would cost as much
 //! as its guest.
 
-use super::writer::Failure;
+use super::writer::FailedItem;
 
 /// Items for a worker. They have consecutive numbers.
 #[derive(Debug, Default)]
@@ -72,7 +72,7 @@ pub(super) enum Saying {
     /// What its guest wrote to its standard error.
     Errors(u64, Vec<u8>),
     /// It has failed.
-    Failed(Failure),
+    Failed(FailedItem),
 }
 
 impl Chunk {

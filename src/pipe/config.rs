@@ -8,14 +8,14 @@ use crate::program::Program;
 use crate::serve::Limits;
 pub use crate::serve::{MakeNamespace, PostMortem};
 use crate::vfs::Namespace;
-use crate::wasi::Builder;
+use crate::wasi::CtxBuilder;
 
 /// Items under way for each worker, unless the configuration says otherwise.
 const WINDOW_PER_WORKER: usize = 256;
 
 /// Changes the context of each guest before the guest is made: its trace, clocks, random bytes.
 /// The number is the item's, from 1.
-pub type Prepare = Arc<dyn Fn(u64, Builder) -> Builder + Send + Sync>;
+pub type PrepareItem = Arc<dyn Fn(u64, CtxBuilder) -> CtxBuilder + Send + Sync>;
 
 /// What becomes of an item that fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum OnError {
 
 /// The configuration of a filter.
 #[derive(Clone)]
-pub struct Config {
+pub struct PipeConfig {
     /// The program to run.
     pub program: Program,
     /// The program's name: the guest's `argv[0]`.
@@ -57,16 +57,16 @@ pub struct Config {
     /// Limits on guests and items. Those on connections, and `idle`, mean nothing here.
     pub limits: Limits,
     /// Changes each guest's context.
-    pub prepare: Option<Prepare>,
+    pub prepare: Option<PrepareItem>,
     /// Called with each guest that trapped or that the host ended.
     pub post_mortem: Option<PostMortem>,
 }
 
-impl Config {
+impl PipeConfig {
     /// A configuration of lines with one worker and the default limits.
-    pub fn new(program: Program, name: impl Into<String>) -> Config {
+    pub fn new(program: Program, name: impl Into<String>) -> PipeConfig {
         let namespace = Namespace::default();
-        Config {
+        PipeConfig {
             program,
             name: name.into(),
             args: Vec::new(),
@@ -97,7 +97,7 @@ impl Config {
     }
 }
 
-impl fmt::Debug for Config {
+impl fmt::Debug for PipeConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config").field("name", &self.name).finish_non_exhaustive()
     }

@@ -63,7 +63,7 @@ pub(super) enum InputEnd {
 
 /// Why the filter ends before its input.
 pub(super) enum Stop {
-    /// By its [handle](super::Handle), or as the writer wants.
+    /// By its [handle](super::PipeHandle), or as the writer wants.
     Asked,
     /// Nothing can be run.
     Worker(io::Error),
@@ -79,7 +79,7 @@ pub(super) enum Work {
 }
 
 /// What there is for the writer.
-pub(super) enum Output {
+pub(super) enum WriterWork {
     Chunks(Vec<Chunk>),
     /// All items are answered.
     End(InputEnd),
@@ -239,11 +239,11 @@ impl Flow {
     // The writer's side.
 
     /// Waits for the replies whose turn it is, or the end.
-    pub fn next_output(&self) -> Output {
+    pub fn next_output(&self) -> WriterWork {
         let mut state = self.state();
         loop {
             if let Some(stop) = state.stop.take() {
-                return Output::Stopped(stop);
+                return WriterWork::Stopped(stop);
             }
             let mut chunks = Vec::new();
             let mut next = self.next.load(Ordering::Relaxed);
@@ -256,12 +256,12 @@ impl Flow {
             if !chunks.is_empty() {
                 self.next.store(next, Ordering::Relaxed);
                 self.advanced(&mut state);
-                return Output::Chunks(chunks);
+                return WriterWork::Chunks(chunks);
             }
             if state.read == next
                 && let Some(end) = state.ended.take()
             {
-                return Output::End(end);
+                return WriterWork::End(end);
             }
             state.starved = true;
             state = self.written.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -6,10 +6,10 @@
 //! under way, so memory stays flat however long the stream is and however slowly it is read.
 //!
 //! ```no_run
-//! use tinyhost::{Program, pipe::{Config, Pipe}};
+//! use tinyhost::{Program, pipe::{PipeConfig, Pipe}};
 //!
 //! let program = Program::new(std::fs::read("filter.wasm")?)?;
-//! let pipe = Pipe::new(Config::new(program, "filter.wasm"))?;
+//! let pipe = Pipe::new(PipeConfig::new(program, "filter.wasm"))?;
 //! let summary = pipe.run(std::io::stdin(), std::io::stdout(), &mut |note| eprintln!("{note}"))?;
 //! eprintln!("{} of {} lines failed", summary.failed, summary.items);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -45,13 +45,13 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::sched::Scheduler;
-pub use config::{Config, MakeNamespace, OnError, PostMortem, Prepare};
+pub use config::{MakeNamespace, OnError, PipeConfig, PostMortem, PrepareItem};
 use flow::{Flow, Stop};
 pub use framing::Framing;
 use reader::Reader;
 use worker::{Shared, Worker};
 use writer::Writer;
-pub use writer::{Failure, Note, NoteKind};
+pub use writer::{FailedItem, Note, NoteKind};
 
 /// A filter that is ready to [run](Pipe::run).
 pub struct Pipe {
@@ -62,7 +62,7 @@ pub struct Pipe {
 
 /// Watches or stops a filter from any thread. Cheap to clone.
 #[derive(Clone)]
-pub struct Handle {
+pub struct PipeHandle {
     flow: Arc<Flow>,
 }
 
@@ -95,7 +95,7 @@ impl Pipe {
     /// # Errors
     ///
     /// If an argument or variable contains a NUL byte, or the operating system can't create a poll.
-    pub fn new(config: Config) -> io::Result<Pipe> {
+    pub fn new(config: PipeConfig) -> io::Result<Pipe> {
         let workers = config.workers.max(1);
         let mut schedulers = Vec::new();
         for _ in 0..workers {
@@ -108,8 +108,8 @@ impl Pipe {
     }
 
     /// A handle to watch or stop the filter.
-    pub fn handle(&self) -> Handle {
-        Handle { flow: self.flow.clone() }
+    pub fn handle(&self) -> PipeHandle {
+        PipeHandle { flow: self.flow.clone() }
     }
 
     /// Answers all items of `input` on `output`. Blocks the thread until the input has ended and
@@ -155,7 +155,7 @@ impl Pipe {
     }
 }
 
-impl Handle {
+impl PipeHandle {
     /// What was done so far.
     pub fn progress(&self) -> Summary {
         self.flow.progress()
@@ -186,7 +186,7 @@ impl fmt::Debug for Pipe {
     }
 }
 
-impl fmt::Debug for Handle {
+impl fmt::Debug for PipeHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("progress", &self.progress()).finish()
     }

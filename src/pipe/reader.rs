@@ -4,10 +4,10 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::batch::{Batch, Chunk, Saying};
-use super::config::{Config, OnError};
+use super::config::{OnError, PipeConfig};
 use super::flow::{Flow, InputEnd};
 use super::framing::{Framing, Piece, Splitter};
-use super::writer::Failure;
+use super::writer::FailedItem;
 
 /// Bytes read at once.
 const READ: usize = 128 << 10;
@@ -32,7 +32,7 @@ pub(super) struct Reader<R> {
 }
 
 impl<R: Read> Reader<R> {
-    pub fn new(config: &Config, flow: Arc<Flow>, input: R) -> Reader<R> {
+    pub fn new(config: &PipeConfig, flow: Arc<Flow>, input: R) -> Reader<R> {
         let max_item = config.limits.max_line;
         Reader {
             flow,
@@ -106,7 +106,7 @@ impl<R: Read> Reader<R> {
             let max = self.max_item;
             let why =
                 format!("the {unit} is longer than {max} bytes (raise the limit with --max-line)");
-            let failure = Failure { number: self.number, why };
+            let failure = FailedItem { number: self.number, why };
             chunk.note(Saying::Failed(failure));
             self.number += 1;
         }

@@ -102,9 +102,9 @@ impl Streams {
 }
 
 /// Standard input.
-pub(super) struct Input(pub Arc<Slot>);
+pub(super) struct ItemInput(pub Arc<Slot>);
 
-impl File for Input {
+impl File for ItemInput {
     fn stat(&mut self) -> Result<Stat> {
         Ok(Stat::of(Filetype::Unknown))
     }
@@ -143,9 +143,9 @@ impl File for Input {
 }
 
 /// Standard output.
-pub(super) struct Output(pub Arc<Slot>);
+pub(super) struct ItemOutput(pub Arc<Slot>);
 
-impl File for Output {
+impl File for ItemOutput {
     fn stat(&mut self) -> Result<Stat> {
         Ok(Stat::of(Filetype::Unknown))
     }
@@ -192,9 +192,9 @@ impl File for Output {
 }
 
 /// Standard error.
-pub(super) struct Errors(pub Arc<Slot>);
+pub(super) struct ItemErrors(pub Arc<Slot>);
 
-impl File for Errors {
+impl File for ItemErrors {
     fn stat(&mut self) -> Result<Stat> {
         Ok(Stat::of(Filetype::Unknown))
     }

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::batch::{Batch, Chunk, Saying};
-use super::config::{Config, OnError};
+use super::config::{OnError, PipeConfig};
 use super::flow::{Flow, Stop, Work};
 use super::framing::Framing;
-use super::slot::{Errors, Input, Output, Slot};
-use super::writer::Failure;
+use super::slot::{ItemErrors, ItemInput, ItemOutput, Slot};
+use super::writer::FailedItem;
 use crate::guest::{FIRST_FUEL, Guest};
 use crate::pool::Pool;
 use crate::sched::{Event, GuestId, Scheduler};
@@ -24,14 +24,14 @@ const SLOTS_MAX: usize = 256;
 
 /// What all workers have in common.
 pub(super) struct Shared {
-    pub config: Config,
+    pub config: PipeConfig,
     args: Strings,
     env: Strings,
     memory: Arc<MemoryBudget>,
 }
 
 impl Shared {
-    pub fn new(config: Config) -> io::Result<Shared> {
+    pub fn new(config: PipeConfig) -> io::Result<Shared> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         let args = Strings::arguments(&config.name, &config.args).map_err(invalid)?;
         let env = Strings::environment(&config.env).map_err(invalid)?;
@@ -189,9 +189,9 @@ impl Worker {
             .memory_max(config.limits.memory)
             .memory_budget(memory.clone())
             .fds_max(config.limits.max_fds)
-            .stdin(Input(running.slot.clone()))
-            .stdout(Output(running.slot.clone()))
-            .stderr(Errors(running.slot.clone()));
+            .stdin(ItemInput(running.slot.clone()))
+            .stdout(ItemOutput(running.slot.clone()))
+            .stderr(ItemErrors(running.slot.clone()));
         let cx = match &config.prepare {
             Some(prepare) => prepare(running.number, builder).build(),
             None => builder.build(),
@@ -249,7 +249,7 @@ impl Worker {
         }
         let failed = wrong.is_some();
         if let Some(why) = wrong {
-            chunk.note(Saying::Failed(Failure { number, why }));
+            chunk.note(Saying::Failed(FailedItem { number, why }));
         }
         chunk.count(streams.item.len());
         drop(streams);

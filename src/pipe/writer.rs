@@ -4,8 +4,8 @@ use std::fmt;
 use std::io::{self, Write};
 
 use super::batch::{Chunk, Saying};
-use super::config::{Config, OnError};
-use super::flow::{Flow, InputEnd, Output, Stop};
+use super::config::{OnError, PipeConfig};
+use super::flow::{Flow, InputEnd, Stop, WriterWork};
 use super::framing::Framing;
 use super::{Error, Summary};
 
@@ -14,7 +14,7 @@ const COLLECT: usize = 64 << 10;
 
 /// An item that has failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct FailedItem {
     /// Its number, from 1.
     pub number: u64,
     /// The reason, in words.
@@ -38,7 +38,7 @@ pub enum NoteKind<'a> {
     /// its newline.
     Errors(u64, &'a [u8]),
     /// An item has failed.
-    Failed(&'a Failure),
+    Failed(&'a FailedItem),
 }
 
 impl fmt::Display for Note<'_> {
@@ -66,7 +66,7 @@ pub(super) struct Writer<'a, W> {
 
 impl<'a, W: Write> Writer<'a, W> {
     pub fn new(
-        config: &Config,
+        config: &PipeConfig,
         flow: &'a Flow,
         output: W,
         note: &'a mut dyn FnMut(Note<'_>),
@@ -90,17 +90,19 @@ impl<'a, W: Write> Writer<'a, W> {
     fn write_all(&mut self) -> Result<(), Error> {
         loop {
             match self.flow.next_output() {
-                Output::Chunks(chunks) => {
+                WriterWork::Chunks(chunks) => {
                     if self.chunks(chunks)? {
                         return Ok(());
                     }
                 }
-                Output::End(InputEnd::Whole) | Output::Stopped(Stop::Asked) => return Ok(()),
-                Output::End(InputEnd::Failed(error)) => return Err(Error::Read(error)),
-                Output::End(InputEnd::Broken(number, why)) => {
+                WriterWork::End(InputEnd::Whole) | WriterWork::Stopped(Stop::Asked) => {
+                    return Ok(());
+                }
+                WriterWork::End(InputEnd::Failed(error)) => return Err(Error::Read(error)),
+                WriterWork::End(InputEnd::Broken(number, why)) => {
                     return Err(Error::Broken(number, why));
                 }
-                Output::Stopped(Stop::Worker(error)) => return Err(Error::Worker(error)),
+                WriterWork::Stopped(Stop::Worker(error)) => return Err(Error::Worker(error)),
             }
         }
     }

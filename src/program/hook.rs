@@ -33,18 +33,18 @@ const CALLS_MAX: usize = 3;
 
 /// The functions to call to run a guest, one after the other.
 #[derive(Clone, Copy)]
-pub(crate) struct Entry {
+pub(crate) struct EntryPoint {
     calls: [Option<Func>; CALLS_MAX],
     /// The last one returns the status with which the program exits.
     has_status: bool,
 }
 
-impl Entry {
+impl EntryPoint {
     /// Of an instance that could not be made.
-    pub(crate) const NONE: Entry = Entry { calls: [None; CALLS_MAX], has_status: false };
+    pub(crate) const NONE: EntryPoint = EntryPoint { calls: [None; CALLS_MAX], has_status: false };
 
     /// The entry of an instance.
-    pub(crate) fn of(program: &Shared, store: &Store<WasiCtx>, instance: Instance) -> Entry {
+    pub(crate) fn of(program: &Shared, store: &Store<WasiCtx>, instance: Instance) -> EntryPoint {
         let find =
             |name: &str| instance.get_func(store, name).expect("checked when the program was made");
         let hooks = &program.hooks;
@@ -53,7 +53,7 @@ impl Entry {
         let calls = std::array::from_fn(|_| funcs.next());
         let last = calls.iter().flatten().next_back();
         let has_status = last.is_some_and(|last| !last.ty(store).results().is_empty());
-        Entry { calls, has_status }
+        EntryPoint { calls, has_status }
     }
 
     /// Whether all of them were taken.

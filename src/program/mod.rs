@@ -36,13 +36,13 @@ const STACKS_CACHED: usize = 16;
 pub(crate) use end::end_of;
 pub use error::ProgramError;
 pub(crate) use error::survey;
-pub(crate) use hook::{Entry, complete, install};
+pub(crate) use hook::{EntryPoint, complete, install};
 pub(crate) use rewrite::Hooks;
 pub use warmth::{Warm, Warmth};
 
 /// Options for [`Program::with`].
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct ProgramConfig {
     /// Bytes of value stack a guest can use. The stack grows on the host's heap. wasmi doesn't
     /// report how far, so a [`MemoryBudget`](crate::wasi::MemoryBudget) counts the largest size.
     pub stack_max: usize,
@@ -54,15 +54,15 @@ pub struct Config {
     pub reuse: bool,
 }
 
-impl Default for Config {
+impl Default for ProgramConfig {
     /// 2 MiB of stack and 16,384 nested calls, which suits thousands of guests. A program with deep
     /// recursion may need more.
-    fn default() -> Config {
-        Config { stack_max: 2 << 20, frames_max: 16_384, reuse: true }
+    fn default() -> ProgramConfig {
+        ProgramConfig { stack_max: 2 << 20, frames_max: 16_384, reuse: true }
     }
 }
 
-impl Config {
+impl ProgramConfig {
     /// The largest size of a guest's stacks in bytes. A list of frames is held twice as it grows.
     fn stack_bytes(&self) -> usize {
         const FRAME_BYTES: usize = 32;
@@ -129,7 +129,7 @@ impl Program {
     ///
     /// If the bytes are not a WASI preview1 command, see [`ProgramError`].
     pub fn new(wasm: impl AsRef<[u8]>) -> Result<Program, ProgramError> {
-        Program::with(&Config::default(), wasm)
+        Program::with(&ProgramConfig::default(), wasm)
     }
 
     /// Checks and compiles a module with these options.
@@ -137,7 +137,7 @@ impl Program {
     /// # Errors
     ///
     /// As [`Program::new`].
-    pub fn with(config: &Config, wasm: impl AsRef<[u8]>) -> Result<Program, ProgramError> {
+    pub fn with(config: &ProgramConfig, wasm: impl AsRef<[u8]>) -> Result<Program, ProgramError> {
         let reuse = config.reuse;
         let build = Build {
             entry: &["_start"],
@@ -151,7 +151,7 @@ impl Program {
     }
 
     pub(crate) fn build(
-        config: &Config,
+        config: &ProgramConfig,
         wasm: &[u8],
         build: Build<'_>,
     ) -> Result<Program, ProgramError> {
@@ -214,7 +214,7 @@ impl fmt::Debug for Program {
     }
 }
 
-fn engine_config(config: &Config, eager: bool) -> WasmiConfig {
+fn engine_config(config: &ProgramConfig, eager: bool) -> WasmiConfig {
     let mut wasmi = WasmiConfig::default();
     wasmi
         .consume_fuel(true)

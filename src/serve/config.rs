@@ -11,7 +11,7 @@ use super::door::tls::Identity;
 use crate::guest::Guest;
 use crate::program::Program;
 use crate::vfs::Namespace;
-use crate::wasi::Builder;
+use crate::wasi::CtxBuilder;
 
 /// How long guests may run after a server was asked to shut down.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
@@ -45,7 +45,7 @@ pub type LoadIdentity = Arc<dyn Fn() -> Result<Identity, String> + Send + Sync>;
 
 /// Changes the context of each guest before the guest is made: its trace, clocks, random bytes.
 /// The address is the client's; a guest that is started ahead of its line has none yet.
-pub type Prepare = Arc<dyn Fn(Option<SocketAddr>, Builder) -> Builder + Send + Sync>;
+pub type Prepare = Arc<dyn Fn(Option<SocketAddr>, CtxBuilder) -> CtxBuilder + Send + Sync>;
 
 /// Called with each guest that trapped or that the host ended: the reason, the time it ran, and
 /// the guest.
@@ -53,7 +53,7 @@ pub type PostMortem = Arc<dyn Fn(&str, Duration, &Guest) + Send + Sync>;
 
 /// The configuration of a server.
 #[derive(Clone)]
-pub struct Config {
+pub struct ServeConfig {
     /// The program to run.
     pub program: Program,
     /// The program's name: the guest's `argv[0]`, and the name in logs.
@@ -106,11 +106,11 @@ pub struct Config {
     pub post_mortem: Option<PostMortem>,
 }
 
-impl Config {
+impl ServeConfig {
     /// A configuration with one worker, the default limits, and no address to listen at.
-    pub fn new(program: Program, name: impl Into<String>) -> Config {
+    pub fn new(program: Program, name: impl Into<String>) -> ServeConfig {
         let namespace = Namespace::default();
-        Config {
+        ServeConfig {
             program,
             name: name.into(),
             args: Vec::new(),
@@ -138,7 +138,7 @@ impl Config {
     }
 }
 
-impl fmt::Debug for Config {
+impl fmt::Debug for ServeConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config").field("name", &self.name).finish_non_exhaustive()
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::admission::party;
-use super::client::stdio::{Client, Errors, Input, Output, PendingLink};
+use super::client::stdio::{Client, ClientErrors, ClientInput, ClientOutput, PendingLink};
 use super::config::Unit;
 use super::conn::session::Session;
 use super::observe::reporter::Reporter;
@@ -159,9 +159,9 @@ fn context(
         .memory_max(config.limits.memory)
         .memory_budget(shared.memory.clone())
         .fds_max(config.limits.max_fds)
-        .stdin(Input(client.clone()))
-        .stdout(Output(client.clone()))
-        .stderr(Errors::new(client, reporter.clone()));
+        .stdin(ClientInput(client.clone()))
+        .stdout(ClientOutput(client.clone()))
+        .stderr(ClientErrors::new(client, reporter.clone()));
     match &config.prepare {
         Some(prepare) => prepare(peer, builder).build(),
         None => builder.build(),

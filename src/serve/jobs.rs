@@ -11,7 +11,7 @@ use mio::{Interest, Token};
 
 use super::cleanup::Cleanup;
 use super::conn::protocol::{Job, Stdin};
-use super::conn::session::{Host, PollInterest, Session};
+use super::conn::session::{ActionHost, PollInterest, Session};
 use super::guests::Guests;
 use super::observe::logging::TARGET;
 use super::observe::metrics::{Counters, add};
@@ -194,7 +194,7 @@ fn is_replied(session: &Session, guest: &Guest) -> bool {
     session.link.io().is_replied() && guest.waits_for_stdin()
 }
 
-impl Host for Jobs {
+impl ActionHost for Jobs {
     fn now(&self) -> Instant {
         self.now
     }

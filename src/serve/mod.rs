@@ -5,10 +5,10 @@
 //! connections. Workers share nothing while they serve a line.
 //!
 //! ```no_run
-//! use tinyhost::{Program, serve::{Config, Server}};
+//! use tinyhost::{Program, serve::{ServeConfig, Server}};
 //!
 //! let program = Program::new(std::fs::read("filter.wasm")?)?;
-//! let mut config = Config::new(program, "filter.wasm");
+//! let mut config = ServeConfig::new(program, "filter.wasm");
 //! config.binds = vec!["127.0.0.1:1997".parse()?];
 //! let server = Server::bind(config)?;
 //! let handle = server.handle(); // for another thread, or a signal: handle.shutdown()
@@ -89,7 +89,7 @@ use admission::Admission;
 pub use client::stdio::LOG_LINE_MAX;
 #[cfg(feature = "tls")]
 pub use config::LoadIdentity;
-pub use config::{Config, DRAIN_MAX, Limits, Load, MakeNamespace, PostMortem, Prepare, Unit};
+pub use config::{DRAIN_MAX, Limits, Load, MakeNamespace, PostMortem, Prepare, ServeConfig, Unit};
 use conn::protocol::Service;
 use door::Source;
 use door::tcp::Tcp;
@@ -124,7 +124,7 @@ impl Server {
     ///
     /// If an address can't be bound (the error names it), an argument or variable contains a NUL
     /// byte, or the operating system can't create a poll.
-    pub fn bind(mut config: Config) -> io::Result<Server> {
+    pub fn bind(mut config: ServeConfig) -> io::Result<Server> {
         config.limits = config.limits.countable();
         let mut listeners = std::mem::take(&mut config.listeners);
         for addr in &config.binds {
@@ -150,8 +150,8 @@ impl Server {
         Ok(Server { shared, workers, addrs, status })
     }
 
-    /// The addresses it listens at: those of [`Config::listeners`], then those of
-    /// [`Config::binds`].
+    /// The addresses it listens at: those of [`ServeConfig::listeners`], then those of
+    /// [`ServeConfig::binds`].
     pub fn local_addrs(&self) -> &[SocketAddr] {
         &self.addrs
     }
@@ -203,7 +203,7 @@ impl Server {
 #[cfg(feature = "tls")]
 fn secure(shared: &Shared, source: Box<dyn Source>) -> io::Result<Box<dyn Source>> {
     Ok(match &shared.identity {
-        Some(identity) => Box::new(door::tls::Tls { source, identity: identity.clone() }),
+        Some(identity) => Box::new(door::tls::TlsDoor { source, identity: identity.clone() }),
         None => source,
     })
 }
@@ -262,7 +262,7 @@ impl Handle {
     }
 
     /// Reloads the program, and the certificate, on a thread of its own. Running guests finish with the old program. If
-    /// the new one fails to load, or [`Config::reload`] is not set, that is logged and the old
+    /// the new one fails to load, or [`ServeConfig::reload`] is not set, that is logged and the old
     /// program stays.
     pub fn reload(&self) {
         if self.shared.config.reload.is_none() && !self.shared.reloads_anything() {

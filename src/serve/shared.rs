@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::config::Config;
+use super::config::ServeConfig;
 use super::door::Arrival;
 #[cfg(feature = "tls")]
 use super::door::tls::Current;
@@ -18,7 +18,7 @@ use crate::wasi::{MemoryBudget, Strings};
 
 /// What workers, handles and the other threads have in common.
 pub(super) struct Shared {
-    pub config: Config,
+    pub config: ServeConfig,
     born: Instant,
     pub args: Strings,
     pub env: Strings,
@@ -105,7 +105,7 @@ impl Shared {
         u64::try_from(age).unwrap_or(u64::MAX)
     }
 
-    /// A worker that has not turned for [too long](Config::stuck_after), which all of them do
+    /// A worker that has not turned for [too long](ServeConfig::stuck_after), which all of them do
     /// every [second](super::worker::TURN_EVERY) if anything asks for this: its number, and for
     /// how long.
     pub fn stuck(&self, now: Instant) -> Option<(usize, Duration)> {
@@ -151,7 +151,7 @@ impl Shared {
 }
 
 impl Shared {
-    pub fn new(config: Config, schedulers: &[Scheduler]) -> io::Result<Shared> {
+    pub fn new(config: ServeConfig, schedulers: &[Scheduler]) -> io::Result<Shared> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         let args = Strings::arguments(&config.name, &config.args).map_err(invalid)?;
         let env = Strings::environment(&config.env).map_err(invalid)?;

@@ -12,7 +12,7 @@ use super::client::link::{Dirty, Link};
 use super::config::DRAIN_MAX;
 use super::conn::Conn;
 use super::conn::protocol::Service;
-use super::conn::session::{Disposition, Host, Readiness, Session, TurnTime, advance};
+use super::conn::session::{ActionHost, Disposition, Readiness, Session, TurnTime, advance};
 use super::conn::table::{LISTENER, Table};
 use super::door::tcp::{is_final, is_of_connection};
 use super::door::{ACCEPTS_PER_TURN, Accepted, Arrival, Door, PAUSE, Source};

@@ -34,13 +34,13 @@ pub struct Mounted {
 }
 
 /// Takes the line of a hint.
-pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
+pub type ReportHint = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// Watches calls that fail, and explains those whose cause is a mount. To be given with
-/// [`Builder::on_error`](crate::wasi::Builder::on_error).
+/// [`CtxBuilder::on_error`](crate::wasi::CtxBuilder::on_error).
 pub struct Hints {
     mounts: Arc<[Mounted]>,
-    report: Report,
+    report: ReportHint,
     /// Causes, of all guests that have this in common.
     told: Arc<Mutex<HashSet<String>>>,
     /// Files that were to be read and were not there, the last one last.
@@ -49,7 +49,7 @@ pub struct Hints {
 
 impl Hints {
     /// Hints for a guest with these mounts; `/dev` is not one of them.
-    pub fn new(mounts: Arc<[Mounted]>, report: Report) -> Hints {
+    pub fn new(mounts: Arc<[Mounted]>, report: ReportHint) -> Hints {
         Hints { mounts, report, told: Arc::default(), missing: VecDeque::new() }
     }
 

@@ -13,7 +13,7 @@ const USED_MAX: usize = 100_000;
 
 /// How a path was used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Access {
+pub struct PathUse {
     /// Something was changed there, or opened so that it could be.
     pub write: bool,
     /// It is a directory.
@@ -24,7 +24,7 @@ pub struct Access {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Used {
     /// Files and directories, by the guest's names; those that were not there are left out.
-    pub paths: BTreeMap<String, Access>,
+    pub paths: BTreeMap<String, PathUse>,
     /// What was dialled, as `HOST:PORT`, whether or not it was answered.
     pub dials: BTreeSet<String>,
     /// Where clients were waited for, as `ADDR:PORT`.
@@ -62,13 +62,13 @@ impl Learn {
         &self.used
     }
 
-    fn path(&mut self, call: &TracedCall<'_>, fd: &str, path: &str, access: Access) {
+    fn path(&mut self, call: &TracedCall<'_>, fd: &str, path: &str, access: PathUse) {
         if let Some(path) = call.path(fd, path) {
             self.note(path, access);
         }
     }
 
-    fn note(&mut self, path: String, access: Access) {
+    fn note(&mut self, path: String, access: PathUse) {
         // Too long to be kept whole: where its end lies is not known.
         if path.starts_with("...") {
             self.used.complete = false;
@@ -123,18 +123,18 @@ impl Learn {
         let changes = u64::from((Oflags::CREAT | Oflags::TRUNC).bits());
         let directory = opened(call).is_some_and(|opened| opened.filetype == Filetype::Directory);
         let write = writing.iter().any(|right| rights.has(*right)) || oflags & changes != 0;
-        self.path(call, "fd", "path", Access { write: write && !directory, directory });
+        self.path(call, "fd", "path", PathUse { write: write && !directory, directory });
     }
 
     fn succeeded(&mut self, call: &TracedCall<'_>) {
-        let read = Access::default();
-        let write = Access { write: true, directory: false };
+        let read = PathUse::default();
+        let write = PathUse { write: true, directory: false };
         match call.row.name {
             "path_open" => self.opened(call),
             "path_filestat_get" => {
                 let record = call.arg_u32("buf").and_then(|at| call.mem.array::<64>(at).ok());
                 let directory = record.is_some_and(|r| r[16] == Filetype::Directory as u8);
-                self.path(call, "fd", "path", Access { write: false, directory });
+                self.path(call, "fd", "path", PathUse { write: false, directory });
             }
             "path_readlink" => self.path(call, "fd", "path", read),
             "path_symlink" => self.path(call, "fd", "new_path", write),

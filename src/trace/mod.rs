@@ -4,7 +4,7 @@
 //! [`Tracer`] writes each call as it is made, in the manner of strace(1); [`Stats`] adds
 //! them up; [`Last`] keeps the last ones for a [crash report](crash); [`Learn`] notes what
 //! a policy would have to allow; [`Hints`] explains denials. All of them are
-//! [`Trace`]s, given with [`Builder::trace`](crate::wasi::Builder::trace) (several in a
+//! [`Trace`]s, given with [`CtxBuilder::trace`](crate::wasi::CtxBuilder::trace) (several in a
 //! [`Tee`](crate::wasi::Tee)) and found again with
 //! [`WasiCtx::trace`](crate::WasiCtx::trace).
 
@@ -29,9 +29,9 @@ use std::time::{Duration, Instant};
 
 pub use crash::Last;
 pub use filter::{BadFilter, Filter};
-pub use hints::{Hints, Mounted, Report, outside};
-pub use learn::{Access, Learn, Used};
-pub use sink::{Format, Options, Sink};
+pub use hints::{Hints, Mounted, ReportHint, outside};
+pub use learn::{Learn, PathUse, Used};
+pub use sink::{Sink, TraceFormat, TraceOptions};
 pub use stats::Stats;
 
 use crate::wasi::{CallOutcome, Trace, TracedCall};
@@ -40,12 +40,12 @@ use record::{Arg, Record};
 /// Writes a line for each call of one guest.
 ///
 /// ```
-/// use tinyhost::trace::{Options, Sink, Tracer};
+/// use tinyhost::trace::{TraceOptions, Sink, Tracer};
 /// use tinyhost::{Guest, Program, WasiCtx};
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let program = Program::new(std::fs::read("fixtures/exit42.wasm")?)?;
-/// let sink = Sink::new(Options::default(), std::io::stderr());
+/// let sink = Sink::new(TraceOptions::default(), std::io::stderr());
 /// let cx = WasiCtx::builder().trace(Tracer::new(&sink, "exit42")).build();
 /// Guest::new(&program, cx).run()?; // 0.000012 proc_exit(rval=42) = ?
 /// # Ok(())

@@ -12,7 +12,7 @@ use crate::wasi::Row;
 
 /// How a trace is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
+pub enum TraceFormat {
     /// A line a call, as strace(1) has it.
     #[default]
     Text,
@@ -24,11 +24,11 @@ pub enum Format {
 
 /// What is told of calls, and how.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct TraceOptions {
     /// Which calls.
     pub filter: Filter,
     /// In what form.
-    pub format: Format,
+    pub format: TraceFormat,
     /// Bytes of a buffer that are shown.
     pub bytes: usize,
     /// Text lines begin with the guest's name: for several guests.
@@ -37,18 +37,18 @@ pub struct Options {
     pub colours: bool,
 }
 
-impl Default for Options {
+impl Default for TraceOptions {
     /// All calls as text, 32 bytes of each buffer.
-    fn default() -> Options {
+    fn default() -> TraceOptions {
         let (filter, format) = Default::default();
-        Options { filter, format, bytes: 32, who: false, colours: false }
+        TraceOptions { filter, format, bytes: 32, who: false, colours: false }
     }
 }
 
 /// Takes the traces of any number of guests, each line in one piece. A sink that can't be
 /// written to any more is no reason to end a guest: what it does not take is lost.
 pub struct Sink {
-    pub(super) options: Options,
+    pub(super) options: TraceOptions,
     start: Since,
     tracks: AtomicU64,
     out: Mutex<Out>,
@@ -63,7 +63,7 @@ struct Out {
 
 impl Sink {
     /// A sink that writes to `to`; time begins now.
-    pub fn new(options: Options, to: impl Write + Send + 'static) -> Arc<Sink> {
+    pub fn new(options: TraceOptions, to: impl Write + Send + 'static) -> Arc<Sink> {
         let out = Mutex::new(Out { to: Box::new(to), begun: false, finished: false });
         Arc::new(Sink { options, start: Since::now(), tracks: AtomicU64::new(0), out })
     }
@@ -83,7 +83,7 @@ impl Sink {
     /// A number for one more guest.
     pub(super) fn track(&self, name: &str) -> u64 {
         let track = self.tracks.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.options.format == Format::Chrome {
+        if self.options.format == TraceFormat::Chrome {
             self.out().event(&chrome::track(track, name));
         }
         track
@@ -91,12 +91,12 @@ impl Sink {
 
     pub(super) fn write(&self, record: &Record<'_>) {
         match self.options.format {
-            Format::Text => self.out().put(text::line(record, self.style()).as_bytes()),
-            Format::Json => {
+            TraceFormat::Text => self.out().put(text::line(record, self.style()).as_bytes()),
+            TraceFormat::Json => {
                 let line = json::object(record) + "\n";
                 self.out().put(line.as_bytes());
             }
-            Format::Chrome => {
+            TraceFormat::Chrome => {
                 let events = chrome::events(record);
                 let mut out = self.out();
                 events.iter().for_each(|event| out.event(event));
@@ -108,7 +108,7 @@ impl Sink {
     /// was written goes out as well.
     pub(super) fn parked(&self, who: &str, at: Duration, row: &Row, args: &[Arg]) {
         let mut out = self.out();
-        if self.options.format == Format::Text {
+        if self.options.format == TraceFormat::Text {
             out.put(text::parked(who, at, row, args, self.style()).as_bytes());
         }
         let _ = out.to.flush();
@@ -122,7 +122,7 @@ impl Sink {
     /// Ends the trace: nothing more is written.
     pub fn finish(&self) {
         let mut out = self.out();
-        if self.options.format == Format::Chrome && !out.finished {
+        if self.options.format == TraceFormat::Chrome && !out.finished {
             let end: &[u8] = if out.begun { b"\n]\n" } else { b"[]\n" };
             out.put(end);
         }

@@ -59,8 +59,8 @@ pub struct Namespace {
 
 impl Namespace {
     /// Starts from an empty namespace.
-    pub fn builder() -> Builder {
-        Builder { mounts: Vec::new() }
+    pub fn builder() -> NamespaceBuilder {
+        NamespaceBuilder { mounts: Vec::new() }
     }
 
     /// The mount points, in the order of mounting.
@@ -77,7 +77,7 @@ impl fmt::Debug for Namespace {
 
 /// Builds a [`Namespace`].
 #[derive(Clone)]
-pub struct Builder {
+pub struct NamespaceBuilder {
     mounts: Vec<Mounting>,
 }
 
@@ -114,14 +114,18 @@ impl fmt::Display for MountError {
 
 impl std::error::Error for MountError {}
 
-impl Builder {
+impl NamespaceBuilder {
     /// Mounts `node` at `path`. `/`, `.` and the empty path are the root; `data` and
     /// `/data` are the same place.
     ///
     /// # Errors
     ///
     /// If the path can't be one, or something is mounted there already.
-    pub fn mount(mut self, path: &str, node: Arc<dyn Node>) -> Result<Builder, MountError> {
+    pub fn mount(
+        mut self,
+        path: &str,
+        node: Arc<dyn Node>,
+    ) -> Result<NamespaceBuilder, MountError> {
         let names: Option<Vec<Box<str>>> =
             parts(path).map(|part| Name::new(part).map(|name| name.as_str().into())).collect();
         let Some(names) = names.filter(|_| !path.contains('\0')) else {

@@ -35,7 +35,7 @@ pub struct Reach {
 
 /// A name in a directory that is held open: wherever that is moved, the name stays in it.
 #[derive(Debug)]
-pub struct Place {
+pub struct HeldName {
     /// The directory.
     pub directory: OwnedFd,
     /// The name in it, of a file that may or may not be there.
@@ -118,8 +118,8 @@ impl Reach {
     /// # Errors
     ///
     /// Those of open(2), and [`Planted`] for a link on the way. A link at the end is no error:
-    /// [`Place::reached`] says that it is not to be followed.
-    pub fn locate(&self, path: &Path) -> io::Result<Place> {
+    /// [`HeldName::reached`] says that it is not to be followed.
+    pub fn locate(&self, path: &Path) -> io::Result<HeldName> {
         let mut path = path.to_owned();
         let mut base = None;
         for _ in 0..LINKS_MAX {
@@ -131,7 +131,7 @@ impl Reach {
             let parent = parent.unwrap_or(Path::new("."));
             let directory = self.walk_from(base.take(), parent, Missing::Refuse)?;
             let reached = self.covers(&directory)?;
-            let place = Place { directory, name, reached };
+            let place = HeldName { directory, name, reached };
             if self.is_empty() || reached || is_proc(&place.directory) {
                 return Ok(place);
             }
@@ -153,7 +153,7 @@ impl Reach {
         if self.is_empty() {
             return std::fs::File::open(path);
         }
-        let Place { directory, name, reached } = self.locate(path)?;
+        let HeldName { directory, name, reached } = self.locate(path)?;
         if reached && link(&directory, &name)?.is_some() {
             return Err(Planted::error(name));
         }

@@ -11,7 +11,7 @@ use crate::step::Step;
 use crate::vfs::pipe::Capture;
 use crate::vfs::{Access, Errno, File, Filetype, Interest, Ready, Result as Answer, Stat, Wait};
 use crate::wasi::reopen::Kept;
-use crate::wasi::{Builder, Waiter};
+use crate::wasi::{CtxBuilder, Waiter};
 
 /// Bytes of standard error that are kept.
 const STDERR_MAX: usize = 64 << 10;
@@ -33,7 +33,7 @@ impl Unfit {
 /// A program that is to be run once.
 pub(super) struct Boot<'a> {
     pub(super) warm_up: &'a WarmUp,
-    pub(super) context: &'a dyn Fn() -> Builder,
+    pub(super) context: &'a dyn Fn() -> CtxBuilder,
 }
 
 /// A program that has come to where guests are to go on.
@@ -46,7 +46,7 @@ pub(super) struct Booted {
 
 /// Where a program has come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Halt {
     /// It is parked in a read of standard input.
     Read,
     /// Its last function has returned.
@@ -101,7 +101,7 @@ impl Boot<'_> {
     /// # Errors
     ///
     /// Why it does not come there.
-    pub(super) fn run(&self, program: &Program, place: Place) -> Result<Booted, Unfit> {
+    pub(super) fn run(&self, program: &Program, place: Halt) -> Result<Booted, Unfit> {
         let watch = Watch::default();
         let stdout = Capture::new(STDOUT_MAX);
         let stderr = Capture::new(STDERR_MAX);
@@ -122,23 +122,23 @@ impl Boot<'_> {
             return Err(Unfit(why));
         }
         match (place, reached) {
-            (Place::Read, Place::Read) | (Place::Returned, Place::Returned) => Ok(booted),
-            (Place::Returned, Place::Read) => {
+            (Halt::Read, Halt::Read) | (Halt::Returned, Halt::Returned) => Ok(booted),
+            (Halt::Returned, Halt::Read) => {
                 Err(Unfit("it reads its standard input while it is initialized".into()))
             }
-            (Place::Read, Place::Returned) => {
+            (Halt::Read, Halt::Returned) => {
                 Err(Unfit("it ends before it reads its standard input".into()))
             }
         }
     }
 
-    fn drive(&self, guest: &mut Guest) -> Result<Place, String> {
+    fn drive(&self, guest: &mut Guest) -> Result<Halt, String> {
         let mut pace = Pace::new();
         let mut waited = Duration::ZERO;
         loop {
             let step = guest.slice(&mut pace, Instant::now(), RUN_TIME).step;
             match step {
-                Step::Parked if guest.waits_for_stdin() => return Ok(Place::Read),
+                Step::Parked if guest.waits_for_stdin() => return Ok(Halt::Read),
                 Step::Parked => waited += self.wait(guest, waited)?,
                 Step::Yielded if guest.cpu_used() > self.warm_up.cpu_max => {
                     let most = self.warm_up.cpu_max.as_secs_f32();
@@ -147,7 +147,7 @@ impl Boot<'_> {
                     ));
                 }
                 Step::Yielded => {}
-                Step::Exited(_) if guest.has_returned() => return Ok(Place::Returned),
+                Step::Exited(_) if guest.has_returned() => return Ok(Halt::Returned),
                 Step::Exited(status) => {
                     return Err(format!(
                         "it exits with status {status} before it reads its standard input"

@@ -21,14 +21,14 @@ use exports::Plan;
 use crate::program::capture::CaptureError;
 use crate::program::image::Image;
 use crate::program::recipe::obstacle;
-use crate::program::{Build, Config, Program, ProgramError, Warm, Warmth, survey};
-use crate::wasi::Builder;
+use crate::program::{Build, Program, ProgramConfig, ProgramError, Warm, Warmth, survey};
+use crate::wasi::CtxBuilder;
 
 /// How a program is brought to its first read, for [`Program::warm`].
 #[derive(Clone, Debug)]
 pub struct WarmUp {
     /// Options of the program.
-    pub config: Config,
+    pub config: ProgramConfig,
     /// The export to call for each guest, of a module that is initialized by an export of its own
     /// (`_initialize`, `wizer-initialize`). If not set it is `_start`, or the only one there is.
     pub call: Option<String>,
@@ -42,7 +42,7 @@ impl Default for WarmUp {
     /// A start may take 30 seconds of CPU time, and may wait for 5 seconds.
     fn default() -> WarmUp {
         WarmUp {
-            config: Config::default(),
+            config: ProgramConfig::default(),
             call: None,
             cpu_max: Duration::from_secs(30),
             wait_max: Duration::from_secs(5),
@@ -92,7 +92,7 @@ impl Program {
     pub fn warm(
         warm_up: &WarmUp,
         wasm: impl AsRef<[u8]>,
-        context: &dyn Fn() -> Builder,
+        context: &dyn Fn() -> CtxBuilder,
     ) -> Result<Program, ProgramError> {
         let wasm = wasm.as_ref();
         let obstacle = obstacle(&survey(wasm)?);

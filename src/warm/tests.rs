@@ -10,7 +10,7 @@ use crate::step::Step;
 use crate::vfs::pipe::{Capture, pipe};
 use crate::vfs::{Name, Namespace, Open};
 use crate::warm::WarmUp;
-use crate::wasi::{Builder, WasiCtx};
+use crate::wasi::{CtxBuilder, WasiCtx};
 
 /// What the programs here import, and a memory in which the first 64 bytes are for calls.
 const HEAD: &str = r#"
@@ -40,7 +40,7 @@ fn module(memory: &str, body: &str) -> Vec<u8> {
     wat::parse_str(wat).unwrap()
 }
 
-fn warm_with(warm_up: &WarmUp, wasm: &[u8], context: &dyn Fn() -> Builder) -> Program {
+fn warm_with(warm_up: &WarmUp, wasm: &[u8], context: &dyn Fn() -> CtxBuilder) -> Program {
     Program::warm(warm_up, wasm, context).unwrap()
 }
 
@@ -71,7 +71,7 @@ fn cold(wasm: &[u8]) -> String {
 }
 
 /// A guest with this as its standard input, which then ends.
-fn guest(pool: &mut Pool, cx: Builder, line: &[u8]) -> (Guest, Capture) {
+fn guest(pool: &mut Pool, cx: CtxBuilder, line: &[u8]) -> (Guest, Capture) {
     let (stdin, mut feed) = pipe(256);
     feed.write(line).unwrap();
     let stdout = Capture::new(1 << 20);

@@ -139,7 +139,7 @@ impl fmt::Display for BadString {
 impl std::error::Error for BadString {}
 
 /// Builds a [`WasiCtx`].
-pub struct Builder {
+pub struct CtxBuilder {
     args: Strings,
     env: Strings,
     stdio: [Option<Box<dyn File>>; 3],
@@ -158,8 +158,8 @@ pub struct Builder {
 impl WasiCtx {
     /// Starts from a context without arguments, environment and files. Its standard input is at
     /// its end, and its standard output and error discard what is written.
-    pub fn builder() -> Builder {
-        Builder {
+    pub fn builder() -> CtxBuilder {
+        CtxBuilder {
             args: Strings::default(),
             env: Strings::default(),
             stdio: [None, None, None],
@@ -233,8 +233,8 @@ impl WasiCtx {
         }
     }
 
-    /// The trace of type `T` set with [`Builder::trace`], alone or in a [`Tee`](super::Tee), or
-    /// with [`Builder::on_error`].
+    /// The trace of type `T` set with [`CtxBuilder::trace`], alone or in a [`Tee`](super::Tee), or
+    /// with [`CtxBuilder::on_error`].
     pub fn trace<T: Trace>(&self) -> Option<&T> {
         let given = [&self.trace, &self.on_error];
         given.into_iter().flatten().find_map(|trace| super::trace::find(&**trace))
@@ -285,19 +285,19 @@ impl WasiCtx {
     }
 
     /// The limiter for your own store: `store.limiter(|app| app.wasi.limiter())` enforces
-    /// [`Builder::memory_max`] there. The store of a [`Guest`](crate::Guest) already has it.
+    /// [`CtxBuilder::memory_max`] there. The store of a [`Guest`](crate::Guest) already has it.
     pub fn limiter(&mut self) -> &mut MemoryLimiter {
         &mut self.limits
     }
 }
 
-impl Builder {
+impl CtxBuilder {
     /// Adds an argument. The first one is the program's name.
     ///
     /// # Errors
     ///
     /// If it contains a NUL byte.
-    pub fn arg(mut self, arg: impl AsRef<[u8]>) -> Result<Builder, BadString> {
+    pub fn arg(mut self, arg: impl AsRef<[u8]>) -> Result<CtxBuilder, BadString> {
         self.args.push(&[arg.as_ref()])?;
         Ok(self)
     }
@@ -311,55 +311,55 @@ impl Builder {
         mut self,
         key: impl AsRef<[u8]>,
         value: impl AsRef<[u8]>,
-    ) -> Result<Builder, BadString> {
+    ) -> Result<CtxBuilder, BadString> {
         self.env.push(&[key.as_ref(), b"=", value.as_ref()])?;
         Ok(self)
     }
 
-    /// Sets all arguments. Cheaper than [`arg`](Builder::arg) for many guests with the same ones.
-    pub fn args(mut self, args: Strings) -> Builder {
+    /// Sets all arguments. Cheaper than [`arg`](CtxBuilder::arg) for many guests with the same ones.
+    pub fn args(mut self, args: Strings) -> CtxBuilder {
         self.args = args;
         self
     }
 
-    /// Sets the environment. Cheaper than [`env`](Builder::env) for many guests with the same one.
-    pub fn envs(mut self, env: Strings) -> Builder {
+    /// Sets the environment. Cheaper than [`env`](CtxBuilder::env) for many guests with the same one.
+    pub fn envs(mut self, env: Strings) -> CtxBuilder {
         self.env = env;
         self
     }
 
     /// Sets standard input. By default it is at its end.
-    pub fn stdin(mut self, file: impl File + 'static) -> Builder {
+    pub fn stdin(mut self, file: impl File + 'static) -> CtxBuilder {
         self.stdio[0] = Some(Box::new(file));
         self
     }
 
     /// Sets standard output. By default what is written is discarded.
-    pub fn stdout(mut self, file: impl File + 'static) -> Builder {
+    pub fn stdout(mut self, file: impl File + 'static) -> CtxBuilder {
         self.stdio[1] = Some(Box::new(file));
         self
     }
 
     /// Sets standard error. By default what is written is discarded.
-    pub fn stderr(mut self, file: impl File + 'static) -> Builder {
+    pub fn stderr(mut self, file: impl File + 'static) -> CtxBuilder {
         self.stdio[2] = Some(Box::new(file));
         self
     }
 
     /// Sets the files the guest sees. Its mount points are preopened from descriptor 3 on.
-    pub fn namespace(mut self, namespace: Namespace) -> Builder {
+    pub fn namespace(mut self, namespace: Namespace) -> CtxBuilder {
         self.namespace = namespace;
         self
     }
 
     /// Adds a socket, preopened after the directories, for `sock_accept`.
-    pub fn socket(mut self, name: &str, file: Box<dyn File>) -> Builder {
+    pub fn socket(mut self, name: &str, file: Box<dyn File>) -> CtxBuilder {
         self.sockets.push((name.into(), file));
         self
     }
 
     /// Sets the clocks the guest sees. By default [`SystemClock`].
-    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Builder {
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> CtxBuilder {
         self.clock = clock;
         self
     }
@@ -367,44 +367,44 @@ impl Builder {
     /// Sets the source of `random_get`. By default that is the operating system. Without the
     /// feature `os-random` there is no default, and `random_get` fails with EIO. `/dev/random` has
     /// its own source, see [`Dev::random`](crate::vfs::dev::Dev::random).
-    pub fn random(mut self, random: impl Random + 'static) -> Builder {
+    pub fn random(mut self, random: impl Random + 'static) -> CtxBuilder {
         self.random = Box::new(random);
         self
     }
 
     /// Sets a trace, which sees each call of the guest.
-    pub fn trace(mut self, trace: impl Trace + 'static) -> Builder {
+    pub fn trace(mut self, trace: impl Trace + 'static) -> CtxBuilder {
         self.trace = Some(Box::new(trace));
         self
     }
 
     /// Sets a trace that sees only the calls that fail. The other calls cost no more for it.
-    pub fn on_error(mut self, trace: impl Trace + 'static) -> Builder {
+    pub fn on_error(mut self, trace: impl Trace + 'static) -> CtxBuilder {
         self.on_error = Some(Box::new(trace));
         self
     }
 
     /// Limits memory and tables together, in bytes. Beyond it the guest's `memory.grow` fails.
-    pub fn memory_max(mut self, bytes: usize) -> Builder {
+    pub fn memory_max(mut self, bytes: usize) -> CtxBuilder {
         self.limits.memory_max = bytes;
         self
     }
 
     /// Sets a budget of memory that the guest shares with others.
-    pub fn memory_budget(mut self, budget: Arc<MemoryBudget>) -> Builder {
+    pub fn memory_budget(mut self, budget: Arc<MemoryBudget>) -> CtxBuilder {
         self.limits.share(budget);
         self
     }
 
     /// Limits open descriptors. Beyond it opening fails with EMFILE. By default
     /// [`FDS_DEFAULT`]; preopened files always fit.
-    pub fn fds_max(mut self, count: usize) -> Builder {
+    pub fn fds_max(mut self, count: usize) -> CtxBuilder {
         self.fds_max = count;
         self
     }
 
     /// Sets what a call that has to wait does. A [`Guest`](crate::Guest) sets this itself.
-    pub fn mode(mut self, mode: Mode) -> Builder {
+    pub fn mode(mut self, mode: Mode) -> CtxBuilder {
         self.mode = mode;
         self
     }
@@ -412,7 +412,7 @@ impl Builder {
     /// Ends the guest with status 0 when it writes to standard output and the reader is gone, as
     /// SIGPIPE ends a program in a shell pipeline. This belongs to the stream and not to the number
     /// 1: it follows the stream through `fd_renumber`. By default the write fails with EPIPE.
-    pub fn exit_on_broken_pipe(mut self) -> Builder {
+    pub fn exit_on_broken_pipe(mut self) -> CtxBuilder {
         self.exit_on_broken_pipe = true;
         self
     }

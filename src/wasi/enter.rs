@@ -135,7 +135,7 @@ fn invoke(row: &'static Row, args: &[u64], call: &mut Call<'_>) -> Sys {
 }
 
 /// Notes what the call cost the host, and turns its answer into an errno for the guest. A
-/// failure is reported to [`WasiCtx::on_error`](super::Builder::on_error).
+/// failure is reported to [`WasiCtx::on_error`](super::CtxBuilder::on_error).
 fn conclude(
     row: &'static Row,
     args: &[u64],

@@ -38,7 +38,7 @@ pub struct Descriptor {
     /// The path it was opened by, for traces and reports.
     pub path: Cow<'static, str>,
     /// A write here whose reader is gone ends the guest, as SIGPIPE would: see
-    /// [`Builder::exit_on_broken_pipe`](super::Builder::exit_on_broken_pipe).
+    /// [`CtxBuilder::exit_on_broken_pipe`](super::CtxBuilder::exit_on_broken_pipe).
     pub(crate) ends_at_broken_pipe: bool,
 }
 

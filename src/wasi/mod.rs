@@ -33,7 +33,7 @@ pub(crate) mod watch;
 mod write;
 
 pub(crate) use call::{Call, Stop, Sys};
-pub use ctx::{BadString, Builder, FDS_DEFAULT, Mode, Strings, WasiCtx};
+pub use ctx::{BadString, CtxBuilder, FDS_DEFAULT, Mode, Strings, WasiCtx};
 pub use fd::Descriptor;
 pub use frame::{ARGS_MAX, Args};
 #[cfg(all(unix, feature = "serve"))]

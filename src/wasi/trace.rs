@@ -89,7 +89,7 @@ pub(super) fn join(dir: &str, rest: &str) -> String {
     path::join(dir, rest)
 }
 
-/// Sees the calls of a guest. Set it with [`Builder::trace`](super::Builder::trace).
+/// Sees the calls of a guest. Set it with [`CtxBuilder::trace`](super::CtxBuilder::trace).
 ///
 /// ```
 /// use std::sync::mpsc::{Sender, channel};

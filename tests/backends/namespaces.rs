@@ -17,7 +17,8 @@ fn tree(file: &str) -> Root {
 }
 
 fn namespace(mounts: &[(&str, &Root)]) -> Namespace {
-    let add = |builder: tinyhost::vfs::namespace::Builder, (path, node): &(&str, &Root)| {
+    let add = |builder: tinyhost::vfs::namespace::NamespaceBuilder,
+               (path, node): &(&str, &Root)| {
         builder.mount(path, (*node).clone()).expect("mount")
     };
     mounts.iter().fold(Namespace::builder(), add).build()

@@ -161,7 +161,8 @@ impl Calls {
 
 /// A namespace of these mounts.
 pub fn mounted(mounts: &[(&str, &Arc<dyn Node>)]) -> Namespace {
-    let mount = |builder: tinyhost::vfs::namespace::Builder, (path, node): &(&str, &Arc<_>)| {
+    let mount = |builder: tinyhost::vfs::namespace::NamespaceBuilder,
+                 (path, node): &(&str, &Arc<_>)| {
         builder.mount(path, Arc::clone(node)).expect("a place to mount at")
     };
     mounts.iter().fold(Namespace::builder(), mount).build()

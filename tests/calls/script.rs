@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use tinyhost::vfs::pipe::Capture;
-use tinyhost::wasi::Builder;
+use tinyhost::wasi::CtxBuilder;
 use tinyhost::{Guest, Program};
 
 use super::{imports, row};
@@ -49,7 +49,7 @@ impl Script {
 
     /// The guest, and how it will have ended: its errnos and `len` bytes of memory at `at`
     /// come over standard output.
-    pub fn guest(&self, cx: Builder, at: u32, len: u32) -> (Guest, Ending) {
+    pub fn guest(&self, cx: CtxBuilder, at: u32, len: u32) -> (Guest, Ending) {
         let errnos = 4 * self.count;
         let vectors: String = [(VECTORS, ERRNOS), (VECTORS + 4, errnos)]
             .iter()

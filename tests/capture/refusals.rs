@@ -1,7 +1,7 @@
 //! What can't be captured, and what is said.
 
 use tinyhost::vfs::pipe::pipe;
-use tinyhost::{Capturable, CaptureError, Config, Guest, Step, WasiCtx};
+use tinyhost::{Capturable, CaptureError, Guest, ProgramConfig, Step, WasiCtx};
 
 const READ: &str = r#"(import "wasi_snapshot_preview1" "fd_read"
     (func $fd_read (param i32 i32 i32 i32) (result i32)))"#;
@@ -14,7 +14,7 @@ fn module(body: &str) -> Vec<u8> {
 
 /// Why a program can't be captured, whatever it does.
 fn refusal(body: &str) -> String {
-    match Capturable::new(&Config::default(), module(body)) {
+    match Capturable::new(&ProgramConfig::default(), module(body)) {
         Ok(_) => panic!("it can be captured: {body}"),
         Err(error) => error.to_string(),
     }
@@ -23,7 +23,7 @@ fn refusal(body: &str) -> String {
 /// Captures a guest of a program that waits in its first read.
 fn captured(body: &str) -> Result<Vec<u8>, CaptureError> {
     let body = format!("(memory (export \"memory\") 1) (data (i32.const 4) \"\\01\") {body}");
-    let capturable = Capturable::new(&Config::default(), module(&body))?;
+    let capturable = Capturable::new(&ProgramConfig::default(), module(&body))?;
     let (stdin, _feed) = pipe(1);
     let mut guest = Guest::new(capturable.program(), WasiCtx::builder().stdin(stdin).build());
     assert_eq!(guest.step(u64::MAX), Step::Parked);
@@ -59,7 +59,7 @@ fn what_an_image_does_not_record_is_refused_before_it_runs() {
     ] {
         assert_eq!(refusal(&body), why, "{body}");
     }
-    let error = Capturable::new(&Config::default(), b"#!/bin/sh".as_slice()).unwrap_err();
+    let error = Capturable::new(&ProgramConfig::default(), b"#!/bin/sh".as_slice()).unwrap_err();
     assert!(matches!(error, CaptureError::Program(_)), "{error}");
 }
 
@@ -115,8 +115,8 @@ fn only_a_guest_that_waits_for_its_input_can_be_captured() {
         "(memory (export \"memory\") 1) (data (i32.const 4) \"\\01\")
          (func (export \"_start\") {CALL})"
     );
-    let capturable = Capturable::new(&Config::default(), module(&body)).unwrap();
-    let other = Capturable::new(&Config::default(), module(&body)).unwrap();
+    let capturable = Capturable::new(&ProgramConfig::default(), module(&body)).unwrap();
+    let other = Capturable::new(&ProgramConfig::default(), module(&body)).unwrap();
     let guest = |of: &Capturable| Guest::new(of.program(), WasiCtx::builder().build());
     // It has not begun.
     assert_eq!(capturable.capture(guest(&capturable)), Err(CaptureError::NotReading));

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use tinyhost::vfs::pipe::Capture;
 use tinyhost::wasi::MemoryBudget;
-use tinyhost::{Cause, Config, Guest, Program, ProgramError, Step, WasiCtx};
+use tinyhost::{Cause, Guest, Program, ProgramConfig, ProgramError, Step, WasiCtx};
 
 /// Why a module is refused, for both ways of compiling.
 #[track_caller]
 fn refused(wasm: &[u8]) -> ProgramError {
     let [one, other] = [true, false].map(|reuse| {
-        let config = Config { reuse, ..Config::default() };
+        let config = ProgramConfig { reuse, ..ProgramConfig::default() };
         Program::with(&config, wasm).expect_err("it can't be run")
     });
     assert_eq!(one, other);
@@ -75,7 +75,7 @@ fn large_stacks_are_counted_where_guests_share() {
     let wasm =
         super::module(r#"(func (export "_start") (call $say (memory.grow (i32.const 100))))"#);
     let grown = |stack_max: usize| {
-        let config = Config { stack_max, ..Config::default() };
+        let config = ProgramConfig { stack_max, ..ProgramConfig::default() };
         let program = Program::with(&config, &wasm).unwrap();
         let (budget, out) = (Arc::new(MemoryBudget::new(8 << 20)), Capture::new(64));
         let cx = WasiCtx::builder().stdout(out.clone()).memory_budget(budget.clone());

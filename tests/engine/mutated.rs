@@ -1,6 +1,6 @@
 //! Damaged modules of every kind: `Program::with` answers, whatever it is given.
 
-use tinyhost::{Config, Program, ProgramError};
+use tinyhost::{Program, ProgramConfig, ProgramError};
 
 /// xorshift64*: the same damage every time.
 struct Random(u64);
@@ -23,7 +23,7 @@ impl Random {
 fn load(wasm: &[u8]) -> Option<ProgramError> {
     let mut first = None;
     for reuse in [true, false] {
-        let config = Config { reuse, ..Config::default() };
+        let config = ProgramConfig { reuse, ..ProgramConfig::default() };
         first = first.or(Program::with(&config, wasm).err());
     }
     first

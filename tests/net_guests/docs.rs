@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tinyhost::vfs::net::{Host, Policy, Protocol};
+use tinyhost::vfs::net::{Host, Policy, RuleProtocol};
 
 const PAGE: &str = include_str!("../../docs/network.md");
 
@@ -18,8 +18,11 @@ fn each_row_of_the_policy_table_is_decided_as_it_says() {
         let cells: Vec<&str> = row.split('|').skip(1).map(str::trim).collect();
         let policy = Policy::from_rules(quoted(cells[0]), []).unwrap();
         let opened = quoted(cells[1])[0];
-        let prefixes =
-            [("tls:", Protocol::Tls), ("https:", Protocol::Https), ("", Protocol::Plain)];
+        let prefixes = [
+            ("tls:", RuleProtocol::Tls),
+            ("https:", RuleProtocol::Https),
+            ("", RuleProtocol::Plain),
+        ];
         let found = prefixes.iter().find_map(|(prefix, protocol)| {
             opened.strip_prefix(prefix).map(|rest| (*protocol, rest))
         });

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use tinyhost::Errno;
-use tinyhost::vfs::net::{Config, Tls};
+use tinyhost::vfs::net::{NetConfig, Tls};
 
 use super::support::{LOCAL, name, trusting, world};
 use crate::net_util::{World, config, read_to_end};
@@ -95,7 +95,7 @@ fn a_pinned_key_is_asked_for_besides_a_certificate_that_holds() {
         for text in pins {
             tls = tls.pin(text.replace("PORT", &at.port().to_string()).parse().unwrap());
         }
-        let world = World::new(Config { tls, ..config(LOCAL, &[]) });
+        let world = World::new(NetConfig { tls, ..config(LOCAL, &[]) });
         (world.dial(&name(at)).err(), world.denials().concat())
     };
     assert_eq!(dial(&[pin(&own)]).0, None);
@@ -110,7 +110,7 @@ fn a_pinned_key_is_asked_for_besides_a_certificate_that_holds() {
     let selfmade = Identity::self_signed(&["localhost"]);
     let at = greeting(&selfmade);
     let tls = trusting(&authority).tls.pin(pin(&selfmade).parse().unwrap());
-    let world = World::new(Config { tls, ..config(LOCAL, &[]) });
+    let world = World::new(NetConfig { tls, ..config(LOCAL, &[]) });
     assert_eq!(world.dial(&name(at)).err(), Some(Errno::Acces));
 }
 

@@ -3,7 +3,7 @@
 use std::io::{IoSlice, Read, Write};
 
 use tinyhost::Errno;
-use tinyhost::vfs::net::{Config, Secret, Tls};
+use tinyhost::vfs::net::{NetConfig, Secret, Tls};
 use tinyhost::vfs::{File, Interest};
 
 use super::support::LOCAL;
@@ -74,7 +74,7 @@ fn world(authority: &Authority, port: u16, secrets: &[(&str, &str)]) -> World {
         tls = tls.secret(Secret::new(&peer, name, value.as_bytes()).unwrap());
     }
     // No rule: the secret is one.
-    World::new(Config { tls, ..config(&[], &[]) })
+    World::new(NetConfig { tls, ..config(&[], &[]) })
 }
 
 fn write(file: &mut dyn File, mut bytes: &[u8]) -> Result<(), Errno> {
@@ -297,7 +297,7 @@ fn only_requests_to_the_peer_of_the_secret_are_allowed_by_it() {
         let tls = Tls::default().trust("test", authority.pem().as_bytes()).unwrap();
         let peer = format!("localhost:{}", at.port() ^ 1);
         let tls = tls.secret(Secret::new(&peer, "Authorization", VALUE.as_bytes()).unwrap());
-        let other = World::new(Config { tls, ..config_local() });
+        let other = World::new(NetConfig { tls, ..config_local() });
         let mut file = other.dial(&format!("https/localhost:{}", at.port())).unwrap();
         write(&mut *file, b"GET / HTTP/1.1\r\nAuthorization: mine\r\n\r\n").unwrap();
         let _ = read_to_end(&mut *file);
@@ -307,7 +307,7 @@ fn only_requests_to_the_peer_of_the_secret_are_allowed_by_it() {
     assert!(got.contains("\r\nAuthorization: mine\r\n") && !got.contains(VALUE), "{got}");
 }
 
-fn config_local() -> Config {
+fn config_local() -> NetConfig {
     config(LOCAL, &[])
 }
 

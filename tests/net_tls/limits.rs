@@ -1,7 +1,7 @@
 //! Policy and limits: a TLS name is counted and judged as every other.
 
 use tinyhost::Errno;
-use tinyhost::vfs::net::Config;
+use tinyhost::vfs::net::NetConfig;
 
 use super::support::{name, trusting};
 use crate::net_util::{READ_WRITE, World, config, pending};
@@ -47,7 +47,7 @@ fn handshakes_are_dials_in_progress_and_connections_are_sockets() {
     let silent: Vec<_> = (0..3)
         .map(|_| serve_raw(|stream| std::io::copy(&mut &stream, &mut std::io::sink())))
         .collect();
-    let world = World::new(Config { dials_max: 2, ..trusting(&authority) });
+    let world = World::new(NetConfig { dials_max: 2, ..trusting(&authority) });
     let mut open = Vec::new();
     for (at, _) in &silent[..2] {
         let path = format!("tls/127.0.0.1/{}", at.port());
@@ -58,7 +58,7 @@ fn handshakes_are_dials_in_progress_and_connections_are_sockets() {
     open.pop();
     open.push(pending(world.open(&third, READ_WRITE).unwrap()));
     drop(open);
-    let world = World::new(Config { sockets_max: 1, ..trusting(&authority) });
+    let world = World::new(NetConfig { sockets_max: 1, ..trusting(&authority) });
     let serve = || {
         serve_one(tls_util::config(&authority.server(), BOTH), |mut session| {
             std::io::copy(&mut session, &mut std::io::sink())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tinyhost::Errno;
 use tinyhost::vfs::Interest;
-use tinyhost::vfs::net::Config;
+use tinyhost::vfs::net::NetConfig;
 
 use super::support::{name, trusting, world};
 use crate::net_util::{World, drive, read, read_to_end, write_all};
@@ -170,7 +170,7 @@ fn a_server_that_never_answers_is_timed_out() {
     let (at, server) = serve_raw(|mut stream| {
         let _ = std::io::copy(&mut stream, &mut std::io::sink());
     });
-    let world = World::new(Config { connect_timeout, ..trusting(&Authority::new("test")) });
+    let world = World::new(NetConfig { connect_timeout, ..trusting(&Authority::new("test")) });
     assert_eq!(world.dial(&name(at)).err(), Some(Errno::Timedout));
     assert!(world.denials()[0].ends_with("the server did not finish the handshake"));
     server.join().unwrap();

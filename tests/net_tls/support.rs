@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tinyhost::vfs::net::{Config, Tls};
+use tinyhost::vfs::net::{NetConfig, Tls};
 
 use crate::net_util::{World, config};
 use crate::tls_util::Authority;
@@ -10,9 +10,9 @@ use crate::tls_util::Authority;
 /// Rules that allow all of this machine.
 pub const LOCAL: &[&str] = &["tls:localhost:*", "tls:127.0.0.1:*"];
 
-pub fn trusting(authority: &Authority) -> Config {
+pub fn trusting(authority: &Authority) -> NetConfig {
     let tls = Tls::default().trust("test", authority.pem().as_bytes()).unwrap();
-    Config { tls, ..config(LOCAL, &[]) }
+    NetConfig { tls, ..config(LOCAL, &[]) }
 }
 
 /// One that may dial this machine by TLS, and trusts that authority.

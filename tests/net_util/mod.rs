@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tinyhost::Errno;
-use tinyhost::vfs::net::{Answer, Config, Net, Policy, Resolver};
+use tinyhost::vfs::net::{Answer, Net, NetConfig, Policy, Resolver};
 use tinyhost::vfs::walk::{Follow, walk};
 use tinyhost::vfs::{
     File, Filetype, Interest, Memo, Name, Namespace, Node, Open, Opened, Pending, Result, Stat,
@@ -33,10 +33,10 @@ pub struct World {
     namespace: Namespace,
 }
 
-pub fn config(net: &[&str], listen: &[&str]) -> Config {
+pub fn config(net: &[&str], listen: &[&str]) -> NetConfig {
     let rules = ["none"].iter().chain(net).copied();
     let policy = Policy::from_rules(rules, listen.iter().copied()).unwrap();
-    Config { policy, ..Config::default() }
+    NetConfig { policy, ..NetConfig::default() }
 }
 
 impl World {
@@ -45,7 +45,7 @@ impl World {
     }
 
     /// With a resolver that knows `localhost` and what it is told.
-    pub fn new(config: Config) -> World {
+    pub fn new(config: NetConfig) -> World {
         let denials = Arc::new(Mutex::new(Vec::new()));
         let resolver = Arc::new(Fake::default());
         resolver.knows("localhost", &["127.0.0.1", "::1"]);
@@ -53,7 +53,7 @@ impl World {
             let denials = denials.clone();
             Arc::new(move |line: &str| lock(&denials).push(line.to_owned()))
         };
-        let net = Net::new(Config { resolver: resolver.clone(), report, ..config });
+        let net = Net::new(NetConfig { resolver: resolver.clone(), report, ..config });
         World::around(net, resolver, denials)
     }
 

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tinyhost::vfs::dev::Dev;
-use tinyhost::vfs::net::{Config, Listener, Net};
+use tinyhost::vfs::net::{Listener, Net, NetConfig};
 use tinyhost::vfs::stdio::Stream;
 use tinyhost::vfs::{Node, pipe};
 use tinyhost::{Errno, WasiCtx};
@@ -89,7 +89,7 @@ fn sockets_are_polled_like_anything_else() {
     within(LIMIT, "a client on 127.0.0.1", || {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let net = Net::new(Config::default());
+        let net = Net::new(NetConfig::default());
         let listener = Listener::new(listener, &net).expect("a listener");
         let cx = WasiCtx::builder().socket("listener", Box::new(listener));
         let mut calls = Calls::new(cx.build());

@@ -6,7 +6,7 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use tinyhost::vfs::{File, Filetype, Interest, Ready, Result, Stat, Wait, mem, pipe};
-use tinyhost::wasi::Builder;
+use tinyhost::wasi::CtxBuilder;
 use tinyhost::{Armed, Errno, Guest, Step, WasiCtx};
 
 use super::records::{
@@ -43,12 +43,12 @@ struct Polling {
 
 impl Polling {
     /// A guest that polls once.
-    fn new(cx: Builder, subscriptions: &[[u8; 48]]) -> Polling {
+    fn new(cx: CtxBuilder, subscriptions: &[[u8; 48]]) -> Polling {
         Polling::after(Script::new(), cx, subscriptions)
     }
 
     /// One that has made other calls before.
-    fn after(script: Script, cx: Builder, subscriptions: &[[u8; 48]]) -> Polling {
+    fn after(script: Script, cx: CtxBuilder, subscriptions: &[[u8; 48]]) -> Polling {
         let count = subscriptions.len() as u32;
         let args = [IN, OUT, count, NEVENTS].map(u64::from);
         let script = script.data(IN, &subscriptions.concat()).call("poll_oneoff", &args);
@@ -101,7 +101,7 @@ impl File for Dead {
     }
 }
 
-fn cx() -> Builder {
+fn cx() -> CtxBuilder {
     WasiCtx::builder()
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::busy::given_time;
 use tinyhost::Program;
-use tinyhost::serve::{Config, Metrics, Outcome, Unit};
+use tinyhost::serve::{Metrics, Outcome, ServeConfig, Unit};
 
 use crate::support::{Running, assembled, program, serve};
 
-fn connected(program: Program, adjust: impl FnOnce(&mut Config)) -> Running {
+fn connected(program: Program, adjust: impl FnOnce(&mut ServeConfig)) -> Running {
     serve(program, |config| {
         config.unit = Unit::Connection;
         adjust(config);

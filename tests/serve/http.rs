@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use tinyhost::Program;
-use tinyhost::serve::{Config, Outcome, Unit};
+use tinyhost::serve::{Outcome, ServeConfig, Unit};
 
 use crate::busy::LIMIT;
 use crate::support::{Running, serve};
@@ -72,7 +72,7 @@ fn fixed(reply: &str) -> Program {
     program(&begin, &reply.replace('\n', "\\n").replace('\r', "\\0d"))
 }
 
-pub fn http(program: Program, adjust: impl FnOnce(&mut Config)) -> Running {
+pub fn http(program: Program, adjust: impl FnOnce(&mut ServeConfig)) -> Running {
     serve(program, |config| {
         config.unit = Unit::Http;
         adjust(config);

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use crate::busy::given_time;
 use tinyhost::serve::logging::STDERR_PER_SECOND_PER_GUEST;
-use tinyhost::serve::{Config, Outcome, Refusal};
+use tinyhost::serve::{Outcome, Refusal, ServeConfig};
 use tinyhost::vfs::{Name, Namespace, Open, mem};
 
 use crate::support::{Running, assembled, program, serve};
 
 const SHORT: Duration = Duration::from_millis(100);
 
-fn briefly(config: &mut Config) {
+fn briefly(config: &mut ServeConfig) {
     config.limits.timeout = SHORT;
 }
 

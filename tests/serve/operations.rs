@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::Duration;
 
 use tinyhost::Program;
-use tinyhost::serve::{Config, Outcome, Server, Unit};
+use tinyhost::serve::{Outcome, ServeConfig, Server, Unit};
 
 use crate::busy::lock;
 use crate::support::{assembled, fixture, program, serve};
@@ -276,7 +276,7 @@ fn health_names_a_worker_that_is_stuck() {
 fn a_port_in_use_is_named_and_nothing_is_half_started() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
-    let mut config = Config::new(program("echo"), "echo");
+    let mut config = ServeConfig::new(program("echo"), "echo");
     config.binds = vec!["127.0.0.1:0".parse().unwrap(), addr];
     let error = Server::bind(config).unwrap_err().to_string();
     assert!(error.starts_with(&format!("can't listen on {addr}: ")), "{error}");

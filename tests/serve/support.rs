@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::busy::{LIMIT, lock};
 use tinyhost::Program;
-use tinyhost::serve::logging::{Format, print};
-use tinyhost::serve::{Config, Handle, Metrics, Outcome, Server};
+use tinyhost::serve::logging::{LogFormat, print};
+use tinyhost::serve::{Handle, Metrics, Outcome, ServeConfig, Server};
 
 /// Ends the process if the test that holds it hangs, saying what it waited for.
 struct Watchdog {
@@ -48,7 +48,7 @@ impl log::Log for Recorder {
 
     fn log(&self, record: &log::Record<'_>) {
         let mut line = Vec::new();
-        print(&mut line, record, Format::Text).unwrap();
+        print(&mut line, record, LogFormat::Text).unwrap();
         lock(&RECORDS).push(String::from_utf8(line).unwrap());
     }
 
@@ -111,7 +111,7 @@ pub fn assembled(text: &str, start: &str) -> Program {
     Program::new(wat::parse_str(text).unwrap()).unwrap()
 }
 
-pub fn serve(program: Program, adjust: impl FnOnce(&mut Config)) -> Running {
+pub fn serve(program: Program, adjust: impl FnOnce(&mut ServeConfig)) -> Running {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     static LOGGER: OnceLock<()> = OnceLock::new();
     LOGGER.get_or_init(|| {
@@ -121,7 +121,7 @@ pub fn serve(program: Program, adjust: impl FnOnce(&mut Config)) -> Running {
     let name = format!("guest-{}.", NUMBER.fetch_add(1, Ordering::Relaxed));
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     let watchdog = Watchdog::new(&test);
-    let mut config = Config::new(program, &name);
+    let mut config = ServeConfig::new(program, &name);
     config.binds = vec!["127.0.0.1:0".parse().unwrap()];
     config.limits.max_conns_per_addr = 1024;
     config.limits.timeout = LIMIT / 2;

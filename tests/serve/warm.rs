@@ -4,10 +4,10 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tinyhost::serve::{Config, Outcome, Unit};
+use tinyhost::serve::{Outcome, ServeConfig, Unit};
 use tinyhost::vfs::Namespace;
 use tinyhost::vfs::dev::Dev;
-use tinyhost::wasi::Builder;
+use tinyhost::wasi::CtxBuilder;
 use tinyhost::{Program, WarmUp, Warmth, WasiCtx};
 
 use crate::support::{Running, serve};
@@ -38,7 +38,7 @@ fn wasm(parts: &str, start: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
 }
 
-fn warm_in(wasm: &[u8], context: &dyn Fn() -> Builder) -> Program {
+fn warm_in(wasm: &[u8], context: &dyn Fn() -> CtxBuilder) -> Program {
     Program::warm(&WarmUp::default(), wasm, context).unwrap()
 }
 
@@ -172,7 +172,7 @@ fn the_client_is_known_by_files() {
         let warm = warm_in(&wasm, &context);
         assert!(matches!(warm.warmth(), Some(Warmth::Warm(_))), "{:?}", warm.warmth());
         for (program, variables) in [(warm, 1), (Program::new(&wasm).unwrap(), 6)] {
-            let server = serve(program, |config: &mut Config| {
+            let server = serve(program, |config: &mut ServeConfig| {
                 config.namespace = Arc::new(with_dev);
                 config.env = vec![("A".into(), "b".into())];
             });

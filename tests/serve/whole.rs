@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use tinyhost::Program;
-use tinyhost::serve::{Config, Outcome, Unit};
+use tinyhost::serve::{Outcome, ServeConfig, Unit};
 
 use crate::support::serve;
 
@@ -29,13 +29,13 @@ fn writer(len: usize) -> Program {
     Program::new(wat::parse_str(text).unwrap()).unwrap()
 }
 
-fn of_a_connection(config: &mut Config) {
+fn of_a_connection(config: &mut ServeConfig) {
     config.unit = Unit::Connection;
 }
 
 #[test]
 fn a_reply_is_whole_however_slowly_it_is_read() {
-    for unit in [None, Some(of_a_connection as fn(&mut Config))] {
+    for unit in [None, Some(of_a_connection as fn(&mut ServeConfig))] {
         let server = serve(writer(5_000_000), |config| {
             unit.into_iter().for_each(|set| set(config));
         });

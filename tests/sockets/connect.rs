@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread;
 
 use tinyhost::Errno;
-use tinyhost::vfs::net::Config;
+use tinyhost::vfs::net::NetConfig;
 
 use super::guest::{DGRAM, DIALECTS, Dialect, Guest, INET4, INET6, STREAM, World};
 
@@ -108,7 +108,7 @@ fn a_connect_that_does_not_block_ends_in_its_error() {
 
 #[test]
 fn sockets_are_counted() {
-    let config = Config { sockets_max: 3, ..Config::default() };
+    let config = NetConfig { sockets_max: 3, ..NetConfig::default() };
     let world = World::with(&[], &[], config);
     let mut guest = world.guest(Dialect::WasmEdge);
     let fds: Vec<u32> = (0..3).map(|_| guest.open(INET4, DGRAM).expect("open")).collect();

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tinyhost::vfs::Namespace;
 use tinyhost::vfs::dev::Dev;
-use tinyhost::vfs::net::{Answer, Config, Net, Policy, Resolver};
+use tinyhost::vfs::net::{Answer, Net, NetConfig, Policy, Resolver};
 use tinyhost::wasi::{MODULE, Row, SOCKETS, TABLE, add_sockets_to_linker, add_to_linker};
 use tinyhost::{Errno, WasiCtx};
 use wasmi::{Engine, Func, Linker, Memory, Module, Store, Val};
@@ -143,10 +143,10 @@ pub struct World {
 
 impl World {
     pub fn new(net: &[&str], listen: &[&str]) -> World {
-        World::with(net, listen, Config::default())
+        World::with(net, listen, NetConfig::default())
     }
 
-    pub fn with(net: &[&str], listen: &[&str], config: Config) -> World {
+    pub fn with(net: &[&str], listen: &[&str], config: NetConfig) -> World {
         let rules = ["none"].iter().chain(net).copied();
         let policy = Policy::from_rules(rules, listen.iter().copied()).unwrap();
         let denials = Arc::new(Mutex::new(Vec::new()));
@@ -155,7 +155,7 @@ impl World {
             let denials = denials.clone();
             Arc::new(move |line: &str| lock(&denials).push(line.to_owned()))
         };
-        let net = Net::new(Config { policy, resolver: resolver.clone(), report, ..config });
+        let net = Net::new(NetConfig { policy, resolver: resolver.clone(), report, ..config });
         World { net, resolver, denials }
     }
 

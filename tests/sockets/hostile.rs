@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use tinyhost::vfs::net::Config;
+use tinyhost::vfs::net::NetConfig;
 use tinyhost::wasi::{Kind, Row, SOCKETS};
 use tinyhost::{Errno, WasiCtx};
 
@@ -26,7 +26,7 @@ fn sockets(guest: &mut Guest, to: std::net::SocketAddr) -> Vec<u32> {
 }
 
 fn world() -> World {
-    let config = Config { sockets_max: 4, ..Config::default() };
+    let config = NetConfig { sockets_max: 4, ..NetConfig::default() };
     World::with(&["127.0.0.1:*", "a:1"], &["127.0.0.1:0"], config)
 }
 

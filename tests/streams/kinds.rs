@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use tinyhost::vfs::net::{Config, Net, Policy, UnixSocket};
+use tinyhost::vfs::net::{Net, NetConfig, Policy, UnixSocket};
 use tinyhost::vfs::pipe::{Capture, Reader, pipe};
 use tinyhost::vfs::stdio::Stream;
 use tinyhost::vfs::{Errno, File, Name, Node, Open, Opened, host, mem};
@@ -100,7 +100,7 @@ fn opened(opened: Opened) -> Box<dyn File> {
 
 pub fn net() -> Net {
     let policy = Policy::from_rules(["127.0.0.1:*"], ["127.0.0.1:*"]).unwrap();
-    Net::new(Config { policy, ..Config::default() })
+    Net::new(NetConfig { policy, ..NetConfig::default() })
 }
 
 /// A FIFO in a folder.

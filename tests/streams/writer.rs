@@ -126,7 +126,11 @@ impl Writer {
         self.guest_with(WasiCtx::builder(), file)
     }
 
-    pub fn guest_with(&self, cx: tinyhost::wasi::Builder, file: Box<dyn File>) -> (Guest, Answers) {
+    pub fn guest_with(
+        &self,
+        cx: tinyhost::wasi::CtxBuilder,
+        file: Box<dyn File>,
+    ) -> (Guest, Answers) {
         let answers = Answers::default();
         let cx = cx.socket("<tried>", file).trace(answers.clone()).build();
         (Guest::new(&self.program(), cx), answers)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tinyhost::vfs::dev::Dev;
-use tinyhost::vfs::net::{Config, Net};
+use tinyhost::vfs::net::{Net, NetConfig};
 use tinyhost::vfs::pipe::{Capture, Input};
 use tinyhost::vfs::{Filetype, Node, Open, Opened, Result as Answer, Stat, mem as memory};
 use tinyhost::{Errno, WasiCtx};
@@ -48,7 +48,7 @@ fn guest(tree: &Tree) -> Calls {
     file(&tree.mount, "f", b"x");
     dir(&tree.mount, "d/under");
     dir(&tree.mount, "dev");
-    let net = Net::new(Config::default());
+    let net = Net::new(NetConfig::default());
     let dev: Arc<dyn Node> = Arc::new(Dev::with_net(net));
     let (one, other): (_, Arc<dyn Node>) =
         (memory::tree(None), Arc::new(Plain(Filetype::Directory)));

@@ -5,7 +5,7 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 
 use tinyhost::vfs::dev::Dev;
-use tinyhost::vfs::net::{Config, Listener, Net, Policy, UnixSocket};
+use tinyhost::vfs::net::{Listener, Net, NetConfig, Policy, UnixSocket};
 use tinyhost::vfs::stdio::Stream;
 use tinyhost::vfs::{Node, mem, pipe};
 use tinyhost::{Errno, WasiCtx};
@@ -58,7 +58,7 @@ fn only_sockets_are_sockets() {
 fn a_socket_accepts_receives_sends_and_shuts_down() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
-    let listener = Listener::new(listener, &Net::new(Config::default())).expect("a listener");
+    let listener = Listener::new(listener, &Net::new(NetConfig::default())).expect("a listener");
     let mut calls = Calls::new(WasiCtx::builder().socket("s", Box::new(listener)).build());
     calls.call("fd_fdstat_set_flags", &[3, NONBLOCK]).expect("flags");
     let none = calls.call("sock_accept", &[3, 0, OUT.into()]);
@@ -168,7 +168,7 @@ fn devices_are_files_of_their_own_kind() {
 
 fn with_network() -> (Calls, Net) {
     let policy = Policy::from_rules(["127.0.0.1:*"], []).unwrap();
-    let net = Net::new(Config { policy, ..Config::default() });
+    let net = Net::new(NetConfig { policy, ..NetConfig::default() });
     let dev: Arc<dyn Node> = Arc::new(Dev::with_net(net.clone()));
     (Calls::new(WasiCtx::builder().namespace(mounted(&[("/dev", &dev)])).build()), net)
 }

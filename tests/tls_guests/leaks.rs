@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tinyhost::vfs::Namespace;
 use tinyhost::vfs::dev::Dev;
-use tinyhost::vfs::net::{Config, Net, Secret, Tls};
+use tinyhost::vfs::net::{Net, NetConfig, Secret, Tls};
 use tinyhost::vfs::pipe::Capture;
 use tinyhost::wasi::{self, WasiCtx};
 use tinyhost::wasmi::{Engine, Extern, Linker, Module, Store};
@@ -50,7 +50,7 @@ fn the_memory_of_a_guest_never_has_it() {
     let secret = Secret::new(&peer, "Authorization", format!("Bearer {VALUE}").as_bytes()).unwrap();
     let tls = Tls::default().trust("test", authority.pem().as_bytes()).unwrap().secret(secret);
     assert_absent(format!("{tls:?}").as_bytes(), "Debug");
-    let net = Net::new(Config { tls, ..Config::default() });
+    let net = Net::new(NetConfig { tls, ..NetConfig::default() });
     assert_absent(format!("{net:?}").as_bytes(), "Debug");
     let dev = Arc::new(Dev::with_net(net));
     let names = Namespace::builder().mount("/dev", dev).unwrap().build();

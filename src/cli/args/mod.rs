@@ -15,7 +15,7 @@ pub use one::{GuestLimits, OneGuest};
 
 /// A small WASI host: runs WebAssembly programs, with the network as files in /dev.
 #[derive(FromArgs, ArgsInfo, Debug)]
-pub struct Args {
+pub struct CliArgs {
     #[argh(subcommand)]
     pub command: Command,
 }
@@ -26,19 +26,19 @@ pub struct Args {
 #[allow(clippy::large_enum_variant, reason = "there is one, made once")]
 pub enum Command {
     /// `tinyhost run`
-    Run(Run),
+    Run(RunArgs),
     /// `tinyhost serve`
     #[cfg(feature = "serve")]
-    Serve(Serve),
+    Serve(ServeArgs),
     /// `tinyhost pipe`
     #[cfg(feature = "serve")]
-    Pipe(Pipe),
+    Pipe(PipeArgs),
     /// `tinyhost warm`
-    Warm(Warm),
+    Warm(WarmArgs),
     /// `tinyhost completions`
-    Completions(Completions),
+    Completions(CompletionsArgs),
     /// `tinyhost man`
-    Man(Man),
+    Man(ManArgs),
 }
 
 /// What a guest is given, as typed.
@@ -256,7 +256,7 @@ runs_a_guest! {
         note = "A program dials /dev/HOST:PORT. Without --net, only localhost:1997.",
         note = "PROGRAM can be - to read it from standard input."
     )]
-    pub struct Run {
+    pub struct RunArgs {
         /// image | on SIGUSR1 write the guest to this file, at its next read
         #[argh(option, arg_name = "file")]
         pub checkpoint: Option<String>,
@@ -271,7 +271,7 @@ runs_a_guest! {
         example = "tinyhost warm -o filter.wasm python.wasm -u -c 'import json, sys; ...'",
         note = "The module needs the same directories as the program, in the same order. Arguments and environment are part of it."
     )]
-    pub struct Warm {
+    pub struct WarmArgs {
         /// image | write the module to this file
         #[argh(option, short = 'o', arg_name = "file")]
         pub output: Option<String>,
@@ -367,7 +367,7 @@ answers_lines! {
         example = "tinyhost serve --keep-open filter.wasm",
         example = "tinyhost serve --per connection --bind 0.0.0.0:7000 chat.wasm"
     )]
-    pub struct Serve {
+    pub struct ServeArgs {
         /// serving | listen at ADDR:PORT (127.0.0.1:1997, [::1]:1997)
         #[argh(option, arg_name = "addr")]
         pub bind: Vec<String>,
@@ -444,7 +444,7 @@ answers_lines! {
         example = "zcat log.gz | tinyhost pipe --exact --on-error pass redact.wasm | head",
         note = "The exit status is 1 if a line has failed."
     )]
-    pub struct Pipe {
+    pub struct PipeArgs {
         /// filtering | lines, length32 or netstring (lines)
         #[argh(option, arg_name = "framing")]
         pub framing: Option<String>,
@@ -481,7 +481,7 @@ answers_lines! {
     example = "tinyhost completions zsh > ~/.zfunc/_tinyhost",
     example = "tinyhost completions fish > ~/.config/fish/completions/tinyhost.fish"
 )]
-pub struct Completions {
+pub struct CompletionsArgs {
     /// the shell
     #[argh(positional)]
     pub shell: String,
@@ -490,4 +490,4 @@ pub struct Completions {
 /// Print the manual page.
 #[derive(FromArgs, ArgsInfo, Debug)]
 #[argh(subcommand, name = "man", example = "tinyhost man | man -l -")]
-pub struct Man {}
+pub struct ManArgs {}

@@ -2,10 +2,10 @@
 
 use argh::{ArgsInfo, FlagInfo, FlagInfoKind, Optionality, SubCommandInfo};
 
-use super::Args;
+use super::CliArgs;
 
 /// A command.
-pub struct Command {
+pub struct CommandRow {
     pub name: &'static str,
     pub about: &'static str,
     pub flags: Vec<Flag>,
@@ -15,7 +15,7 @@ pub struct Command {
     pub operands: &'static str,
 }
 
-impl Command {
+impl CommandRow {
     /// The first of a program's own arguments that is spelled like an option of the command:
     /// it may have been meant as one. Not after a `--`, which says that it
     /// is the program's.
@@ -72,16 +72,16 @@ impl Flag {
 }
 
 /// All commands.
-pub fn commands() -> Vec<Command> {
-    Args::get_args_info().commands.into_iter().map(command).collect()
+pub fn commands() -> Vec<CommandRow> {
+    CliArgs::get_args_info().commands.into_iter().map(command).collect()
 }
 
 /// One of them.
-pub fn find(name: &str) -> Option<Command> {
+pub fn find(name: &str) -> Option<CommandRow> {
     commands().into_iter().find(|command| command.name == name)
 }
 
-fn command(info: SubCommandInfo) -> Command {
+fn command(info: SubCommandInfo) -> CommandRow {
     let about = info.command;
     // argh's own --help is among them.
     let flags = about.flags.iter().filter(|flag| flag.long != "--help").map(flag).collect();
@@ -92,7 +92,7 @@ fn command(info: SubCommandInfo) -> Command {
         "completions" => "SHELL",
         _ => "",
     };
-    Command {
+    CommandRow {
         name: info.name,
         about: about.description,
         flags,

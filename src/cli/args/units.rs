@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::cli::failure::{Failure, Outcome};
 
 /// A size in bytes: `65536`, `64K`, `64KiB`, `10M`, `1G`. Factors are powers of 1024.
-pub fn size(option: &str, text: &str) -> Outcome<usize> {
+pub fn size(option: &str, text: &str) -> CliResult<usize> {
     let fail = || invalid(option, text, "write a size such as 64K, 10M or 1G");
     let (digits, unit) = split(text);
     let factor: usize = match unit.to_ascii_lowercase().as_str() {
@@ -20,7 +20,7 @@ pub fn size(option: &str, text: &str) -> Outcome<usize> {
 }
 
 /// A time: `250ms`, `5s`, `2m`, `1h`.
-pub fn time(option: &str, text: &str) -> Outcome<Duration> {
+pub fn time(option: &str, text: &str) -> CliResult<Duration> {
     let fail = || invalid(option, text, "write a time such as 250ms, 5s, 2m or 1h");
     let (digits, unit) = split(text);
     let ms: u64 = match unit {
@@ -46,7 +46,7 @@ pub fn shown(time: Duration) -> String {
 }
 
 /// A count: `1000`, `1_000_000`, `10k`, `5M`, `2G`. Factors are powers of 1000.
-pub fn count(option: &str, text: &str) -> Outcome<u64> {
+pub fn count(option: &str, text: &str) -> CliResult<u64> {
     let fail = || invalid(option, text, "write a number such as 1000, 10k or 5M");
     let plain = text.replace('_', "");
     let (digits, unit) = split(&plain);
@@ -69,7 +69,7 @@ pub fn invalid(option: &str, text: &str, hint: &str) -> Failure {
 /// An address with its port. People who write a port alone mean this machine; `port` is for the
 /// example if there is none.
 #[cfg(feature = "net")]
-pub fn address(option: &str, text: &str, port: u16) -> Outcome<std::net::SocketAddr> {
+pub fn address(option: &str, text: &str, port: u16) -> CliResult<std::net::SocketAddr> {
     if text.contains('%') {
         return with_zone(option, text);
     }
@@ -85,7 +85,7 @@ pub fn address(option: &str, text: &str, port: u16) -> Outcome<std::net::SocketA
 
 /// `[fe80::1%eth0]:80`.
 #[cfg(feature = "net")]
-fn with_zone(option: &str, text: &str) -> Outcome<std::net::SocketAddr> {
+fn with_zone(option: &str, text: &str) -> CliResult<std::net::SocketAddr> {
     use tinyhost::vfs::net::{Host, ListenRule};
     // Of a rule for it there are words for all that can be wrong.
     text.parse::<ListenRule>()
@@ -104,7 +104,7 @@ pub fn some<T: PartialEq + Default>(
     text: &str,
     value: T,
     instead: &str,
-) -> Outcome<T> {
+) -> CliResult<T> {
     if value == T::default() {
         return Err(invalid(option, text, &format!("zero would allow nothing: {instead}")));
     }
@@ -112,7 +112,7 @@ pub fn some<T: PartialEq + Default>(
 }
 
 /// The CPU time of a `--cpu`.
-pub fn cpu(text: &str) -> Outcome<Duration> {
+pub fn cpu(text: &str) -> CliResult<Duration> {
     some("--cpu", text, time("--cpu", text)?, "leave it out for no limit")
 }
 

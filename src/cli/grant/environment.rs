@@ -2,7 +2,7 @@
 
 use std::env::VarError;
 
-use crate::cli::failure::{Failure, Outcome};
+use crate::cli::failure::{CliResult, Failure};
 
 /// A variable of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Variable {
 /// # Errors
 ///
 /// For one without a name, and for one of the host's that a guest can't have as it is.
-pub fn variable(text: &str) -> Outcome<Variable> {
+pub fn variable(text: &str) -> CliResult<Variable> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, Some(value.to_owned())),
         None => match std::env::var(text) {

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use std::path::Path;
 
 use tinyhost::trace::escape::{Line, is_hidden};
-use tinyhost::trace::{Access, Used};
+use tinyhost::trace::{PathUse, Used};
 use tinyhost::vfs::path::{below, goes_up, join, parts};
 
-use super::mounts::{self, Mount};
+use super::mounts::{self, MountSpec};
 use super::policy::Grant;
 
 /// A policy that was learned, as the texts of its directives.
@@ -144,13 +144,13 @@ pub fn least(given: &Grant, used: &Used) -> Learned {
 }
 
 /// What was used in a mount and not in one that lies in it, relative to it.
-fn inside(mounts: &[Mount], mount: &Mount, used: &Used) -> Vec<(String, Access)> {
-    let depth = |mount: &Mount| parts(mount.guest()).count();
+fn inside(mounts: &[MountSpec], mount: &MountSpec, used: &Used) -> Vec<(String, PathUse)> {
+    let depth = |mount: &MountSpec| parts(mount.guest()).count();
     let covered_deeper = |path: &str| {
         let deeper = mounts.iter().filter(|other| depth(other) > depth(mount));
         deeper.into_iter().any(|other| below(path, other.guest()).is_some())
     };
-    let of = |(path, access): (&String, &Access)| {
+    let of = |(path, access): (&String, &PathUse)| {
         let dev = depth(mount) == 0 && parts(path).next() == Some("dev");
         let rest = below(path, mount.guest())?;
         (!dev && !covered_deeper(path)).then_some((rest, *access))
@@ -162,15 +162,15 @@ fn inside(mounts: &[Mount], mount: &Mount, used: &Used) -> Vec<(String, Access)>
 /// and one around it that was only read.
 ///
 /// `None` for one whose name would be read as something else.
-fn directories(mount: &Mount, host: &Path, used: &[(String, Access)]) -> Vec<Option<String>> {
+fn directories(mount: &MountSpec, host: &Path, used: &[(String, PathUse)]) -> Vec<Option<String>> {
     let (written, read): (Vec<_>, Vec<_>) = used.iter().partition(|(_, access)| access.write);
     // A path that goes up again, or leaves by a link, is found only from where it was.
     let intricate = used.iter().any(|(path, _)| goes_up(path));
-    let whole = |dir: Option<String>, paths: &[&(String, Access)]| {
+    let whole = |dir: Option<String>, paths: &[&(String, PathUse)]| {
         dir.map(|dir| if intricate || leaves(host, &dir, paths) { String::new() } else { dir })
     };
     let writable = whole(common(&written), &written);
-    let outside = |(path, _): &&(String, Access)| {
+    let outside = |(path, _): &&(String, PathUse)| {
         writable.as_ref().is_none_or(|dir| below(path, dir).is_none())
     };
     let read: Vec<_> = read.into_iter().filter(outside).collect();
@@ -192,8 +192,8 @@ fn directories(mount: &Mount, host: &Path, used: &[(String, Access)]) -> Vec<Opt
 }
 
 /// The deepest directory all of them are in, or are.
-fn common(paths: &[&(String, Access)]) -> Option<String> {
-    let dir = |(path, access): &(String, Access)| -> Vec<String> {
+fn common(paths: &[&(String, PathUse)]) -> Option<String> {
+    let dir = |(path, access): &(String, PathUse)| -> Vec<String> {
         let mut parts: Vec<_> = parts(path).map(Into::into).collect();
         // What was made or removed is a matter of the directory it is in.
         if !access.directory || access.write {
@@ -212,9 +212,9 @@ fn common(paths: &[&(String, Access)]) -> Option<String> {
 
 /// Whether something that was used is, on the host, not below that directory: a link led
 /// out of it. What is gone again can't be asked.
-fn leaves(host: &Path, dir: &str, paths: &[&(String, Access)]) -> bool {
+fn leaves(host: &Path, dir: &str, paths: &[&(String, PathUse)]) -> bool {
     let Ok(base) = host.join(dir).canonicalize() else { return true };
-    let out = |(path, _): &&&(String, Access)| {
+    let out = |(path, _): &&&(String, PathUse)| {
         host.join(path).canonicalize().is_ok_and(|real| !real.starts_with(&base))
     };
     paths.iter().find(out).is_some()
@@ -231,7 +231,7 @@ mod tests {
 
     fn learned(dirs: &[&str], paths: &[(&str, bool, bool)]) -> Vec<String> {
         let dirs: Vec<String> = dirs.iter().map(ToString::to_string).collect();
-        let access = |write, directory| Access { write, directory };
+        let access = |write, directory| PathUse { write, directory };
         let paths = paths.iter().map(|(path, w, d)| ((*path).to_owned(), access(*w, *d)));
         let used = Used { paths: paths.collect(), ..Used::default() };
         least(&given(&dirs), &used).dir
@@ -265,7 +265,7 @@ mod tests {
         let written = learned.text("x.wasm", &Used::default());
         assert!(written.contains("--env 'A=x y' --net none --no-dev\n"), "{written}");
         let read = read(&written);
-        let dirs: Vec<_> = read.mounts.iter().map(Mount::typed).collect();
+        let dirs: Vec<_> = read.mounts.iter().map(MountSpec::typed).collect();
         assert_eq!(dirs, ["--dir 'a::/a::ro'", "--dir 'b::/b'"]);
         assert_eq!(read.environment(), [("A".to_owned(), "x y".to_owned())]);
         assert!(read.no_dev && read.rules.net.is_empty());
@@ -319,7 +319,7 @@ mod tests {
             let name: String = (0..1 + next(6)).map(|_| PIECES[next(PIECES.len())]).collect();
             let (written, directory) = (next(2) == 0, next(2) == 0);
             let path = format!("/g/{name}");
-            let access = Access { write: written, directory };
+            let access = PathUse { write: written, directory };
             let used = Used { paths: [(path.clone(), access)].into(), ..Used::default() };
             let text = least(&given(&["h::/g".to_owned()]), &used).text("x.wasm", &used);
             assert!(!text.replace('\n', "").chars().any(is_hidden), "{text:?}");

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use tinyhost::trace::Mounted;
 use tinyhost::vfs::dev::Dev;
-use tinyhost::vfs::namespace::Builder;
+use tinyhost::vfs::namespace::NamespaceBuilder;
 use tinyhost::vfs::{Namespace, Node};
 
 use crate::cli::args::units;
-use crate::cli::failure::{Failure, Outcome};
+use crate::cli::failure::{CliResult, Failure};
 
 /// One mount, as it was meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
+pub struct MountSpec {
     pub guest: String,
-    pub kind: Kind,
+    pub kind: MountKind,
     pub read_only: bool,
     /// How it was typed, for messages.
     pub typed: String,
@@ -23,14 +23,14 @@ pub struct Mount {
 
 /// What it is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum MountKind {
     Host(PathBuf),
     Mem { seed: Option<PathBuf>, quota: Option<u64> },
     Tar(PathBuf),
     Unix(PathBuf),
 }
 
-impl Mount {
+impl MountSpec {
     /// Where the guest finds it.
     pub fn guest(&self) -> &str {
         &self.guest
@@ -38,7 +38,7 @@ impl Mount {
 
     /// The directory of the host it is, if it is one.
     pub fn host(&self) -> Option<&Path> {
-        if let Kind::Host(path) = &self.kind { Some(path) } else { None }
+        if let MountKind::Host(path) = &self.kind { Some(path) } else { None }
     }
 
     /// How it was typed.
@@ -59,9 +59,9 @@ impl Mount {
     pub fn told(&self) -> Mounted {
         let by = if self.is_dir_option() { "leave out ::ro" } else { "leave out ,ro" };
         let (host, bounded) = match &self.kind {
-            Kind::Host(path) | Kind::Unix(path) => (Some(path.clone()), false),
-            Kind::Mem { quota, .. } => (None, quota.is_some()),
-            Kind::Tar(_) => (None, false),
+            MountKind::Host(path) | MountKind::Unix(path) => (Some(path.clone()), false),
+            MountKind::Mem { quota, .. } => (None, quota.is_some()),
+            MountKind::Tar(_) => (None, false),
         };
         Mounted {
             guest: self.guest.clone(),
@@ -78,7 +78,7 @@ impl Mount {
 /// # Errors
 ///
 /// If two are of one place, or one is of none.
-pub fn check(mounts: &[Mount]) -> Outcome<()> {
+pub fn check(mounts: &[MountSpec]) -> CliResult<()> {
     let mut check = Namespace::builder();
     for mount in mounts {
         check = insert(check, mount, Arc::new(Dev::new()))?;
@@ -87,7 +87,7 @@ pub fn check(mounts: &[Mount]) -> Outcome<()> {
 }
 
 /// `HOST[::GUEST][::ro]`
-pub fn dir(text: &str) -> Outcome<Mount> {
+pub fn dir(text: &str) -> CliResult<MountSpec> {
     let usage = |why: &str| {
         Failure::usage(format!("invalid --dir '{text}': {why}: write --dir HOST[::GUEST][::ro]"))
     };
@@ -102,16 +102,16 @@ pub fn dir(text: &str) -> Outcome<Mount> {
     if guest.contains("::") {
         return Err(usage("there are more than two paths"));
     }
-    Ok(Mount {
+    Ok(MountSpec {
         guest: guest.into(),
-        kind: Kind::Host(host.into()),
+        kind: MountKind::Host(host.into()),
         read_only,
         typed: format!("--dir '{text}'"),
     })
 }
 
 /// `GUEST=KIND[:ARG][,ro][,quota=SIZE]`
-pub fn mount(text: &str) -> Outcome<Mount> {
+pub fn mount(text: &str) -> CliResult<MountSpec> {
     let usage = |why: &str| {
         Failure::usage(format!(
             "invalid --mount '{text}': {why}: write --mount GUEST=KIND[:ARG][,ro][,quota=SIZE], \
@@ -146,22 +146,26 @@ pub fn mount(text: &str) -> Outcome<Mount> {
         _ => Err(usage(what)),
     };
     let kind = match kind {
-        "host" => Kind::Host(path("host needs a directory")?),
-        "mem" => Kind::Mem { seed: arg.map(PathBuf::from), quota },
-        "tar" => Kind::Tar(path("tar needs a file")?),
-        "unix" => Kind::Unix(path("unix needs a socket")?),
+        "host" => MountKind::Host(path("host needs a directory")?),
+        "mem" => MountKind::Mem { seed: arg.map(PathBuf::from), quota },
+        "tar" => MountKind::Tar(path("tar needs a file")?),
+        "unix" => MountKind::Unix(path("unix needs a socket")?),
         other => return Err(usage(&format!("unknown kind '{other}'"))),
     };
-    if quota.is_some() && !matches!(kind, Kind::Mem { .. }) {
+    if quota.is_some() && !matches!(kind, MountKind::Mem { .. }) {
         return Err(usage("only mem takes a quota"));
     }
-    Ok(Mount { guest: guest.into(), kind, read_only, typed: format!("--mount '{text}'") })
+    Ok(MountSpec { guest: guest.into(), kind, read_only, typed: format!("--mount '{text}'") })
 }
 
-pub fn insert(builder: Builder, mount: &Mount, node: Arc<dyn Node>) -> Outcome<Builder> {
+pub fn insert(
+    builder: NamespaceBuilder,
+    mount: &MountSpec,
+    node: Arc<dyn Node>,
+) -> CliResult<NamespaceBuilder> {
     builder.mount(&mount.guest, node).map_err(|error| {
         let hint = match &mount.kind {
-            Kind::Host(host) if mount.guest.contains("..") => {
+            MountKind::Host(host) if mount.guest.contains("..") => {
                 format!(", as in --dir {}::/data", host.display())
             }
             _ => String::new(),
@@ -174,14 +178,14 @@ pub fn insert(builder: Builder, mount: &Mount, node: Arc<dyn Node>) -> Outcome<B
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Option<(String, Kind, bool)> {
+    fn parsed(text: &str) -> Option<(String, MountKind, bool)> {
         mount(text).ok().map(|mount| (mount.guest, mount.kind, mount.read_only))
     }
 
     #[test]
     fn dirs() {
         let of = |text: &str| dir(text).ok().map(|m| (m.guest, m.kind, m.read_only));
-        let host = |path: &str| Kind::Host(path.into());
+        let host = |path: &str| MountKind::Host(path.into());
         assert_eq!(of("data"), Some(("data".into(), host("data"), false)));
         assert_eq!(of("."), Some((".".into(), host("."), false)));
         assert_eq!(of("/a::/b"), Some(("/b".into(), host("/a"), false)));
@@ -194,13 +198,16 @@ mod tests {
 
     #[test]
     fn mounts() {
-        let mem = |seed: Option<&str>, quota| Kind::Mem { seed: seed.map(Into::into), quota };
+        let mem = |seed: Option<&str>, quota| MountKind::Mem { seed: seed.map(Into::into), quota };
         assert_eq!(parsed("/w=mem"), Some(("/w".into(), mem(None, None), false)));
         assert_eq!(
             parsed("/w=mem:seed,with,ro,quota=1M"),
             Some(("/w".into(), mem(Some("seed,with"), Some(1 << 20)), true))
         );
-        assert_eq!(parsed("/a=tar:x.tar"), Some(("/a".into(), Kind::Tar("x.tar".into()), false)));
+        assert_eq!(
+            parsed("/a=tar:x.tar"),
+            Some(("/a".into(), MountKind::Tar("x.tar".into()), false))
+        );
         for bad in [
             "",
             "/w",

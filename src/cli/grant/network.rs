@@ -5,19 +5,19 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use tinyhost::trace::Report;
+use tinyhost::trace::ReportHint;
 use tinyhost::vfs::Node;
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::net::{
-    self, Config, ListenRule, Listener, Net, Policy, Rule, RuleError, UnixSocket,
+    self, ListenRule, Listener, Net, NetConfig, Policy, Rule, RuleError, UnixSocket,
 };
 use tinyhost::vfs::reach::Reach;
-use tinyhost::wasi::Builder;
+use tinyhost::wasi::CtxBuilder;
 
 #[cfg(feature = "tls")]
 use super::tls;
 use crate::cli::args::units;
-use crate::cli::failure::{Failure, Outcome, plain};
+use crate::cli::failure::{CliResult, Failure, plain};
 use crate::cli::output::say;
 
 /// What may be dialled, and where may be listened.
@@ -31,7 +31,7 @@ pub struct Rules {
     /// Where sockets of a guest listen.
     pub listen: Vec<SocketAddr>,
     #[cfg(feature = "tls")]
-    pub tls: tls::Options,
+    pub tls: tls::TlsOptions,
 }
 
 impl Rules {
@@ -40,7 +40,7 @@ impl Rules {
     /// # Errors
     ///
     /// If it means nothing.
-    pub fn add(&mut self, name: &str, text: &str) -> Outcome<()> {
+    pub fn add(&mut self, name: &str, text: &str) -> CliResult<()> {
         let failed = |error| wrong_rule(name, &error);
         match name {
             "net" if text == "none" => self.none = true,
@@ -66,7 +66,7 @@ impl Network {
     /// # Errors
     ///
     /// None: there is a network.
-    pub fn new(rules: &Rules, report: Report) -> Outcome<Network> {
+    pub fn new(rules: &Rules, report: ReportHint) -> CliResult<Network> {
         let begin = if rules.none { Policy::none() } else { Policy::default() };
         Ok(Network::with(rules, begin, report))
     }
@@ -78,18 +78,18 @@ impl Network {
     ///
     /// None: there is a network.
     #[cfg(feature = "serve")]
-    pub fn for_server(rules: &Rules, report: Report) -> Outcome<Network> {
+    pub fn for_server(rules: &Rules, report: ReportHint) -> CliResult<Network> {
         Ok(Network::with(rules, Policy::none(), report))
     }
 
-    fn with(rules: &Rules, mut policy: Policy, report: Report) -> Network {
+    fn with(rules: &Rules, mut policy: Policy, report: ReportHint) -> Network {
         for (_, rule) in &rules.net {
             policy.allow(rule.clone());
         }
         for rule in &rules.net_listen {
             policy.listen(rule.clone());
         }
-        let config = Config { policy, report, ..Default::default() };
+        let config = NetConfig { policy, report, ..Default::default() };
         #[cfg(feature = "tls")]
         let config = rules.tls.configure(config);
         let net = Net::new(config);
@@ -111,7 +111,7 @@ impl Network {
     /// # Errors
     ///
     /// If that is not possible at one of the addresses.
-    pub fn listen(&self, mut cx: Builder) -> Outcome<Builder> {
+    pub fn listen(&self, mut cx: CtxBuilder) -> CliResult<CtxBuilder> {
         for at in &self.listen {
             let failed = |error: io::Error| {
                 Failure::not_started(format!("can't listen on {at}: {}", plain(&error)))

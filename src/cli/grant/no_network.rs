@@ -4,13 +4,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use tinyhost::trace::Report;
+use tinyhost::trace::ReportHint;
 use tinyhost::vfs::Node;
 use tinyhost::vfs::dev::Dev;
 use tinyhost::vfs::reach::Reach;
-use tinyhost::wasi::Builder;
+use tinyhost::wasi::CtxBuilder;
 
-use crate::cli::failure::{Failure, Outcome};
+use crate::cli::failure::{CliResult, Failure};
 
 /// Rules that can't be kept.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +25,7 @@ impl Rules {
     /// # Errors
     ///
     /// For any other rule.
-    pub fn add(&mut self, name: &str, text: &str) -> Outcome<()> {
+    pub fn add(&mut self, name: &str, text: &str) -> CliResult<()> {
         match (name, text) {
             ("net", "none") => Ok(()),
             _ => Err(Failure::usage(format!(
@@ -43,7 +43,7 @@ impl Network {
     /// # Errors
     ///
     /// None: no rule was accepted.
-    pub fn new(_rules: &Rules, _report: Report) -> Outcome<Network> {
+    pub fn new(_rules: &Rules, _report: ReportHint) -> CliResult<Network> {
         Ok(Network)
     }
 
@@ -66,7 +66,7 @@ impl Network {
     /// # Errors
     ///
     /// None: nothing was asked for.
-    pub fn listen(&self, cx: Builder) -> Outcome<Builder> {
+    pub fn listen(&self, cx: CtxBuilder) -> CliResult<CtxBuilder> {
         Ok(cx)
     }
 }

@@ -8,9 +8,9 @@ use tinyhost::vfs::host::HostDir;
 use tinyhost::vfs::reach::{Planted, Reach};
 use tinyhost::vfs::{Namespace, Node, ReadOnly, mem, tar};
 
-use super::mounts::{Kind, Mount, insert};
+use super::mounts::{MountKind, MountSpec, insert};
 use super::network::Network;
-use crate::cli::failure::{Failure, Outcome, advice, plain};
+use crate::cli::failure::{CliResult, Failure, advice, plain};
 
 /// Bytes of the largest archive that is read.
 const TAR_BYTES_MAX: u64 = 1 << 30;
@@ -21,10 +21,10 @@ const TAR_BYTES_MAX: u64 = 1 << 30;
 /// # Errors
 ///
 /// If one can't be opened, which is named.
-pub fn reach(mounts: &[Mount]) -> Outcome<Reach> {
+pub fn reach(mounts: &[MountSpec]) -> CliResult<Reach> {
     let mut reach = Reach::default();
     for mount in mounts {
-        if let Kind::Host(path) = &mount.kind {
+        if let MountKind::Host(path) = &mount.kind {
             reach.add(path).map_err(|error| unopened(mount, path, &error))?;
         }
     }
@@ -33,23 +33,23 @@ pub fn reach(mounts: &[Mount]) -> Outcome<Reach> {
 
 /// The same for what a mount is made of: what the other mounts let this guest change. (A link
 /// of the operator's in a directory that is only read may lead where it likes.)
-fn reach_of_others(mounts: &[Mount], this: &Mount) -> Outcome<Reach> {
+fn reach_of_others(mounts: &[MountSpec], this: &MountSpec) -> CliResult<Reach> {
     let others = mounts.iter().filter(|mount| !mount.read_only && *mount != this);
     reach(&others.cloned().collect::<Vec<_>>())
 }
 
 /// The mounts of a command line, opened: what they hold is shared by all guests.
-pub struct Opened(Vec<(Mount, Arc<dyn Node>)>);
+pub struct OpenMounts(Vec<(MountSpec, Arc<dyn Node>)>);
 
-impl Opened {
+impl OpenMounts {
     /// Opens them all.
     ///
     /// # Errors
     ///
     /// If one can't be, which is named.
-    pub fn new(mounts: &[Mount], network: &Network) -> Outcome<Opened> {
+    pub fn new(mounts: &[MountSpec], network: &Network) -> CliResult<OpenMounts> {
         let all = reach(mounts)?;
-        let open = |mount: &Mount| {
+        let open = |mount: &MountSpec| {
             let reach = Reaches { all: all.clone(), others: reach_of_others(mounts, mount)? };
             let mut node = node(mount, &reach, network)?;
             if mount.read_only {
@@ -57,7 +57,7 @@ impl Opened {
             }
             Ok((mount.clone(), node))
         };
-        Ok(Opened(mounts.iter().map(open).collect::<Outcome<_>>()?))
+        Ok(OpenMounts(mounts.iter().map(open).collect::<CliResult<_>>()?))
     }
 
     /// The namespace of a guest, with `dev` as its last mount.
@@ -65,7 +65,7 @@ impl Opened {
     /// # Errors
     ///
     /// If something else is mounted at `/dev`.
-    pub fn namespace(&self, dev: Option<Dev>) -> Outcome<Namespace> {
+    pub fn namespace(&self, dev: Option<Dev>) -> CliResult<Namespace> {
         let mut builder = Namespace::builder();
         for (mount, node) in &self.0 {
             builder = insert(builder, mount, node.clone())?;
@@ -83,7 +83,7 @@ impl Opened {
     }
 }
 
-fn unopened(mount: &Mount, path: &Path, error: &std::io::Error) -> Failure {
+fn unopened(mount: &MountSpec, path: &Path, error: &std::io::Error) -> Failure {
     let (typed, shown) = (&mount.typed, path.display());
     let hint = meant(mount, path).unwrap_or_else(|| {
         let place = if mount.is_dir_option() { "before the '::'" } else { "after the ':'" };
@@ -97,28 +97,28 @@ fn unopened(mount: &Mount, path: &Path, error: &std::io::Error) -> Failure {
     Failure::not_started(format!("{typed}: can't open '{shown}': {error}: {hint}"))
 }
 
-fn node(mount: &Mount, reach: &Reaches, network: &Network) -> Outcome<Arc<dyn Node>> {
+fn node(mount: &MountSpec, reach: &Reaches, network: &Network) -> CliResult<Arc<dyn Node>> {
     let fail = |path: &Path, error: &std::io::Error| unopened(mount, path, error);
     let directory = |path: &PathBuf| match reach.others.open_directory(path) {
         Ok(fd) => Ok(HostDir::from_fd(fd).node()),
         Err(error) => Err(fail(path, &error)),
     };
     match &mount.kind {
-        Kind::Host(path) => directory(path),
-        Kind::Mem { seed: None, quota } => Ok(mem::tree(*quota)),
-        Kind::Mem { seed: Some(seed), quota } => {
+        MountKind::Host(path) => directory(path),
+        MountKind::Mem { seed: None, quota } => Ok(mem::tree(*quota)),
+        MountKind::Mem { seed: Some(seed), quota } => {
             let from = directory(seed)?;
             mem::seeded(&from, *quota).map_err(|error| {
                 let (typed, seed) = (&mount.typed, seed.display());
                 Failure::not_started(format!("{typed}: can't copy '{seed}': {error}"))
             })
         }
-        Kind::Tar(path) => {
+        MountKind::Tar(path) => {
             let bytes = read_limited(path, &reach.others).map_err(|error| fail(path, &error))?;
             let bad = |error| Failure::not_started(format!("{}: {error}", mount.typed));
             tar::open(bytes).map_err(bad)
         }
-        Kind::Unix(path) => {
+        MountKind::Unix(path) => {
             network.unix(path, reach.all.clone()).map_err(|error| fail(path, &error))
         }
     }
@@ -132,7 +132,7 @@ struct Reaches {
 
 /// What was probably meant by a `--dir` that is not there: the two in the other order, as
 /// iwasm has them, or one colon, as others have it.
-fn meant(mount: &Mount, path: &Path) -> Option<String> {
+fn meant(mount: &MountSpec, path: &Path) -> Option<String> {
     if !mount.is_dir_option() || path.exists() {
         return None;
     }

@@ -4,10 +4,10 @@
 //! Empty lines and those that begin with `#` mean nothing.
 
 use super::environment::{self, Variable};
-use super::mounts::{self, Mount};
+use super::mounts::{self, MountSpec};
 use super::network::Rules;
 use crate::cli::args::Given;
-use crate::cli::failure::{Failure, Outcome, check, plain};
+use crate::cli::failure::{CliResult, Failure, check, plain};
 
 /// Directives with a value.
 const KNOWN: &[&str] = &[
@@ -35,7 +35,7 @@ const NAMES: &str = "dir, mount, no-dev, env, net, net-listen or listen";
 #[derive(Clone, Debug, Default)]
 pub struct Grant {
     /// Those of `--dir` come first.
-    pub mounts: Vec<Mount>,
+    pub mounts: Vec<MountSpec>,
     pub no_dev: bool,
     pub env: Vec<Variable>,
     pub rules: Rules,
@@ -47,7 +47,7 @@ impl Grant {
     /// # Errors
     ///
     /// For the first that means nothing.
-    pub fn new(given: Given) -> Outcome<Grant> {
+    pub fn new(given: Given) -> CliResult<Grant> {
         let mut grant = Grant { no_dev: given.no_dev, ..Grant::default() };
         let lists = [
             ("dir", given.dir),
@@ -79,7 +79,7 @@ impl Grant {
         environment::environment(&self.env)
     }
 
-    fn add_file(&mut self, path: &str) -> Outcome<()> {
+    fn add_file(&mut self, path: &str) -> CliResult<()> {
         let fail = |text: String| Failure::usage(format!("--policy {path}: {text}"));
         let text = std::fs::read_to_string(path).map_err(|error| {
             fail(format!("can't read the file: {}: {}", plain(&error), check(&error)))
@@ -120,7 +120,7 @@ impl Grant {
     }
 
     /// Adds the value of an option, given without its dashes.
-    fn add(&mut self, name: &str, value: &str) -> Outcome<()> {
+    fn add(&mut self, name: &str, value: &str) -> CliResult<()> {
         match name {
             "dir" => self.mounts.push(mounts::dir(value)?),
             "mount" => self.mounts.push(mounts::mount(value)?),

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use tinyhost::vfs::net::Secret;
 
 use super::environment::Variable;
-use super::mounts::Mount;
-use crate::cli::failure::{Failure, Outcome, check, plain};
+use super::mounts::MountSpec;
+use crate::cli::failure::{CliResult, Failure, check, plain};
 
 const FORM: &str = "write --secret 'HOST:PORT HEADER=VALUE', as \
                     --secret 'api.example.com:443 Authorization=Bearer @env:TOKEN'";
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum SecretSource {
     /// It was typed as it is.
     Typed,
     Variable(String),
@@ -26,7 +26,7 @@ pub enum Source {
 /// # Errors
 ///
 /// If it means nothing, or what it names can't be read.
-pub fn read(text: &str) -> Outcome<(Secret, Source)> {
+pub fn read(text: &str) -> CliResult<(Secret, SecretSource)> {
     let parts = text.trim().split_once(char::is_whitespace);
     let parts = parts.and_then(|(peer, rest)| Some((peer, rest.trim_start().split_once('=')?)));
     let Some((peer, (name, value))) = parts else {
@@ -39,31 +39,31 @@ pub fn read(text: &str) -> Outcome<(Secret, Source)> {
 
 /// The value, with what it refers to in place of the reference, which is all that follows `@env:`,
 /// `@file:` or `@fd:` at its beginning or after a blank.
-fn resolve(value: &str, header: &str) -> Outcome<(Vec<u8>, Source)> {
+fn resolve(value: &str, header: &str) -> CliResult<(Vec<u8>, SecretSource)> {
     let failed = |why: String| Failure::usage(format!("--secret {header}: {why}"));
     let at = value.rfind(" @").map_or(0, |blank| blank + 1);
     let (before, reference) = value.split_at(at);
     let Some((kind, named)) = reference.strip_prefix('@').and_then(|rest| rest.split_once(':'))
     else {
-        return Ok((value.into(), Source::Typed));
+        return Ok((value.into(), SecretSource::Typed));
     };
     let (read, source) = match kind {
         "env" => {
             let found = std::env::var_os(named).ok_or_else(|| {
                 failed(format!("the variable {named} is not set: set it for tinyhost"))
             })?;
-            (found.into_encoded_bytes(), Source::Variable(named.to_owned()))
+            (found.into_encoded_bytes(), SecretSource::Variable(named.to_owned()))
         }
-        "file" => (contents(Path::new(named), named, &failed)?, Source::File(named.into())),
+        "file" => (contents(Path::new(named), named, &failed)?, SecretSource::File(named.into())),
         "fd" => {
             let number = named.parse::<u16>().ok().filter(|number| *number > 2);
             let number = number.ok_or_else(|| {
                 failed(format!("@fd:{named} is no descriptor: write a number from 3 on"))
             })?;
             let path = PathBuf::from(format!("/dev/fd/{number}"));
-            (contents(&path, &format!("descriptor {number}"), &failed)?, Source::Descriptor)
+            (contents(&path, &format!("descriptor {number}"), &failed)?, SecretSource::Descriptor)
         }
-        _ => return Ok((value.into(), Source::Typed)),
+        _ => return Ok((value.into(), SecretSource::Typed)),
     };
     // Files of one line end it.
     let read = read.strip_suffix(b"\n").unwrap_or(&read);
@@ -71,24 +71,24 @@ fn resolve(value: &str, header: &str) -> Outcome<(Vec<u8>, Source)> {
     Ok(([before.as_bytes(), read].concat(), source))
 }
 
-fn contents(path: &Path, shown: &str, failed: &dyn Fn(String) -> Failure) -> Outcome<Vec<u8>> {
+fn contents(path: &Path, shown: &str, failed: &dyn Fn(String) -> Failure) -> CliResult<Vec<u8>> {
     std::fs::read(path).map_err(|error| {
         failed(format!("can't read {shown}: {}: {}", plain(&error), check(&error)))
     })
 }
 
-impl Source {
+impl SecretSource {
     /// Checks that a guest can't read it where it comes from.
-    pub fn check(&self, env: &[Variable], mounts: &[Mount]) -> Outcome<()> {
+    pub fn check(&self, env: &[Variable], mounts: &[MountSpec]) -> CliResult<()> {
         match self {
-            Source::Variable(name) if env.iter().any(|variable| variable.typed == *name) => {
+            SecretSource::Variable(name) if env.iter().any(|variable| variable.typed == *name) => {
                 Err(Failure::usage(format!(
                     "--env {name}: the guest would see the value of --secret: leave it out"
                 )))
             }
-            Source::File(path) => {
+            SecretSource::File(path) => {
                 let Ok(path) = path.canonicalize() else { return Ok(()) };
-                let holds = |mount: &&Mount| {
+                let holds = |mount: &&MountSpec| {
                     let host = mount.host().and_then(|host| host.canonicalize().ok());
                     host.is_some_and(|host| path.starts_with(host))
                 };

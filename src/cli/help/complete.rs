@@ -3,15 +3,15 @@
 use std::fmt::Write;
 
 use super::groups;
-use crate::cli::args::table::{self, Command, Flag, Takes};
-use crate::cli::failure::{Failure, Outcome};
+use crate::cli::args::table::{self, CommandRow, Flag, Takes};
+use crate::cli::failure::{CliResult, Failure};
 
 /// Completions for a shell.
 ///
 /// # Errors
 ///
 /// For a shell that is none of the three.
-pub fn completions(shell: &str) -> Outcome<String> {
+pub fn completions(shell: &str) -> CliResult<String> {
     match shell {
         "bash" => Ok(bash()),
         "zsh" => Ok(zsh()),
@@ -27,7 +27,7 @@ fn is_path(flag: &Flag) -> bool {
     matches!(flag.value, Takes::Value("file" | "dir" | "mount"))
 }
 
-fn names(command: &Command, between: &str) -> String {
+fn names(command: &CommandRow, between: &str) -> String {
     let names: Vec<_> = command.flags.iter().map(|flag| flag.name).collect();
     names.join(between)
 }

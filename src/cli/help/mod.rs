@@ -4,7 +4,7 @@ pub mod complete;
 
 use std::fmt::Write;
 
-use super::args::table::{self, Command, Flag};
+use super::args::table::{self, CommandRow, Flag};
 use super::style;
 
 /// Column at which descriptions begin.
@@ -67,7 +67,7 @@ pub fn version() -> String {
 }
 
 /// `tinyhost COMMAND --help`, in lines of at most `width` columns.
-pub fn page(command: &Command, width: usize) -> String {
+pub fn page(command: &CommandRow, width: usize) -> String {
     let bold = |text: &str| style::stdout().bold(text);
     let mut out = String::new();
     wrap(&mut out, command.about, "", width);

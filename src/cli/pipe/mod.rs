@@ -6,20 +6,20 @@ mod streams;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
-use tinyhost::pipe::{Config, Error, Framing, OnError, Pipe};
-use tinyhost::trace::{Last, Report, Sink, Tracer};
+use tinyhost::pipe::{Error, Framing, OnError, Pipe, PipeConfig};
+use tinyhost::trace::{Last, ReportHint, Sink, Tracer};
 use tinyhost::wasi::{Tee, Trace};
 
-use super::args::{Pipe as Args, units};
-use super::failure::{Failure, Outcome, plain, status};
-use super::guests::{self, Guests, Wanted};
+use super::args::{PipeArgs as Args, units};
+use super::failure::{CliResult, Failure, plain, status};
+use super::guests::{self, GuestRequest, Guests};
 use super::limits;
 use super::load::load;
 use super::logger;
 use super::observe::{self, Crashes};
 use super::start::{self, Start};
 use notes::{Notes, Progress};
-use streams::{Input, Output};
+use streams::{Stdin, Stdout};
 
 /// Lines under way at once, at the most: each may have a guest.
 const WINDOW_MAX: u64 = 1 << 20;
@@ -39,7 +39,7 @@ enum Failing {
 /// # Errors
 ///
 /// Whatever keeps it from being started, or ends it early.
-pub fn pipe(mut args: Args) -> Outcome<u8> {
+pub fn pipe(mut args: Args) -> CliResult<u8> {
     logger::plain();
     let trace = observe::wanted(args.take_traced(), true)?;
     let crash_dir = args.crash_dir.take();
@@ -52,7 +52,7 @@ pub fn pipe(mut args: Args) -> Outcome<u8> {
     let crashes = dir.map(|dir| Crashes::new(dir, &config.name, &reach)).transpose()?;
     let unit = config.framing.unit();
     watch_guests(&mut config, sink, crashes, unit);
-    let input = Input::new()?;
+    let input = Stdin::new()?;
     let pipe = Pipe::new(config).map_err(|error| {
         Failure::not_started(format!("can't start the guests: {}", plain(&error)))
     })?;
@@ -63,14 +63,17 @@ pub fn pipe(mut args: Args) -> Outcome<u8> {
     let shown = shown && !std::io::stdin().is_terminal() && !std::io::stdout().is_terminal();
     let progress = shown.then(|| Progress::start(handle, unit));
     let mut notes = Notes::new(failing, shown);
-    let result = pipe.run(input, Output, &mut |note| notes.take(&note));
+    let result = pipe.run(input, Stdout, &mut |note| notes.take(&note));
     drop(progress);
-    trace.iter().for_each(observe::Trace::finish);
+    trace.iter().for_each(observe::OpenTrace::finish);
     let summary = result.map_err(|error| notes.failure(error))?;
     notes.end(unit, summary)
 }
 
-fn config(mut args: Args, failing: Failing) -> Outcome<(Config, tinyhost::vfs::reach::Reach)> {
+fn config(
+    mut args: Args,
+    failing: Failing,
+) -> CliResult<(PipeConfig, tinyhost::vfs::reach::Reach)> {
     let framing = framing(args.framing.as_deref())?;
     if args.exact && framing != Framing::Lines {
         return Err(Failure::usage(
@@ -83,7 +86,7 @@ fn config(mut args: Args, failing: Failing) -> Outcome<(Config, tinyhost::vfs::r
     let workers = guests::workers(args.workers.as_deref())?;
     let window = window(args.window.as_deref())?;
     let from = "pipe reads standard input";
-    let wanted = Wanted::new(args.take_given(), limited.stack.as_deref(), from, denials())?;
+    let wanted = GuestRequest::new(args.take_given(), limited.stack.as_deref(), from, denials())?;
     let mut command = args.program.into_iter();
     let path = command.next().ok_or_else(|| {
         Failure::usage(
@@ -104,7 +107,7 @@ fn config(mut args: Args, failing: Failing) -> Outcome<(Config, tinyhost::vfs::r
     let Guests { args: own, env, namespace, hints, reach } =
         wanted.open(command.collect(), denials())?;
     guests::warn_of_misplaced("pipe", &own);
-    let prepare = hints.map(|hints| -> tinyhost::pipe::Prepare {
+    let prepare = hints.map(|hints| -> tinyhost::pipe::PrepareItem {
         Arc::new(move |_, cx| cx.on_error(hints.for_guest()))
     });
     let program = match (cold, warm_up) {
@@ -120,7 +123,7 @@ fn config(mut args: Args, failing: Failing) -> Outcome<(Config, tinyhost::vfs::r
                 .inspect(|program| start::report(program, &name))?
         }
     };
-    let mut config = Config::new(program, name);
+    let mut config = PipeConfig::new(program, name);
     (config.args, config.env, config.namespace) = (own, env, namespace);
     config.prepare = prepare;
     (config.workers, config.window) = (workers, window);
@@ -135,14 +138,14 @@ fn config(mut args: Args, failing: Failing) -> Outcome<(Config, tinyhost::vfs::r
 }
 
 /// Takes denials. A guest may only have tried what it can do without.
-fn denials() -> Report {
+fn denials() -> ReportHint {
     Arc::new(|line| log::info!("{line}"))
 }
 
 /// Has each guest's calls traced, told apart by the line, and its last ones kept for a report: one
 /// for each cause.
 fn watch_guests(
-    config: &mut Config,
+    config: &mut PipeConfig,
     sink: Option<Arc<Sink>>,
     crashes: Option<Crashes>,
     unit: &'static str,
@@ -174,7 +177,7 @@ fn watch_guests(
     }
 }
 
-fn framing(typed: Option<&str>) -> Outcome<Framing> {
+fn framing(typed: Option<&str>) -> CliResult<Framing> {
     match typed {
         None | Some("lines") => Ok(Framing::Lines),
         Some("length32") => Ok(Framing::Length32),
@@ -185,7 +188,7 @@ fn framing(typed: Option<&str>) -> Outcome<Framing> {
     }
 }
 
-fn failing(typed: Option<&str>) -> Outcome<Failing> {
+fn failing(typed: Option<&str>) -> CliResult<Failing> {
     match typed {
         None | Some("fail") => Ok(Failing::Fail),
         Some("pass") => Ok(Failing::Pass),
@@ -195,7 +198,7 @@ fn failing(typed: Option<&str>) -> Outcome<Failing> {
     }
 }
 
-fn window(typed: Option<&str>) -> Outcome<usize> {
+fn window(typed: Option<&str>) -> CliResult<usize> {
     let Some(text) = typed else { return Ok(0) };
     let count = units::count("--window", text)?;
     if !(1..=WINDOW_MAX).contains(&count) {

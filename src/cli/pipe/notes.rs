@@ -4,7 +4,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tinyhost::pipe::{Error, Handle, Note, NoteKind, Summary};
+use tinyhost::pipe::{Error, Note, NoteKind, PipeHandle, Summary};
 use tinyhost::trace::escape::Line;
 
 use super::{Failing, early};
@@ -126,7 +126,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    pub fn start(handle: Handle, unit: &'static str) -> Progress {
+    pub fn start(handle: PipeHandle, unit: &'static str) -> Progress {
         let (end, ended) = channel::<()>();
         let show = move || {
             let (mut before, mut since) = (0, Instant::now());

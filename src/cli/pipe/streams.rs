@@ -6,21 +6,21 @@ use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno as Os;
-use tinyhost::pipe::Handle;
+use tinyhost::pipe::PipeHandle;
 
-use crate::cli::failure::{Failure, Outcome, plain};
+use crate::cli::failure::{CliResult, Failure, plain};
 use crate::cli::output::write_all;
 
 /// Standard input.
-pub struct Input(());
+pub struct Stdin(());
 
-impl Input {
+impl Stdin {
     /// Checks that there is one that can be read.
     ///
     /// # Errors
     ///
     /// If it can't.
-    pub fn new() -> Outcome<Input> {
+    pub fn new() -> CliResult<Stdin> {
         let failed = |error: Os| {
             let error = plain(&error.into());
             Failure::not_started(format!(
@@ -29,11 +29,11 @@ impl Input {
         };
         // A directory is found now, and what is not open.
         rustix::io::read(std::io::stdin(), &mut [0u8; 0]).map_err(failed)?;
-        Ok(Input(()))
+        Ok(Stdin(()))
     }
 }
 
-impl Read for Input {
+impl Read for Stdin {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         // Not through the standard library's buffer, which would hold back nothing but copy all.
         let stdin = io::stdin();
@@ -47,9 +47,9 @@ impl Read for Input {
 }
 
 /// Standard output.
-pub struct Output;
+pub struct Stdout;
 
-impl Write for Output {
+impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         write_all(Raw(io::stdout()), bytes)?;
         Ok(bytes.len())
@@ -88,7 +88,7 @@ fn wait(fd: &impl AsFd, wanted: PollFlags) -> io::Result<()> {
 
 /// Stops the filter as soon as no reader of its output is left, also while nothing is written:
 /// what reads has ended, or was killed.
-pub fn stop_without_reader(handle: Handle) {
+pub fn stop_without_reader(handle: PipeHandle) {
     let watch = move || {
         let stdout = io::stdout();
         loop {

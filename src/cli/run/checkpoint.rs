@@ -6,7 +6,7 @@ use tinyhost::trace::escape::Line;
 use tinyhost::{Capturable, End, Guest};
 
 use super::{Plan, fresh};
-use crate::cli::failure::{Failure, Outcome};
+use crate::cli::failure::{CliResult, Failure};
 use crate::cli::output::Output;
 
 /// A checkpoint that may be asked for.
@@ -30,7 +30,7 @@ impl Checkpoint {
     /// # Errors
     ///
     /// If it can't be written. The guest is over then.
-    pub fn run(&self, mut guest: Guest, plan: &Plan, until: Option<Instant>) -> Outcome<Came> {
+    pub fn run(&self, mut guest: Guest, plan: &Plan, until: Option<Instant>) -> CliResult<Came> {
         let name = &plan.program;
         let opened = loop {
             let asked = &plan.signals.checkpoint;

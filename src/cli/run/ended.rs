@@ -9,9 +9,9 @@ use tinyhost::{Cause, End, Guest};
 
 use super::{Plan, signals};
 use crate::cli::args::{table, units};
-use crate::cli::failure::{Failure, Outcome, plain, status};
+use crate::cli::failure::{CliResult, Failure, plain, status};
 use crate::cli::grant::learn;
-use crate::cli::grant::mounts::Mount;
+use crate::cli::grant::mounts::MountSpec;
 use crate::cli::observe::Crashes;
 use crate::cli::output::{Output, say};
 use crate::cli::style;
@@ -34,7 +34,7 @@ impl Ended<'_> {
     /// # Errors
     ///
     /// If the host ended it.
-    pub fn told(&self, crashes: Option<&Crashes>, learned: Option<&Output>) -> Outcome<u8> {
+    pub fn told(&self, crashes: Option<&Crashes>, learned: Option<&Output>) -> CliResult<u8> {
         let mut outcome = self.outcome();
         if let (Err(failure), Some(crashes)) = (&mut outcome, crashes) {
             let path = crashes.report(&failure.text, self.elapsed, self.guest);
@@ -68,7 +68,7 @@ impl Ended<'_> {
     /// What may have been wrong with how it was run, if the guest itself failed.
     fn hint(&self) {
         let End::Exited(_) = self.end else { return };
-        let mounts: Vec<Mounted> = self.plan.grant.mounts.iter().map(Mount::told).collect();
+        let mounts: Vec<Mounted> = self.plan.grant.mounts.iter().map(MountSpec::told).collect();
         let cx = self.guest.context();
         let limit = || {
             let refused =
@@ -122,7 +122,7 @@ impl Ended<'_> {
         ));
     }
 
-    fn outcome(&self) -> Outcome<u8> {
+    fn outcome(&self) -> CliResult<u8> {
         let (plan, name) = (self.plan, &self.plan.program);
         let failure = |status, text: String| {
             let text = format!("{name}: {}", Line(&text));

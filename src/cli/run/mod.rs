@@ -9,15 +9,15 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tinyhost::trace::{Hints, Last, Learn, Mounted, Report, Sink, Stats, Tracer};
+use tinyhost::trace::{Hints, Last, Learn, Mounted, ReportHint, Sink, Stats, Tracer};
 use tinyhost::vfs::pipe;
 use tinyhost::vfs::stdio::{Closed, Stream, Tail};
-use tinyhost::wasi::{Builder, Tee, Trace};
-use tinyhost::{Config, End, Guest, Program, WasiCtx};
+use tinyhost::wasi::{CtxBuilder, Tee, Trace};
+use tinyhost::{End, Guest, Program, ProgramConfig, WasiCtx};
 
-use super::args::{GuestLimits, OneGuest, Run, units};
-use super::failure::{Failure, Outcome};
-use super::grant::mounts::Mount;
+use super::args::{GuestLimits, OneGuest, RunArgs, units};
+use super::failure::{CliResult, Failure};
+use super::grant::mounts::MountSpec;
 use super::grant::network::Network;
 use super::grant::open;
 use super::grant::policy::Grant;
@@ -30,13 +30,13 @@ use ended::Ended;
 use signals::Caught;
 
 /// Limits, each of them off unless asked for.
-pub struct Limits {
+pub struct RunLimits {
     pub time: Option<Duration>,
     pub fuel: Option<u64>,
     pub cpu: Option<Duration>,
     pub memory: Option<usize>,
     pub fds: Option<usize>,
-    pub config: Config,
+    pub config: ProgramConfig,
 }
 
 /// What is meant by a `run`, with nothing opened yet.
@@ -45,8 +45,8 @@ pub struct Plan {
     pub args: Vec<String>,
     pub grant: Grant,
     pub network: Network,
-    pub limits: Limits,
-    pub trace: Option<observe::Wanted>,
+    pub limits: RunLimits,
+    pub trace: Option<observe::TraceRequest>,
     pub stats: bool,
     pub checkpoint: Option<String>,
     pub crash_dir: Option<String>,
@@ -95,7 +95,7 @@ impl Denials {
         !kept.is_empty()
     }
 
-    fn report(this: &Arc<Denials>) -> Report {
+    fn report(this: &Arc<Denials>) -> ReportHint {
         let this = this.clone();
         Arc::new(move |line| this.take(line))
     }
@@ -114,7 +114,7 @@ impl Plan {
 /// # Errors
 ///
 /// Whatever keeps the guest from being started.
-pub fn run(mut args: Run) -> Outcome<u8> {
+pub fn run(mut args: RunArgs) -> CliResult<u8> {
     logger::plain();
     let mut plan = plan(args.take())?;
     plan.checkpoint = args.checkpoint;
@@ -134,7 +134,7 @@ pub fn run(mut args: Run) -> Outcome<u8> {
     let dir = plan.crash_dir.as_deref();
     let crashes = dir.map(|dir| Crashes::new(dir, &plan.program, &reach)).transpose()?;
     let path = plan.checkpoint.as_deref().unwrap_or_default();
-    let checkpoint = capturable.map(|capturable| -> Outcome<Checkpoint> {
+    let checkpoint = capturable.map(|capturable| -> CliResult<Checkpoint> {
         let file = Output::new(path, &reach)?;
         plan.signals.catch_checkpoint()?;
         Ok(Checkpoint { capturable, path: path.to_owned(), file })
@@ -152,7 +152,7 @@ pub fn run(mut args: Run) -> Outcome<u8> {
         None => guest.run_until_interrupted(until, &plan.signals.interrupt),
         Some(checkpoint) => match checkpoint.run(guest, &plan, until)? {
             Came::Written => {
-                trace.iter().for_each(observe::Trace::finish);
+                trace.iter().for_each(observe::OpenTrace::finish);
                 return Ok(0);
             }
             Came::Ended(over, end) => {
@@ -166,18 +166,18 @@ pub fn run(mut args: Run) -> Outcome<u8> {
     let ended = Ended { plan: &plan, end: &end, signal, guest: &guest, elapsed };
     let status = ended.told(crashes.as_ref(), learn.as_ref());
     drop(guest);
-    trace.iter().for_each(observe::Trace::finish);
+    trace.iter().for_each(observe::OpenTrace::finish);
     status
 }
 
 /// The limits that were asked for.
-fn limits(args: &GuestLimits) -> Outcome<Limits> {
+fn limits(args: &GuestLimits) -> CliResult<RunLimits> {
     const NONE: &str = "leave it out for no limit";
     let size = |text: &Option<String>, option: &str| {
         text.as_deref().map(|text| units::size(option, text)).transpose()
     };
     // Room for Go programs and for interpreters compiled to wasm.
-    let mut config = Config { stack_max: 32 << 20, frames_max: 200_000, reuse: false };
+    let mut config = ProgramConfig { stack_max: 32 << 20, frames_max: 200_000, reuse: false };
     if let Some(stack) = size(&args.stack, "--stack")? {
         (config.stack_max, config.frames_max) = stacks(stack);
     }
@@ -188,7 +188,7 @@ fn limits(args: &GuestLimits) -> Outcome<Limits> {
         let count = usize::try_from(units::count("--max-fds", text)?).unwrap_or(usize::MAX);
         units::some("--max-fds", text, count, "leave it out for the default of 1024")
     };
-    Ok(Limits {
+    Ok(RunLimits {
         time: args.timeout.as_deref().map(time).transpose()?,
         fuel: args.fuel.as_deref().map(fuel).transpose()?,
         cpu: args.cpu.as_deref().map(units::cpu).transpose()?,
@@ -203,7 +203,7 @@ fn limits(args: &GuestLimits) -> Outcome<Limits> {
 /// # Errors
 ///
 /// If one of them means nothing.
-pub fn plan(args: OneGuest) -> Outcome<Plan> {
+pub fn plan(args: OneGuest) -> CliResult<Plan> {
     let limits = limits(&args.limits)?;
     let mut command = args.program.into_iter();
     let program = command.next().ok_or_else(|| {
@@ -241,9 +241,9 @@ pub fn plan(args: OneGuest) -> Outcome<Plan> {
 /// # Errors
 ///
 /// If one of them can't be opened.
-pub fn fresh(plan: &Plan) -> Outcome<WasiCtx> {
+pub fn fresh(plan: &Plan) -> CliResult<WasiCtx> {
     let dev = (!plan.grant.no_dev).then(|| plan.network.dev());
-    let namespace = open::Opened::new(&plan.grant.mounts, &plan.network)?.namespace(dev)?;
+    let namespace = open::OpenMounts::new(&plan.grant.mounts, &plan.network)?.namespace(dev)?;
     Ok(WasiCtx::builder().namespace(namespace).build())
 }
 
@@ -257,9 +257,9 @@ pub fn guest(
     program: &Program,
     sink: Option<&Arc<Sink>>,
     streams: Streams,
-) -> Outcome<Guest> {
+) -> CliResult<Guest> {
     let dev = (!plan.grant.no_dev).then(|| plan.network.dev());
-    let namespace = open::Opened::new(&plan.grant.mounts, &plan.network)?.namespace(dev)?;
+    let namespace = open::OpenMounts::new(&plan.grant.mounts, &plan.network)?.namespace(dev)?;
     // argv[0] is the name of the file, as elsewhere: a guest has no use for its path.
     let name = file_name(&plan.program);
     let mut cx = WasiCtx::builder().namespace(namespace).exit_on_broken_pipe();
@@ -292,7 +292,7 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-fn standard_streams(mut cx: Builder, plan: &Plan, streams: Streams) -> Outcome<Builder> {
+fn standard_streams(mut cx: CtxBuilder, plan: &Plan, streams: Streams) -> CliResult<CtxBuilder> {
     cx = match streams.stdin {
         Some(pipe) => cx.stdin(pipe),
         None => match standard("input", std::io::stdin())? {
@@ -316,7 +316,7 @@ fn standard_streams(mut cx: Builder, plan: &Plan, streams: Streams) -> Outcome<B
 
 /// One of them, if it is open. One that is and can't be had must not be taken for closed: what
 /// the guest writes there would be lost.
-fn standard(name: &str, fd: impl AsFd) -> Outcome<Option<Stream>> {
+fn standard(name: &str, fd: impl AsFd) -> CliResult<Option<Stream>> {
     let stream = Stream::new(&fd);
     if stream.is_none() && rustix::fs::fstat(&fd).is_ok() {
         return Err(Failure::not_started(format!(
@@ -328,7 +328,7 @@ fn standard(name: &str, fd: impl AsFd) -> Outcome<Option<Stream>> {
 }
 
 /// Has those look on that were asked for. Hints cost nothing until a call fails.
-fn watched(mut cx: Builder, plan: &Plan, sink: Option<&Arc<Sink>>) -> Builder {
+fn watched(mut cx: CtxBuilder, plan: &Plan, sink: Option<&Arc<Sink>>) -> CtxBuilder {
     let mut watchers: Vec<Box<dyn Trace>> = Vec::new();
     // The crash report's first: what the others do is not to be in its times.
     if plan.crash_dir.is_some() {
@@ -347,7 +347,7 @@ fn watched(mut cx: Builder, plan: &Plan, sink: Option<&Arc<Sink>>) -> Builder {
         cx = cx.trace(Tee(watchers));
     }
     if !plan.quiet {
-        let mounts: Vec<Mounted> = plan.grant.mounts.iter().map(Mount::told).collect();
+        let mounts: Vec<Mounted> = plan.grant.mounts.iter().map(MountSpec::told).collect();
         cx = cx.on_error(Hints::new(mounts.into(), Denials::report(&plan.denials)));
     }
     cx

@@ -2,7 +2,7 @@
 
 use tinyhost::Interrupt;
 
-use crate::cli::failure::{Failure, Outcome};
+use crate::cli::failure::{CliResult, Failure};
 
 /// Nothing is waited for.
 #[derive(Default)]
@@ -22,14 +22,14 @@ impl Caught {
     /// # Errors
     ///
     /// There are no signals to ask for a checkpoint by.
-    pub fn catch_checkpoint(&self) -> Outcome<()> {
+    pub fn catch_checkpoint(&self) -> CliResult<()> {
         Err(Failure::usage("--checkpoint needs signals, which this system doesn't have"))
     }
 
     /// # Errors
     ///
     /// None.
-    pub fn catch(&self) -> Outcome<()> {
+    pub fn catch(&self) -> CliResult<()> {
         Ok(())
     }
 }

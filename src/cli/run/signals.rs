@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use tinyhost::Interrupt;
 
-use crate::cli::failure::{Failure, Outcome, plain};
+use crate::cli::failure::{CliResult, Failure, plain};
 
 /// Signals that end a guest in order, once they are caught.
 #[derive(Default)]
@@ -33,7 +33,7 @@ impl Caught {
     /// # Errors
     ///
     /// If the system has no thread or descriptor left for it.
-    pub fn catch(&self) -> Outcome<()> {
+    pub fn catch(&self) -> CliResult<()> {
         self.begin(&[SIGHUP, SIGINT, SIGTERM])
     }
 
@@ -42,11 +42,11 @@ impl Caught {
     /// # Errors
     ///
     /// If the system has no thread or descriptor left for it.
-    pub fn catch_checkpoint(&self) -> Outcome<()> {
+    pub fn catch_checkpoint(&self) -> CliResult<()> {
         self.begin(&[SIGHUP, SIGINT, SIGTERM, SIGUSR1])
     }
 
-    fn begin(&self, wanted: &[i32]) -> Outcome<()> {
+    fn begin(&self, wanted: &[i32]) -> CliResult<()> {
         if self.begun.swap(true, Ordering::SeqCst) {
             return Ok(());
         }

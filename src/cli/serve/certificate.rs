@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tinyhost::serve::{Config, Identity};
+use tinyhost::serve::{Identity, ServeConfig};
 
-use crate::cli::args::Serve;
-use crate::cli::failure::{Failure, Outcome, check, plain};
+use crate::cli::args::ServeArgs;
+use crate::cli::failure::{CliResult, Failure, check, plain};
 
 /// Files that make an identity, and what they made at the start.
 pub struct Certificate {
@@ -24,7 +24,7 @@ struct Files {
 /// # Errors
 ///
 /// If a part is missing, or the files are not what they should be.
-pub fn wanted(args: &mut Serve) -> Outcome<Option<Certificate>> {
+pub fn wanted(args: &mut ServeArgs) -> CliResult<Option<Certificate>> {
     let (certificate, key) = (args.tls_cert.take(), args.tls_key.take());
     let client_ca = args.tls_client_ca.take();
     let (certificate, key) = match (certificate, key) {
@@ -43,7 +43,7 @@ pub fn wanted(args: &mut Serve) -> Outcome<Option<Certificate>> {
 }
 
 /// Has the server speak TLS, and load the files again when it is asked to.
-pub fn add(config: &mut Config, certificate: Option<Certificate>) {
+pub fn add(config: &mut ServeConfig, certificate: Option<Certificate>) {
     let Some(Certificate { files, identity }) = certificate else { return };
     config.tls = Some(identity);
     config.reload_tls = Some(Arc::new(move || files.load()));

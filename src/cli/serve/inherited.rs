@@ -6,7 +6,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno as Os;
 
-use crate::cli::failure::{Failure, Outcome};
+use crate::cli::failure::{CliResult, Failure};
 
 /// The first descriptor handed over.
 const FIRST: RawFd = 3;
@@ -16,7 +16,7 @@ const COUNT_MAX: RawFd = 256;
 
 /// The listening sockets there are, none if the variables are not for this process. May be
 /// asked once, before anything else is opened.
-pub fn listeners() -> Outcome<Vec<TcpListener>> {
+pub fn listeners() -> CliResult<Vec<TcpListener>> {
     let variable = |name| std::env::var(name).ok();
     let for_us = variable("LISTEN_PID").is_some_and(|pid| pid == std::process::id().to_string());
     let Some(count) = variable("LISTEN_FDS").filter(|_| for_us) else { return Ok(Vec::new()) };
@@ -27,7 +27,7 @@ pub fn listeners() -> Outcome<Vec<TcpListener>> {
     (FIRST..FIRST + count).map(listener).collect()
 }
 
-fn listener(fd: RawFd) -> Outcome<TcpListener> {
+fn listener(fd: RawFd) -> CliResult<TcpListener> {
     // SAFETY: by the protocol the descriptors from 3 on are this process's to own; nothing
     // has been opened yet that could have one of these numbers, and one that is closed
     // is found below by the first call that uses it.

@@ -1,9 +1,9 @@
 //! The server's words, with time, level and facts.
 
 use log::{LevelFilter, Log, Metadata, Record};
-use tinyhost::serve::logging::{Format, print};
+use tinyhost::serve::logging::{LogFormat, print};
 
-struct Logger(Format);
+struct Logger(LogFormat);
 
 impl Log for Logger {
     /// What libraries below say at their lowest level is of no use to who runs a server.
@@ -23,6 +23,6 @@ impl Log for Logger {
 }
 
 /// Has records written in this form, down to this level.
-pub fn install(format: Format, level: LevelFilter) {
+pub fn install(format: LogFormat, level: LevelFilter) {
     crate::cli::logger::install(Logger(format), level);
 }

@@ -12,18 +12,18 @@ use std::sync::Arc;
 use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use tinyhost::serve::logging::Format;
-use tinyhost::serve::{Config, Handle, Load, Prepare, Server, Unit};
-use tinyhost::trace::{Last, Report, Sink, Tracer};
+use tinyhost::serve::logging::LogFormat;
+use tinyhost::serve::{Handle, Load, Prepare, ServeConfig, Server, Unit};
+use tinyhost::trace::{Last, ReportHint, Sink, Tracer};
 use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::{Tee, Trace};
-use tinyhost::{Config as Compile, Program};
+use tinyhost::{Program, ProgramConfig as Compile};
 
-use super::args::{Serve, units};
-use super::failure::{Failure, Outcome, plain};
+use super::args::{ServeArgs, units};
+use super::failure::{CliResult, Failure, plain};
 use super::fatal_signal;
 use super::grant::environment::Variable;
-use super::guests::{self, Guests, Wanted};
+use super::guests::{self, GuestRequest, Guests};
 use super::limits;
 use super::load::load;
 use super::observe::{self, Crashes};
@@ -71,7 +71,7 @@ const ECHO: &[u8] = include_bytes!("../../../fixtures/echo.wasm");
 /// # Errors
 ///
 /// Whatever keeps it from being started.
-pub fn serve(mut args: Serve) -> Outcome<u8> {
+pub fn serve(mut args: ServeArgs) -> CliResult<u8> {
     let handed_over = inherited::listeners()?;
     let (format, level) = logging(&args)?;
     logger::install(format, level);
@@ -106,7 +106,7 @@ pub fn serve(mut args: Serve) -> Outcome<u8> {
 
 /// Has each guest's calls traced, told apart by the client, and its last ones kept for a
 /// report: one for each cause.
-fn watch_guests(config: &mut Config, sink: Option<Arc<Sink>>, crashes: Option<Crashes>) {
+fn watch_guests(config: &mut ServeConfig, sink: Option<Arc<Sink>>, crashes: Option<Crashes>) {
     let keep = crashes.is_some();
     if keep || sink.is_some() {
         let before = config.prepare.take();
@@ -137,14 +137,14 @@ fn watch_guests(config: &mut Config, sink: Option<Arc<Sink>>, crashes: Option<Cr
 
 /// Takes denials. A guest may only have tried what it can do without: one that fails is a warning
 /// of its own.
-fn denials() -> Report {
+fn denials() -> ReportHint {
     Arc::new(|line| log::info!("{line}"))
 }
 
-fn logging(args: &Serve) -> Outcome<(Format, LevelFilter)> {
+fn logging(args: &ServeArgs) -> CliResult<(LogFormat, LevelFilter)> {
     let format = match args.log_format.as_deref() {
-        None | Some("text") => Format::Text,
-        Some("json") => Format::Json,
+        None | Some("text") => LogFormat::Text,
+        Some("json") => LogFormat::Json,
         Some(other) => {
             return Err(Failure::usage(format!(
                 "invalid --log-format '{other}': write text or \
@@ -160,10 +160,10 @@ fn logging(args: &Serve) -> Outcome<(Format, LevelFilter)> {
 }
 
 fn config(
-    mut args: Serve,
+    mut args: ServeArgs,
     handed_over: Vec<TcpListener>,
     traced: bool,
-) -> Outcome<(Config, Reach)> {
+) -> CliResult<(ServeConfig, Reach)> {
     let unit = unit(&args)?;
     let limited = args.take_limited();
     let limits = limits::of_server(&args, &limited, unit)?;
@@ -172,8 +172,11 @@ fn config(
     let metrics =
         args.metrics.as_deref().map(|t| units::address("--metrics", t, 9797)).transpose()?;
     let workers = guests::workers(args.workers.as_deref())?;
-    let binds =
-        args.bind.iter().map(|t| units::address("--bind", t, PORT)).collect::<Outcome<Vec<_>>>()?;
+    let binds = args
+        .bind
+        .iter()
+        .map(|t| units::address("--bind", t, PORT))
+        .collect::<CliResult<Vec<_>>>()?;
 
     #[cfg(feature = "tls")]
     let certificate = certificate::wanted(&mut args)?;
@@ -212,7 +215,7 @@ fn config(
             start.insert(given).load(path.as_deref(), ECHO)?
         }
     };
-    let mut config = Config::new(program, name);
+    let mut config = ServeConfig::new(program, name);
     #[cfg(feature = "tls")]
     certificate::add(&mut config, certificate);
     (config.args, config.env, config.namespace) = (own, env, namespace);
@@ -242,7 +245,7 @@ fn reload(path: String, compile: Compile, start: Option<Start>) -> Load {
 }
 
 /// A program whose guests start at the beginning; without a path, the one that is built in.
-fn program(path: Option<&str>, compile: &Compile) -> Outcome<Program> {
+fn program(path: Option<&str>, compile: &Compile) -> CliResult<Program> {
     match path {
         Some(path) => load(path, compile),
         None => {
@@ -253,9 +256,9 @@ fn program(path: Option<&str>, compile: &Compile) -> Outcome<Program> {
 }
 
 /// What the guests may have: options, and the policy's.
-fn wanted(args: &mut Serve, stack: Option<&str>, unit: Unit) -> Outcome<Wanted> {
+fn wanted(args: &mut ServeArgs, stack: Option<&str>, unit: Unit) -> CliResult<GuestRequest> {
     let listens = "serve listens where --bind says";
-    let wanted = Wanted::new(args.take_given(), stack, listens, denials())?;
+    let wanted = GuestRequest::new(args.take_given(), stack, listens, denials())?;
     let own = |variable: &&Variable| {
         let name = variable.name.as_str();
         let of_request = CGI.contains(&name) || name.starts_with("HTTP_");
@@ -273,7 +276,7 @@ fn wanted(args: &mut Serve, stack: Option<&str>, unit: Unit) -> Outcome<Wanted> 
 const AHEAD_MAX: usize = 1024;
 
 /// What a guest serves.
-fn unit(args: &Serve) -> Outcome<Unit> {
+fn unit(args: &ServeArgs) -> CliResult<Unit> {
     let unit = match args.per.as_deref() {
         None | Some("line") => Unit::Line,
         Some("connection") => Unit::Connection,
@@ -304,7 +307,7 @@ fn unit(args: &Serve) -> Outcome<Unit> {
 }
 
 /// Guests run ahead by each worker.
-fn ahead(args: &Serve, unit: Unit, traced: bool) -> Outcome<usize> {
+fn ahead(args: &ServeArgs, unit: Unit, traced: bool) -> CliResult<usize> {
     let Some(text) = &args.ahead else { return Ok(0) };
     let count = usize::try_from(units::count("--ahead", text)?).unwrap_or(usize::MAX);
     if count > AHEAD_MAX {
@@ -327,7 +330,7 @@ fn ahead(args: &Serve, unit: Unit, traced: bool) -> Outcome<usize> {
 }
 
 /// Both loopback addresses; a machine without IPv6 has only one.
-fn default_listeners() -> Outcome<Vec<Arc<TcpListener>>> {
+fn default_listeners() -> CliResult<Vec<Arc<TcpListener>>> {
     let bind = |addr: SocketAddr| tinyhost::vfs::net::listen(addr).map(Arc::new);
     let failed = |error: std::io::Error| {
         Failure::not_started(format!("{error} with --bind ADDR:PORT (port 0 takes a free one)"))
@@ -352,7 +355,7 @@ fn raise_descriptor_limit() {
 }
 
 /// SIGHUP reloads the program; SIGINT and SIGTERM end the server, the second one at once.
-fn obey_signals(handle: Handle, trace: Option<Arc<observe::Trace>>) -> Outcome<()> {
+fn obey_signals(handle: Handle, trace: Option<Arc<observe::OpenTrace>>) -> CliResult<()> {
     let failed = |error: std::io::Error| {
         Failure::not_started(format!("can't handle signals: {}", plain(&error)))
     };

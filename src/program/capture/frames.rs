@@ -9,16 +9,16 @@ use super::CaptureError;
 use super::instrument::Site;
 use super::parts::Parts;
 use super::value::{SLOT, Value, recorded_bytes};
-use super::walk::Place;
+use super::walk::CallSite;
 
 /// Functions on a stack at the most. Each becomes a function of the image.
 const DEPTH_MAX: usize = 10_000;
 
 /// A function on the stack.
-pub(super) struct Frame {
+pub(super) struct StackFrame {
     pub(super) function: u32,
     /// Where it is.
-    pub(super) place: Rc<Place>,
+    pub(super) place: Rc<CallSite>,
     /// Its operands below those of the call, the lowest first.
     pub(super) kept: Vec<Value>,
     pub(super) locals: Vec<Value>,
@@ -29,8 +29,8 @@ pub(super) fn read(
     parts: &Parts<'_>,
     sites: &[Site],
     written: &[u8],
-) -> Result<Vec<Frame>, CaptureError> {
-    let mut places: HashMap<Site, Rc<Place>> = HashMap::new();
+) -> Result<Vec<StackFrame>, CaptureError> {
+    let mut places: HashMap<Site, Rc<CallSite>> = HashMap::new();
     let mut frames = Vec::new();
     let mut rest = Rest(written);
     while !rest.0.is_empty() {
@@ -42,7 +42,7 @@ pub(super) fn read(
         let place = match places.get(&site) {
             Some(place) => place.clone(),
             None => {
-                let place = Rc::new(Place::of(parts, site.function, site.offset)?);
+                let place = Rc::new(CallSite::of(parts, site.function, site.offset)?);
                 places.insert(site, place.clone());
                 place
             }
@@ -51,7 +51,7 @@ pub(super) fn read(
         let mut kept = rest.values(place.kept().rev())?;
         kept.reverse();
         let locals = rest.values(place.locals.iter().copied())?;
-        frames.push(Frame { function: site.function, place, kept, locals });
+        frames.push(StackFrame { function: site.function, place, kept, locals });
         if frames.len() > DEPTH_MAX {
             return Err(CaptureError::Deep(DEPTH_MAX));
         }

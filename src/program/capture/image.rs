@@ -29,11 +29,11 @@ pub(crate) struct State<'s> {
     pub(crate) memory: &'s [u8],
     /// Mutable globals by their indices. `None` for a reference to something.
     pub(crate) globals: &'s [(u32, Option<Value>)],
-    pub(crate) next: Next<'s>,
+    pub(crate) next: Continuation<'s>,
 }
 
 /// Where a program goes on.
-pub(crate) enum Next<'s> {
+pub(crate) enum Continuation<'s> {
     /// With a call of this function.
     Call(u32),
     /// In the functions that were on its stack.
@@ -100,7 +100,7 @@ struct Code {
 }
 
 impl Code {
-    fn of(parts: &Parts<'_>, next: &Next<'_>) -> Result<Code, CaptureError> {
+    fn of(parts: &Parts<'_>, next: &Continuation<'_>) -> Result<Code, CaptureError> {
         let mut resumer = Resumer::new(parts);
         let mut added = Vec::new();
         let first = index(parts.functions.len());
@@ -108,8 +108,8 @@ impl Code {
         let nothing = |function: &u32| *parts.signature(*function) == Signature::default();
         calls.extend(parts.resumed.filter(nothing));
         match next {
-            Next::Call(function) => calls.push(*function),
-            Next::Stopped(stopped) => {
+            Continuation::Call(function) => calls.push(*function),
+            Continuation::Stopped(stopped) => {
                 added = resume(&mut resumer, parts, stopped)?;
                 calls.push(first);
                 calls.extend(parts.entry.filter(|_| stopped.in_start));

@@ -31,7 +31,7 @@ pub(super) struct Site {
 
 /// Under which names the host finds what was added.
 #[derive(Debug, Clone)]
-pub(crate) struct Names {
+pub(crate) struct AddedNames {
     /// The global that is set to 1 to have the stack written.
     pub(crate) flag: String,
     /// The global with the bytes written.
@@ -46,7 +46,7 @@ pub(crate) struct Names {
 pub(crate) struct Instrumented {
     /// The module to run.
     pub(crate) wasm: Vec<u8>,
-    pub(crate) names: Names,
+    pub(crate) names: AddedNames,
     /// By the number that stands for each.
     pub(super) sites: Vec<Site>,
 }
@@ -72,10 +72,10 @@ impl Instrumented {
     }
 }
 
-fn names(parts: &Parts<'_>) -> Names {
+fn names(parts: &Parts<'_>) -> AddedNames {
     let name = |what: &str| format!("{}capture.{what}", parts.prefix);
     let mutable = (0..).zip(&parts.globals).filter(|(_, ty)| ty.mutable);
-    Names {
+    AddedNames {
         flag: name("flag"),
         written: name("written"),
         frames: name("frames"),
@@ -243,7 +243,7 @@ impl<'p, 'a> Writer<'p, 'a> {
     }
 
     /// The module with all that is added.
-    fn module(mut self, names: &Names, code: Vec<u8>) -> Result<Vec<u8>, CaptureError> {
+    fn module(mut self, names: &AddedNames, code: Vec<u8>) -> Result<Vec<u8>, CaptureError> {
         let parts = self.parts;
         let section = |id| parts.section(id).unwrap_or(&[0]);
         let functions: Vec<u32> = self.added().into_iter().map(|(ty, _)| ty).collect();

@@ -34,7 +34,7 @@ mod value;
 mod walk;
 
 pub use error::CaptureError;
-pub(crate) use image::{Data, Next, State, Stopped, image};
+pub(crate) use image::{Continuation, Data, State, Stopped, image};
 pub(crate) use instrument::Instrumented;
 pub(crate) use reach::READS;
 pub(crate) use value::Value;

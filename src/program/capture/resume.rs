@@ -23,7 +23,7 @@ use wasmparser::ValType;
 
 use super::CaptureError;
 use super::copy::copy;
-use super::frames::Frame;
+use super::frames::StackFrame;
 use super::parts::{AddedTypes, Parts};
 use super::value::Value;
 use super::walk::{Kind, Level};
@@ -50,7 +50,7 @@ impl<'p, 'a> Resumer<'p, 'a> {
     /// The function that goes on for one of the stack: its type and its body.
     pub(super) fn function(
         &mut self,
-        frame: &Frame,
+        frame: &StackFrame,
         callee: &Callee<'_>,
     ) -> Result<(u32, Vec<u8>), CaptureError> {
         let mut body = Vec::new();

@@ -37,7 +37,7 @@ pub(super) struct Level {
 
 /// The place of a call in its function.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct CallSite {
     /// The blocks around it, from the function itself inwards.
     pub(super) levels: Vec<Level>,
     /// Parameters and other local variables.
@@ -46,14 +46,18 @@ pub(super) struct Place {
     pub(super) after: usize,
 }
 
-impl Place {
+impl CallSite {
     /// Values on the operand stack, the lowest first.
     pub(super) fn kept(&self) -> impl DoubleEndedIterator<Item = ValType> + '_ {
         self.levels.iter().flat_map(|level| level.kept.iter().copied())
     }
 
     /// Looks for the call at offset `site` of the module, in `function`.
-    pub(super) fn of(parts: &Parts<'_>, function: u32, site: usize) -> Result<Place, CaptureError> {
+    pub(super) fn of(
+        parts: &Parts<'_>,
+        function: u32,
+        site: usize,
+    ) -> Result<CallSite, CaptureError> {
         let (to_validate, body) = parts.body(function).ok_or(CaptureError::Frames)?;
         let mut validator = validator(to_validate, FuncValidatorAllocations::default());
         let mut reader = body.get_binary_reader();
@@ -86,7 +90,7 @@ impl Place {
             }
         };
         find_ends(&mut open, &mut operators)?;
-        Ok(Place { levels: open, locals: locals(&validator).collect(), after })
+        Ok(CallSite { levels: open, locals: locals(&validator).collect(), after })
     }
 }
 

@@ -37,9 +37,9 @@ impl Client {
 }
 
 /// Standard input: what its protocol has put there, and what follows that.
-pub(crate) struct Input(pub Client);
+pub(crate) struct ClientInput(pub Client);
 
-impl File for Input {
+impl File for ClientInput {
     fn stat(&mut self) -> Result<Stat> {
         Ok(Stat::of(Filetype::Unknown))
     }
@@ -66,9 +66,9 @@ impl File for Input {
 
 /// Standard output: the client. Kept in memory until the end of the guest's slice, so that
 /// what it writes in small pieces is sent in one.
-pub(crate) struct Output(pub Client);
+pub(crate) struct ClientOutput(pub Client);
 
-impl File for Output {
+impl File for ClientOutput {
     fn stat(&mut self) -> Result<Stat> {
         Ok(Stat::of(Filetype::Unknown))
     }
@@ -99,7 +99,7 @@ impl File for Output {
     }
 }
 
-impl Drop for Output {
+impl Drop for ClientOutput {
     fn drop(&mut self) {
         if let Ok(link) = self.0.link() {
             link.close_output();
@@ -108,7 +108,7 @@ impl Drop for Output {
 }
 
 /// Standard error: each line of it a record in the log.
-pub(crate) struct Errors {
+pub(crate) struct ClientErrors {
     client: Client,
     reporter: Arc<Reporter>,
     /// Made with its first line: most guests write none.
@@ -116,9 +116,9 @@ pub(crate) struct Errors {
     line: Vec<u8>,
 }
 
-impl Errors {
-    pub fn new(client: Client, reporter: Arc<Reporter>) -> Errors {
-        Errors { client, reporter, limiter: None, line: Vec::new() }
+impl ClientErrors {
+    pub fn new(client: Client, reporter: Arc<Reporter>) -> ClientErrors {
+        ClientErrors { client, reporter, limiter: None, line: Vec::new() }
     }
 
     fn take(&mut self, mut bytes: &[u8], now: Instant) {
@@ -157,7 +157,7 @@ impl Errors {
     }
 }
 
-impl File for Errors {
+impl File for ClientErrors {
     fn stat(&mut self) -> Result<Stat> {
         Ok(Stat::of(Filetype::Unknown))
     }
@@ -183,7 +183,7 @@ impl File for Errors {
     }
 }
 
-impl Drop for Errors {
+impl Drop for ClientErrors {
     fn drop(&mut self) {
         if !self.line.is_empty() {
             self.report(Instant::now());

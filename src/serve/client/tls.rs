@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustls::ServerConfig;
 
 use super::wire::Wire;
-use crate::vfs::net::tls::session::{Session, Trouble};
+use crate::vfs::net::tls::session::{TlsSession, Trouble};
 
 /// A TLS session on a wire. Its guest sees the stream inside.
 pub(crate) struct Secure {
     wire: Box<dyn Wire>,
-    session: Mutex<Session>,
+    session: Mutex<TlsSession>,
 }
 
 impl Secure {
@@ -22,11 +22,11 @@ impl Secure {
     ///
     /// If the configuration does not fit, which it was checked for.
     pub fn new(wire: Box<dyn Wire>, config: &Arc<ServerConfig>) -> io::Result<Secure> {
-        let session = Session::server(config).map_err(io::Error::other)?;
+        let session = TlsSession::server(config).map_err(io::Error::other)?;
         Ok(Secure { wire, session: Mutex::new(session) })
     }
 
-    fn session(&self) -> MutexGuard<'_, Session> {
+    fn session(&self) -> MutexGuard<'_, TlsSession> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

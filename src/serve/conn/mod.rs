@@ -2,7 +2,7 @@
 //!
 //! [`Conn`] is given what came, what is known of both ends ([`Io`]), how a guest ended, and the
 //! time; [`Conn::next`] answers what is to be done next. [`session`] does that to a [`Link`] and a
-//! [`Host`](session::Host), which is a worker or the simulator of the tests.
+//! [`ActionHost`](session::ActionHost), which is a worker or the simulator of the tests.
 //!
 //! [`Link`]: super::client::link::Link
 
@@ -28,7 +28,7 @@ pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
 /// Times a connection may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Times {
+pub(crate) struct Timeouts {
     /// From a request's first byte to its guest's end, and for taking the end of a reply.
     pub timeout: Duration,
     /// Between two requests, or in which a guest of a whole connection moves no byte.
@@ -38,7 +38,7 @@ pub(crate) struct Times {
 /// See the [module](self).
 pub(crate) struct Conn {
     protocol: Box<dyn Protocol>,
-    times: Times,
+    times: Timeouts,
     received: ReceiveBuffer,
     phase: Phase,
     /// The job whose guest is at work.
@@ -86,7 +86,7 @@ enum Phase {
 
 /// Whether a connection may start jobs now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum MayStart {
     /// It may.
     Own,
     /// It may ask for a turn, by [`Action::Queue`].
@@ -124,7 +124,7 @@ pub(crate) enum Action {
 }
 
 impl Conn {
-    pub fn new(protocol: Box<dyn Protocol>, times: Times, now: Instant) -> Conn {
+    pub fn new(protocol: Box<dyn Protocol>, times: Timeouts, now: Instant) -> Conn {
         Conn {
             protocol,
             times,
@@ -144,7 +144,7 @@ impl Conn {
 
     /// What is to be done next. To be asked again after each answer, until it is to wait, or
     /// closed.
-    pub fn next(&mut self, io: &mut Io, now: Instant, turn: Turn) -> Action {
+    pub fn next(&mut self, io: &mut Io, now: Instant, turn: MayStart) -> Action {
         if let Some(report) = self.report.take() {
             return report;
         }
@@ -159,15 +159,15 @@ impl Conn {
     }
 
     /// Between two jobs.
-    fn next_without_job(&mut self, io: &mut Io, turn: Turn) -> Option<Action> {
+    fn next_without_job(&mut self, io: &mut Io, turn: MayStart) -> Option<Action> {
         if self.draining {
             self.close();
             return None;
         }
         match turn {
-            Turn::Own => {}
-            Turn::Others => return Some(Action::Queue),
-            Turn::Asked => return None,
+            MayStart::Own => {}
+            MayStart::Others => return Some(Action::Queue),
+            MayStart::Asked => return None,
         }
         // The first request has often arrived by now, and a connection that is answered at once
         // never enters the poll. A guest that reads the wire itself has not started yet.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::Times;
+use super::Timeouts;
 use super::buffer::ReceiveBuffer;
 use super::http::{Http, HttpLimits};
 use super::line::Lines;
-use super::stream::Stream;
+use super::stream::ByteStream;
 use crate::serve::admission::Admission;
-use crate::serve::config::{Config, Unit};
+use crate::serve::config::{ServeConfig, Unit};
 use crate::serve::observe::metrics::Outcome;
 use crate::wasi::Strings;
 
@@ -133,7 +133,7 @@ pub(crate) enum After {
 pub(crate) struct Service {
     /// Makes the protocol of a connection.
     pub protocol: Box<dyn Fn() -> Box<dyn Protocol> + Send>,
-    pub times: Times,
+    pub times: Timeouts,
     pub admission: Arc<Admission>,
     /// Guests of each worker that are run ahead of their input.
     pub ahead: usize,
@@ -144,7 +144,7 @@ pub(crate) struct Service {
 
 impl Service {
     /// What a configuration wants. This is the one place that knows all units.
-    pub fn of(config: &Config, admission: &Arc<Admission>) -> Service {
+    pub fn of(config: &ServeConfig, admission: &Arc<Admission>) -> Service {
         let limits = &config.limits;
         let (protocol, ahead): (Box<dyn Fn() -> Box<dyn Protocol> + Send>, usize) =
             match config.unit {
@@ -156,7 +156,7 @@ impl Service {
                     };
                     (Box::new(move || Box::new(lines)), config.ahead)
                 }
-                Unit::Connection => (Box::new(|| Box::new(Stream)), 0),
+                Unit::Connection => (Box::new(|| Box::new(ByteStream)), 0),
                 Unit::Http => {
                     let limits = HttpLimits {
                         head: limits.max_head,
@@ -166,7 +166,7 @@ impl Service {
                     (Box::new(move || Box::new(Http::new(limits))), 0)
                 }
             };
-        let times = Times { timeout: limits.timeout, idle: limits.idle };
+        let times = Timeouts { timeout: limits.timeout, idle: limits.idle };
         Service { protocol, times, admission: admission.clone(), ahead, of_status: false }
     }
 }

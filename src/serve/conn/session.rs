@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::protocol::Job;
-use super::{Action, Conn, Turn};
+use super::{Action, Conn, MayStart};
 use crate::sched::GuestId;
 use crate::serve::admission::Ticket;
 use crate::serve::client::io::OUTPUT_MAX;
@@ -70,7 +70,7 @@ pub(crate) struct TurnTime {
 }
 
 /// Carries out the actions of connections: a worker, or the simulator.
-pub(crate) trait Host {
+pub(crate) trait ActionHost {
     /// The time, as of the beginning of the turn.
     fn now(&self) -> Instant;
 
@@ -106,12 +106,12 @@ pub(crate) trait Host {
 
 /// Advances a connection as far as possible now. Jobs are started only in a turn of its own;
 /// otherwise the connection is queued for one.
-pub(crate) fn advance<H: Host>(
+pub(crate) fn advance<H: ActionHost>(
     host: &mut H,
     session: &mut Session,
     own: Option<TurnTime>,
 ) -> Disposition {
-    let mut turn = if own.is_some() { Turn::Own } else { Turn::Others };
+    let mut turn = if own.is_some() { MayStart::Own } else { MayStart::Others };
     let mut clock = own.map_or(host.now(), |own| own.now);
     let mut jobs = 0;
     let mut reads = 0;
@@ -136,14 +136,14 @@ pub(crate) fn advance<H: Host>(
                 reads += 1;
                 session.receive(host);
                 if reads == READS_PER_TURN {
-                    turn = Turn::Others;
+                    turn = MayStart::Others;
                 }
             }
             Action::Start(job) => {
                 jobs += 1;
                 clock = host.start(session, job, clock);
                 if jobs == JOBS_PER_TURN || own.is_some_and(|own| clock >= own.until) {
-                    turn = Turn::Others;
+                    turn = MayStart::Others;
                 }
             }
             Action::Cancel(outcome, why) => host.cancel(session, outcome, why),
@@ -154,7 +154,7 @@ pub(crate) fn advance<H: Host>(
             Action::Shut => drop(session.link.wire.close_write()),
             Action::Queue => {
                 host.queue(session);
-                turn = Turn::Asked;
+                turn = MayStart::Asked;
             }
             Action::Discard if reads >= DISCARDS_PER_TURN => {
                 host.queue(session);
@@ -188,7 +188,7 @@ impl Session {
     }
 
     /// Advances its wire. What became of the connection, if that has to wait, or failed.
-    fn open<H: Host>(&mut self, host: &mut H) -> Option<Disposition> {
+    fn open<H: ActionHost>(&mut self, host: &mut H) -> Option<Disposition> {
         let result = self.link.wire.open();
         match &result {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -207,7 +207,7 @@ impl Session {
         }
     }
 
-    fn receive<H: Host>(&mut self, host: &mut H) {
+    fn receive<H: ActionHost>(&mut self, host: &mut H) {
         let now = host.now();
         let scratch = host.scratch();
         let received = self.link.receive(&mut self.link.io(), &mut [IoSliceMut::new(scratch)]);
@@ -219,7 +219,7 @@ impl Session {
         }
     }
 
-    fn discard<H: Host>(&mut self, host: &mut H) {
+    fn discard<H: ActionHost>(&mut self, host: &mut H) {
         let now = host.now();
         let mut bufs = [IoSliceMut::new(host.scratch())];
         let received = self.link.receive(&mut self.link.io(), &mut bufs);
@@ -247,7 +247,7 @@ impl Session {
         }
     }
 
-    fn wait<H: Host>(&mut self, host: &mut H, for_room: bool) -> Disposition {
+    fn wait<H: ActionHost>(&mut self, host: &mut H, for_room: bool) -> Disposition {
         let both = for_room || self.watched == PollInterest::Both;
         // What has come in the meantime makes an event at once.
         match host.watch(self, if both { PollInterest::Both } else { PollInterest::Reads }) {

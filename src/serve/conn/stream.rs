@@ -4,9 +4,9 @@ use super::protocol::{After, Exchange, Job, Next, Protocol, Stdin};
 use crate::serve::observe::metrics::Outcome;
 
 /// See the [module](self).
-pub(crate) struct Stream;
+pub(crate) struct ByteStream;
 
-impl Protocol for Stream {
+impl Protocol for ByteStream {
     fn next(&mut self, _exchange: Exchange<'_>) -> Next {
         Next::Job(Job { stdin: Stdin::Wire, reply_max: usize::MAX, ..Job::default() })
     }

@@ -89,12 +89,12 @@ impl Current {
 }
 
 /// See the [module](self).
-pub(crate) struct Tls {
+pub(crate) struct TlsDoor {
     pub source: Box<dyn Source>,
     pub identity: Arc<Current>,
 }
 
-impl Source for Tls {
+impl Source for TlsDoor {
     fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.source.register(registry, token)
     }

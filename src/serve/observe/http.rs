@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::outcome::Outcome;
 use crate::serve::admission::Admission;
 use crate::serve::config::Limits;
-use crate::serve::conn::Times;
+use crate::serve::conn::Timeouts;
 use crate::serve::conn::protocol::{After, Exchange, Next, Protocol, Service};
 use crate::serve::shared::Shared;
 
@@ -32,7 +32,7 @@ impl Status {
             Limits { max_conns: CLIENTS_MAX, max_conns_per_addr: CLIENTS_MAX, ..Limits::default() };
         Service {
             protocol: Box::new(move || Box::new(Status { shared: shared.clone() })),
-            times: Times { timeout: PATIENCE, idle: PATIENCE },
+            times: Timeouts { timeout: PATIENCE, idle: PATIENCE },
             admission: Arc::new(Admission::new(&limits)),
             ahead: 0,
             of_status: true,

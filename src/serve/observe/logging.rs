@@ -24,7 +24,7 @@ pub const STDERR_PER_SECOND_PER_GUEST: u32 = 100;
 
 /// How a log is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
+pub enum LogFormat {
     /// `2026-01-31T12:00:00.000Z WARN guest ended client=127.0.0.1:5 outcome=trap`
     #[default]
     Text,
@@ -38,16 +38,16 @@ pub enum Format {
 /// # Errors
 ///
 /// Those of `out`.
-pub fn print(out: &mut impl Write, record: &log::Record<'_>, format: Format) -> io::Result<()> {
+pub fn print(out: &mut impl Write, record: &log::Record<'_>, format: LogFormat) -> io::Result<()> {
     let mut line = Line { text: String::with_capacity(160), format };
     let level = record.level().as_str();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     match format {
-        Format::Text => {
+        LogFormat::Text => {
             let _ = write!(line.text, "{} {level} ", Rfc3339(now));
             let _ = JsonWriter(&mut line.text).write_fmt(*record.args());
         }
-        Format::Json => {
+        LogFormat::Json => {
             let _ = write!(line.text, "{{\"time\":\"{}\",\"level\":\"", Rfc3339(now));
             let _ = write!(line.text, "{}\",\"message\":", level.to_ascii_lowercase());
             let _ = write_json_string(&mut line.text, record.args());
@@ -55,13 +55,13 @@ pub fn print(out: &mut impl Write, record: &log::Record<'_>, format: Format) -> 
     }
     // The visitor fails only if it says so itself.
     let _ = record.key_values().visit(&mut line);
-    line.text.push_str(if format == Format::Json { "}\n" } else { "\n" });
+    line.text.push_str(if format == LogFormat::Json { "}\n" } else { "\n" });
     out.write_all(line.text.as_bytes())
 }
 
 struct Line {
     text: String,
-    format: Format,
+    format: LogFormat,
 }
 
 impl<'kvs> VisitSource<'kvs> for Line {
@@ -70,8 +70,8 @@ impl<'kvs> VisitSource<'kvs> for Line {
             return Ok(());
         }
         let _ = match self.format {
-            Format::Text => write!(self.text, " {key}="),
-            Format::Json => write!(self.text, ",\"{key}\":"),
+            LogFormat::Text => write!(self.text, " {key}="),
+            LogFormat::Json => write!(self.text, ",\"{key}\":"),
         };
         value.visit(self)
     }
@@ -103,7 +103,7 @@ impl Line {
     /// Quotes are left out in text where nothing needs them.
     fn quoted(&mut self, value: &str) {
         let plain = |c: char| c.is_alphanumeric() || "-_./:[]".contains(c);
-        if self.format == Format::Text && value.chars().all(plain) {
+        if self.format == LogFormat::Text && value.chars().all(plain) {
             self.text.push_str(value);
             return;
         }
@@ -145,7 +145,7 @@ impl fmt::Display for Rfc3339 {
 mod tests {
     use super::*;
 
-    fn printed(format: Format) -> String {
+    fn printed(format: LogFormat) -> String {
         let mut out = Vec::new();
         let kvs = [("client", Value::from("[::1]:5")), ("text", Value::from("a \"b\"\n\u{1b}[2J"))];
         let record = log::Record::builder()
@@ -159,10 +159,10 @@ mod tests {
 
     #[test]
     fn a_record_is_one_line_whatever_is_in_it() {
-        let text = printed(Format::Text);
+        let text = printed(LogFormat::Text);
         let rest = "Z INFO stderr client=[::1]:5 text=\"a \\\"b\\\"\\n\\u001b[2J\"\n";
         assert!(text.ends_with(rest), "{text}");
-        let json = printed(Format::Json);
+        let json = printed(LogFormat::Json);
         assert!(json.starts_with("{\"time\":\""), "{json}");
         let rest = ",\"level\":\"info\",\"message\":\"stderr\",\"client\":\"[::1]:5\",\
                     \"text\":\"a \\\"b\\\"\\n\\u001b[2J\"}\n";

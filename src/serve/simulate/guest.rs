@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::Rng;
 use crate::serve::client::io::OUTPUT_MAX;
-use crate::serve::client::stdio::{Client, Input, Output};
+use crate::serve::client::stdio::{Client, ClientInput, ClientOutput};
 use crate::serve::observe::metrics::Outcome;
 use crate::vfs::{Errno, File, Interest};
 
@@ -46,8 +46,8 @@ enum Waits {
 
 pub struct Guest {
     rng: Rng,
-    input: Input,
-    output: Option<Output>,
+    input: ClientInput,
+    output: Option<ClientOutput>,
     plan: Plan,
     /// Steps until it ends by itself, in some way.
     dies_in: Option<usize>,
@@ -76,8 +76,8 @@ impl Guest {
             _ => Plan::Answer,
         };
         Guest {
-            input: Input(client.clone()),
-            output: Some(Output(client)),
+            input: ClientInput(client.clone()),
+            output: Some(ClientOutput(client)),
             plan,
             dies_in: rng.chance(10).then(|| rng.below(12)),
             waits: Waits::ForNothing,

@@ -19,10 +19,12 @@ use crate::serve::client::stdio::{self, PendingLink};
 use crate::serve::config::{DRAIN_MAX, Limits};
 use crate::serve::conn::line::Lines;
 use crate::serve::conn::protocol::{Job, Protocol, Stdin};
-use crate::serve::conn::session::{Disposition, Host, PollInterest, Session, TurnTime, advance};
-use crate::serve::conn::stream::Stream;
+use crate::serve::conn::session::{
+    ActionHost, Disposition, PollInterest, Session, TurnTime, advance,
+};
+use crate::serve::conn::stream::ByteStream;
 use crate::serve::conn::table::Table;
-use crate::serve::conn::{Conn, LINGER, Times};
+use crate::serve::conn::{Conn, LINGER, Timeouts};
 use crate::serve::observe::metrics::Outcome;
 
 /// Connections at once.
@@ -56,7 +58,7 @@ pub struct World {
     admission: Arc<Admission>,
     speaks: Speaks,
     lines: Lines,
-    times: Times,
+    times: Timeouts,
     draining: bool,
     seen: Seen,
 }
@@ -83,7 +85,7 @@ impl World {
         };
         let ms = |ms| Duration::from_millis(ms);
         World {
-            times: Times { timeout: ms(500), idle: ms([100, 800][rng.below(2)]) },
+            times: Timeouts { timeout: ms(500), idle: ms([100, 800][rng.below(2)]) },
             hands: Hands {
                 now: Instant::now(),
                 scratch: vec![0; [1, 64, 4096][rng.below(3)]],
@@ -138,7 +140,7 @@ impl World {
         let link = Link::new(cable.wire(), peer, key, self.dirty.clone());
         let protocol: Box<dyn Protocol> = match self.speaks {
             Speaks::Lines { .. } => Box::new(self.lines),
-            Speaks::Bytes => Box::new(Stream),
+            Speaks::Bytes => Box::new(ByteStream),
             Speaks::Packets => Box::new(Packets { lines: self.lines, body: 0 }),
         };
         let conn = Conn::new(protocol, self.times, hands.now);
@@ -355,7 +357,7 @@ impl Hands {
     }
 }
 
-impl Host for Hands {
+impl ActionHost for Hands {
     fn now(&self) -> Instant {
         self.now
     }

@@ -28,7 +28,7 @@ const OPEN: OFlags =
 /// a descriptor is held; from then on it asks that. A descriptor is held by a directory once
 /// something is done in it. It keeps what was found, however that is renamed meanwhile.
 pub(super) struct HostNode {
-    mount: Arc<Mount>,
+    mount: Arc<HostMount>,
     parent: Arc<OwnedFd>,
     /// In `parent`; `.` for a node whose own descriptor that is.
     name: Box<str>,
@@ -37,17 +37,17 @@ pub(super) struct HostNode {
 }
 
 /// What all nodes of one mount share.
-struct Mount {
+struct HostMount {
     /// Cleared when the system turns out not to have the shortcut.
     shortcut: AtomicBool,
 }
 
 impl HostNode {
     pub(super) fn root(fd: OwnedFd, shortcut: bool) -> HostNode {
-        HostNode::held(Arc::new(Mount { shortcut: AtomicBool::new(shortcut) }), fd)
+        HostNode::held(Arc::new(HostMount { shortcut: AtomicBool::new(shortcut) }), fd)
     }
 
-    fn held(mount: Arc<Mount>, fd: OwnedFd) -> HostNode {
+    fn held(mount: Arc<HostMount>, fd: OwnedFd) -> HostNode {
         let fd = Arc::new(fd);
         HostNode {
             mount,

@@ -27,7 +27,7 @@ use tree::{Body, Ino, ROOT, Tree};
 pub const FILE_MAX: u64 = 1 << 32;
 
 /// Returns the time in nanoseconds since 1970; a tree asks it for every timestamp.
-pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+pub type TreeClock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// An empty tree. `quota_bytes` limits what it holds in all; `None` only each file, to
 /// [`FILE_MAX`].
@@ -35,27 +35,27 @@ pub fn tree(quota_bytes: Option<u64>) -> Arc<dyn Node> {
     tree_with_clock(quota_bytes, system_clock())
 }
 
-/// As [`tree`], with times from `clock`, for runs that must come out the same each time.
-pub fn tree_with_clock(quota_bytes: Option<u64>, clock: Clock) -> Arc<dyn Node> {
+/// As [`tree()`], with times from `clock`, for runs that must come out the same each time.
+pub fn tree_with_clock(quota_bytes: Option<u64>, clock: TreeClock) -> Arc<dyn Node> {
     tree_with_device(quota_bytes, clock, new_device())
 }
 
 /// As [`tree_with_clock`], with a device number of the caller's choice: the ones chosen here
 /// are never the same twice in a process. Two trees that one guest sees must differ in it.
-pub fn tree_with_device(quota_bytes: Option<u64>, clock: Clock, device: u64) -> Arc<dyn Node> {
+pub fn tree_with_device(quota_bytes: Option<u64>, clock: TreeClock, device: u64) -> Arc<dyn Node> {
     let tree = Mutex::new(Tree::new(quota_bytes.unwrap_or(u64::MAX), clock()));
     let shared = Arc::new(Shared { tree, clock, dev: device });
     let root = Handle::new(&shared, &mut shared.lock(), ROOT);
     Arc::new(MemNode(root))
 }
 
-fn system_clock() -> Clock {
+fn system_clock() -> TreeClock {
     Arc::new(|| crate::clock::Clock::realtime(&crate::clock::SystemClock))
 }
 
 struct Shared {
     tree: Mutex<Tree>,
-    clock: Clock,
+    clock: TreeClock,
     dev: u64,
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{IoSlice, IoSliceMut};
 use std::sync::Arc;
 
-use super::{Clock, FILE_MAX, system_clock, tree_with_clock};
+use super::{FILE_MAX, TreeClock, system_clock, tree_with_clock};
 use crate::vfs::{Errno, Filetype, Name, Node, Open, Result, SetTime, Stat, Times};
 
 /// Bytes copied at a time.
@@ -88,7 +88,7 @@ pub fn seeded(from: &Arc<dyn Node>, quota_bytes: Option<u64>) -> Result<Arc<dyn 
 pub fn seeded_with_clock(
     from: &Arc<dyn Node>,
     quota_bytes: Option<u64>,
-    clock: Clock,
+    clock: TreeClock,
 ) -> Result<Arc<dyn Node>, SeedError> {
     let root = tree_with_clock(quota_bytes, clock);
     let mut seeding = Seeding {

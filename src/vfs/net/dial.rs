@@ -20,7 +20,7 @@ use mio::net::{TcpStream, UdpSocket};
 use rustix::net::{getpeername, getsockname, sockopt};
 
 use super::policy::addr::{Class, Host};
-use super::policy::protocol::Protocol;
+use super::policy::protocol::RuleProtocol;
 use super::quota::Taken;
 use super::resolve::Lookup;
 use super::socket::Socket;
@@ -59,13 +59,13 @@ impl Transport {
     }
 
     /// What rules have to allow for it.
-    pub fn protocol(self) -> Protocol {
+    pub fn protocol(self) -> RuleProtocol {
         match self {
-            Transport::Tcp | Transport::Udp => Protocol::Plain,
+            Transport::Tcp | Transport::Udp => RuleProtocol::Plain,
             #[cfg(feature = "tls")]
-            Transport::Tls => Protocol::Tls,
+            Transport::Tls => RuleProtocol::Tls,
             #[cfg(feature = "tls")]
-            Transport::Https => Protocol::Https,
+            Transport::Https => RuleProtocol::Https,
         }
     }
 }

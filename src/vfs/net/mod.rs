@@ -47,7 +47,7 @@ pub use lookup::SystemResolver;
 pub(crate) use names::NetworkName;
 pub use policy::Policy;
 pub use policy::addr::{Class, Host, HostName};
-pub use policy::protocol::Protocol;
+pub use policy::protocol::RuleProtocol;
 pub use policy::rule::{ListenRule, Rule, RuleError};
 pub use policy::zone::{Address, Zone};
 pub use resolve::{Answer, Resolver};
@@ -69,11 +69,11 @@ const DENIALS_MAX: usize = 512;
 const DENIALS_FORGOTTEN: Duration = Duration::from_secs(600);
 
 /// Takes the line about a denial.
-pub type Report = Arc<dyn Fn(&str) + Send + Sync>;
+pub type ReportDenial = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The configuration of a [`Net`].
 #[derive(Clone)]
-pub struct Config {
+pub struct NetConfig {
     /// What guests may dial and where they may listen.
     pub policy: Policy,
     /// Resolves host names.
@@ -85,15 +85,15 @@ pub struct Config {
     /// Time limit of a dial, lookup included. Beyond it the dial fails with ETIMEDOUT.
     pub connect_timeout: Duration,
     /// Called once with each denial. By default it logs a warning.
-    pub report: Report,
+    pub report: ReportDenial,
     /// Which authorities and keys the names of TLS trust.
     #[cfg(feature = "tls")]
     pub tls: Tls,
 }
 
-impl Default for Config {
-    fn default() -> Config {
-        Config {
+impl Default for NetConfig {
+    fn default() -> NetConfig {
+        NetConfig {
             policy: Policy::default(),
             resolver: SystemResolver::shared(),
             dials_max: 64,
@@ -115,12 +115,12 @@ pub struct Net {
     listeners: Arc<accept::Own>,
     /// What the guest has looked up.
     #[cfg(feature = "sockets")]
-    names: Arc<endpoint::Names>,
+    names: Arc<endpoint::LookedUp>,
 }
 
 /// What guests share.
 struct Common {
-    config: Config,
+    config: NetConfig,
     services: accept::Services,
     denied: Mutex<Denied>,
 }
@@ -146,7 +146,7 @@ impl Net {
     ];
 
     /// A network for one guest, or for guests that share its limits.
-    pub fn new(config: Config) -> Net {
+    pub fn new(config: NetConfig) -> Net {
         #[cfg(feature = "tls")]
         let config = allow_secrets(config);
         let dials = Quota::new(config.dials_max);
@@ -253,7 +253,7 @@ impl fmt::Debug for Net {
 
 /// A secret is a rule as well: for the requests that it is added to.
 #[cfg(feature = "tls")]
-fn allow_secrets(mut config: Config) -> Config {
+fn allow_secrets(mut config: NetConfig) -> NetConfig {
     for rule in config.tls.rules() {
         config.policy.allow(rule);
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::dial::{Target, Transport, dial};
 use super::policy::addr::Host;
-use super::policy::protocol::Protocol;
+use super::policy::protocol::RuleProtocol;
 use super::policy::rule::port;
 use super::policy::zone::Address;
 use super::{Net, accept};
@@ -21,7 +21,7 @@ use crate::vfs::{Emit, Errno, File, Filetype, Name, Node, Open, Opened, Result, 
 const TOO_MANY_PARTS: Errno = Errno::Noent;
 
 /// `tcp`, `udp`, `tls`, `https` and `accept`, and the `HOST` in `tcp/HOST/PORT`.
-enum Place {
+enum NetDirectory {
     Root(Transport),
     Host(Transport, Host),
     #[cfg(feature = "tls")]
@@ -35,7 +35,7 @@ const HTTPS_PORT: u16 = 443;
 
 struct Directory {
     net: Net,
-    place: Place,
+    place: NetDirectory,
 }
 
 /// A name that dials.
@@ -65,7 +65,7 @@ impl fmt::Display for Listen {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NetworkName {
     /// A host and a port to dial, and what is spoken there.
-    Dial(Protocol, Host, u16),
+    Dial(RuleProtocol, Host, u16),
     /// An address to accept connections on.
     Accept(Listen),
 }
@@ -79,19 +79,19 @@ impl NetworkName {
             dial(protocol, Host::parse_alone(host)?, port_of_peer(digits)?)
         };
         match name.split_once('/') {
-            Some(("tcp" | "udp", rest)) => in_parts(Protocol::Plain, rest),
+            Some(("tcp" | "udp", rest)) => in_parts(RuleProtocol::Plain, rest),
             #[cfg(feature = "tls")]
-            Some(("tls", rest)) => in_parts(Protocol::Tls, rest),
+            Some(("tls", rest)) => in_parts(RuleProtocol::Tls, rest),
             #[cfg(feature = "tls")]
             Some(("https", rest)) => {
                 let (host, port) = https(rest).ok()?;
-                dial(Protocol::Https, host, port)
+                dial(RuleProtocol::Https, host, port)
             }
             Some(("accept", rest)) => address(rest).ok().map(NetworkName::Accept),
             Some(_) => None,
             None => {
                 let (host, digits) = name.rsplit_once(':')?;
-                dial(Protocol::Plain, Host::parse(host)?, port_of_peer(digits)?)
+                dial(RuleProtocol::Plain, Host::parse(host)?, port_of_peer(digits)?)
             }
         }
     }
@@ -101,13 +101,13 @@ impl NetworkName {
 pub(crate) fn in_dev(net: &Net, name: &str) -> Result<Arc<dyn Node>> {
     let directory = |place| Ok(Arc::new(Directory { net: net.clone(), place }) as Arc<dyn Node>);
     match name {
-        "tcp" => directory(Place::Root(Transport::Tcp)),
-        "udp" => directory(Place::Root(Transport::Udp)),
+        "tcp" => directory(NetDirectory::Root(Transport::Tcp)),
+        "udp" => directory(NetDirectory::Root(Transport::Udp)),
         #[cfg(feature = "tls")]
-        "tls" => directory(Place::Root(Transport::Tls)),
+        "tls" => directory(NetDirectory::Root(Transport::Tls)),
         #[cfg(feature = "tls")]
-        "https" => directory(Place::Https),
-        "accept" => directory(Place::Accept),
+        "https" => directory(NetDirectory::Https),
+        "accept" => directory(NetDirectory::Accept),
         name => {
             let (host, port) = name.rsplit_once(':').ok_or(Errno::Noent)?;
             let host = Host::parse(host).ok_or(Errno::Inval)?;
@@ -157,26 +157,28 @@ impl Node for Directory {
     /// there to be walked through; opened, it is a name with its port missing, as all of
     /// these are for guests that write to them.
     fn open(&self, how: Open) -> Result<Opened> {
-        let incomplete = how.write || matches!(self.place, Place::Host(..));
+        let incomplete = how.write || matches!(self.place, NetDirectory::Host(..));
         if incomplete { Err(Errno::Noent) } else { Ok(Opened::file(Listing)) }
     }
 
     fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
         let name = name.as_str();
         match &self.place {
-            Place::Root(transport) => {
+            NetDirectory::Root(transport) => {
                 let host = Host::parse_alone(name).ok_or(Errno::Inval)?;
-                let place = Place::Host(*transport, host);
+                let place = NetDirectory::Host(*transport, host);
                 Ok(Arc::new(Directory { net: self.net.clone(), place }))
             }
-            Place::Host(transport, host) => target(&self.net, *transport, host.clone(), name),
+            NetDirectory::Host(transport, host) => {
+                target(&self.net, *transport, host.clone(), name)
+            }
             #[cfg(feature = "tls")]
-            Place::Https => {
+            NetDirectory::Https => {
                 let (host, port) = https(name)?;
                 let target = Target { transport: Transport::Https, host, port };
                 Ok(Arc::new(Dial(self.net.clone(), target)))
             }
-            Place::Accept => match name.strip_suffix(",addr") {
+            NetDirectory::Accept => match name.strip_suffix(",addr") {
                 Some(name) => Ok(Arc::new(BoundAddress(self.net.clone(), address(name)?))),
                 None => Ok(Arc::new(Accept(self.net.clone(), address(name)?))),
             },
@@ -245,16 +247,16 @@ mod tests {
         let dial = |protocol, host, port| {
             Some(NetworkName::Dial(protocol, Host::parse(host).unwrap(), port))
         };
-        let plain = |host, port| dial(Protocol::Plain, host, port);
+        let plain = |host, port| dial(RuleProtocol::Plain, host, port);
         assert_eq!(NetworkName::parse("a.b:80"), plain("a.b", 80));
         assert_eq!(NetworkName::parse("tcp/::1/80"), plain("[::1]", 80));
         assert_eq!(NetworkName::parse("udp/a/53"), plain("a", 53));
         if cfg!(feature = "tls") {
-            assert_eq!(NetworkName::parse("tls/a/443"), dial(Protocol::Tls, "a", 443));
-            assert_eq!(NetworkName::parse("tls/::1/443"), dial(Protocol::Tls, "[::1]", 443));
-            assert_eq!(NetworkName::parse("https/a"), dial(Protocol::Https, "a", 443));
-            assert_eq!(NetworkName::parse("https/a:8443"), dial(Protocol::Https, "a", 8443));
-            assert_eq!(NetworkName::parse("https/[::1]"), dial(Protocol::Https, "[::1]", 443));
+            assert_eq!(NetworkName::parse("tls/a/443"), dial(RuleProtocol::Tls, "a", 443));
+            assert_eq!(NetworkName::parse("tls/::1/443"), dial(RuleProtocol::Tls, "[::1]", 443));
+            assert_eq!(NetworkName::parse("https/a"), dial(RuleProtocol::Https, "a", 443));
+            assert_eq!(NetworkName::parse("https/a:8443"), dial(RuleProtocol::Https, "a", 8443));
+            assert_eq!(NetworkName::parse("https/[::1]"), dial(RuleProtocol::Https, "[::1]", 443));
         }
         for no in
             ["tls/a", "tls/a/0", "tls/a/1/x", "https/", "https/a/443", "https/::1", "https/a:0"]

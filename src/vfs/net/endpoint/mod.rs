@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{getpeername, getsockname};
 
-pub(crate) use names::Names;
+pub(crate) use names::LookedUp;
 pub(super) use option::Timeouts;
 pub use option::{OptionName, OptionValue};
 

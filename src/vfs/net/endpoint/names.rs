@@ -12,7 +12,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use crate::vfs::net::policy::addr::{Class, Host};
-use crate::vfs::net::policy::protocol::Protocol;
+use crate::vfs::net::policy::protocol::RuleProtocol;
 use crate::vfs::net::policy::zone::Address;
 use crate::vfs::net::quota::Taken;
 use crate::vfs::net::resolve::Lookup;
@@ -27,9 +27,9 @@ const ADDRESSES_MAX: usize = 16;
 
 /// What a guest has looked up, the latest last: names, and addresses with a zone.
 #[derive(Default)]
-pub(crate) struct Names(Mutex<VecDeque<(Host, Vec<IpAddr>)>>);
+pub(crate) struct LookedUp(Mutex<VecDeque<(Host, Vec<IpAddr>)>>);
 
-impl Names {
+impl LookedUp {
     fn add(&self, name: Host, addresses: Vec<IpAddr>) {
         let mut known = lock(&self.0);
         known.retain(|(there, _)| *there != name);
@@ -146,7 +146,7 @@ impl Net {
         let address = self.address_of(to);
         let ip = address.ip();
         let allowed =
-            |host: &Host| self.policy().addr_allowed(Protocol::Plain, host, ip, to.port());
+            |host: &Host| self.policy().addr_allowed(RuleProtocol::Plain, host, ip, to.port());
         let bare = Host::Addr(address);
         if allowed(&bare) {
             return Some(bare);
@@ -175,7 +175,7 @@ impl Net {
         let name = self.names.of(ip).into_iter().find(|host| matches!(host, Host::Name(_)));
         self.denied(match name {
             None => format!("denied: dial {bare}:{port} (allow with --net {bare}:{port})"),
-            Some(host) if self.policy().name_possible(Protocol::Plain, &host, port) => {
+            Some(host) if self.policy().name_possible(RuleProtocol::Plain, &host, port) => {
                 let class = Class::of(ip);
                 format!(
                     "denied: dial {host}:{port}: it resolved to {ip}, a {class} address (allow \
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_oldest_name_goes_first() {
-        let names = Names::default();
+        let names = LookedUp::default();
         let name = |n: usize| Host::parse(&format!("h{n}.example")).unwrap();
         let address = |n: usize| IpAddr::from([10, 0, 0, u8::try_from(n).unwrap()]);
         for n in 0..=NAMES_MAX {

@@ -10,7 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 #[cfg(feature = "sockets")]
 use addr::HostName;
 use addr::{Class, Host};
-use protocol::Protocol;
+use protocol::RuleProtocol;
 use rule::{Hosts, ListenRule, Rule, RuleError};
 use zone::Address;
 
@@ -25,7 +25,7 @@ use zone::Address;
 ///
 /// An *address* is allowed by an address rule, or by `*` if it is public.
 ///
-/// A rule for a [`Protocol`] counts only where that is spoken, or what is spoken inside it.
+/// A rule for a [`RuleProtocol`] counts only where that is spoken, or what is spoken inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     dial: Vec<Rule>,
@@ -84,7 +84,7 @@ impl Policy {
 
     /// Whether a dial to `host` could be allowed. If not, it must not be looked up either:
     /// a lookup shows the owner of the name what the guest asked.
-    pub fn name_possible(&self, protocol: Protocol, host: &Host, port: u16) -> bool {
+    pub fn name_possible(&self, protocol: RuleProtocol, host: &Host, port: u16) -> bool {
         let name = match host {
             Host::Addr(address) => return self.addr_allowed(protocol, host, address.ip(), port),
             Host::Name(name) => name,
@@ -101,17 +101,17 @@ impl Policy {
     #[cfg(feature = "sockets")]
     pub(super) fn name_possible_somewhere(&self, name: &HostName) -> bool {
         let host = Host::Name(name.clone());
-        let ports = self.dial.iter().filter(|rule| rule.protocol == Protocol::Plain);
+        let ports = self.dial.iter().filter(|rule| rule.protocol == RuleProtocol::Plain);
         ports
             .map(|rule| *rule.ports.start())
-            .any(|port| self.name_possible(Protocol::Plain, &host, port))
+            .any(|port| self.name_possible(RuleProtocol::Plain, &host, port))
     }
 
     /// Whether a dial to `asked`, which is or was resolved to `address`, is allowed. The zone of an
     /// address is that of `asked`; a resolver answers none.
     pub fn addr_allowed(
         &self,
-        protocol: Protocol,
+        protocol: RuleProtocol,
         asked: &Host,
         address: IpAddr,
         port: u16,
@@ -148,7 +148,7 @@ impl Policy {
         })
     }
 
-    fn rules(&self, protocol: Protocol, port: u16) -> impl Iterator<Item = &Hosts> {
+    fn rules(&self, protocol: RuleProtocol, port: u16) -> impl Iterator<Item = &Hosts> {
         let counts = move |rule: &&Rule| rule.protocol <= protocol && rule.ports.contains(&port);
         self.dial.iter().filter(counts).map(|rule| &rule.hosts)
     }

@@ -5,7 +5,7 @@ use std::fmt;
 /// What a guest speaks on a connection to a peer. Each allows the ones after it: a guest that may
 /// send any byte can speak TLS itself, and inside TLS it can write requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
+pub enum RuleProtocol {
     /// Any bytes, by TCP or UDP.
     Plain,
     /// Any bytes inside TLS, which the host speaks: the peer's certificate proves its name.
@@ -14,21 +14,21 @@ pub enum Protocol {
     Https,
 }
 
-impl Protocol {
+impl RuleProtocol {
     /// What a rule or a network name begins with.
     pub(in crate::vfs::net) fn prefix(self) -> &'static str {
         match self {
-            Protocol::Plain => "",
-            Protocol::Tls => "tls:",
-            Protocol::Https => "https:",
+            RuleProtocol::Plain => "",
+            RuleProtocol::Tls => "tls:",
+            RuleProtocol::Https => "https:",
         }
     }
 
     /// The protocol that a rule names, and the rest of it. `tls:443` is port 443 of a host of that
     /// name, and `https://a` is a URL.
-    pub(in crate::vfs::net) fn split(text: &str) -> (Protocol, &str) {
+    pub(in crate::vfs::net) fn split(text: &str) -> (RuleProtocol, &str) {
         let is_ports = |rest: &str| rest.chars().all(|c| c.is_ascii_digit() || "-*".contains(c));
-        for protocol in [Protocol::Tls, Protocol::Https] {
+        for protocol in [RuleProtocol::Tls, RuleProtocol::Https] {
             match text.strip_prefix(protocol.prefix()) {
                 Some(rest) if !is_ports(rest) && !rest.starts_with("//") => {
                     return (protocol, rest);
@@ -36,12 +36,12 @@ impl Protocol {
                 _ => {}
             }
         }
-        (Protocol::Plain, text)
+        (RuleProtocol::Plain, text)
     }
 }
 
-/// As rules begin: `tls:`, `https:`, and nothing for [`Protocol::Plain`].
-impl fmt::Display for Protocol {
+/// As rules begin: `tls:`, `https:`, and nothing for [`RuleProtocol::Plain`].
+impl fmt::Display for RuleProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.prefix())
     }

@@ -19,15 +19,15 @@ use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 
 use super::addr::{Cidr, HostName};
-use super::protocol::Protocol;
+use super::protocol::RuleProtocol;
 use super::zone::Address;
 
 /// Where a guest may dial: `example.org:443`, `*.example.org:443`, `10.0.0.0/8:5432`,
 /// `[fd00::]/8:*`, `*:8000-8100`. Made by [`str::parse`]. It holds for TCP and UDP, or after `tls:`
-/// and `https:` only for that [`Protocol`] and what is spoken inside it.
+/// and `https:` only for that [`RuleProtocol`] and what is spoken inside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    pub(super) protocol: Protocol,
+    pub(super) protocol: RuleProtocol,
     pub(super) hosts: Hosts,
     pub(super) ports: RangeInclusive<u16>,
 }
@@ -104,9 +104,9 @@ impl FromStr for Rule {
 
     fn from_str(text: &str) -> Result<Rule, RuleError> {
         if cfg!(not(feature = "tls")) {
-            return Rule::parse(Protocol::Plain, text);
+            return Rule::parse(RuleProtocol::Plain, text);
         }
-        let (protocol, rest) = Protocol::split(text);
+        let (protocol, rest) = RuleProtocol::split(text);
         let prefix = protocol.prefix();
         // Where something is wrong is counted from the beginning of the whole rule.
         let in_whole = |error: RuleError| {
@@ -118,7 +118,7 @@ impl FromStr for Rule {
 }
 
 impl Rule {
-    fn parse(protocol: Protocol, text: &str) -> Result<Rule, RuleError> {
+    fn parse(protocol: RuleProtocol, text: &str) -> Result<Rule, RuleError> {
         let (host, port_at) = split(text, &DIAL, protocol.prefix())?;
         let ports = ports(text, port_at, 1)?;
         let bad = |at, what: &str, hint: &str| Err(RuleError::new(text, at, what, hint));

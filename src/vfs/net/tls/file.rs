@@ -12,7 +12,7 @@ use super::super::https::Refusal;
 use super::super::quota::Taken;
 use super::super::socket::readiness;
 use super::failure;
-use super::session::{Session, Trouble};
+use super::session::{TlsSession, Trouble};
 use crate::vfs::charge;
 use crate::vfs::{Errno, File, Filetype, Interest, Ready, Result, Stat, Wait};
 
@@ -21,7 +21,7 @@ pub(in crate::vfs::net) struct Connection {
     net: Net,
     target: Target,
     stream: TcpStream,
-    session: Session,
+    session: TlsSession,
     /// The guest wants nothing more of what comes.
     read_shut: bool,
     _counted: Taken,
@@ -32,7 +32,7 @@ impl Connection {
         net: Net,
         target: Target,
         stream: TcpStream,
-        session: Session,
+        session: TlsSession,
         counted: Taken,
     ) -> Connection {
         Connection { net, target, stream, session, read_shut: false, _counted: counted }

@@ -13,7 +13,7 @@ use super::super::quota::Taken;
 use super::certificate::Certificate;
 use super::failure;
 use super::file::{Connection, Stream};
-use super::session::{Session, Trouble};
+use super::session::{TlsSession, Trouble};
 use crate::vfs::{Errno, File, Interest, Result, Wait};
 
 /// See the [module](self).
@@ -21,7 +21,7 @@ pub(crate) struct Handshake {
     net: Net,
     target: Target,
     stream: TcpStream,
-    session: Session,
+    session: TlsSession,
 }
 
 impl Handshake {
@@ -42,7 +42,7 @@ impl Handshake {
             Errno::Io
         };
         let configs = net.tls().configs().map_err(failed)?;
-        let session = Session::client(configs.of(target.transport), name);
+        let session = TlsSession::client(configs.of(target.transport), name);
         let session = session.map_err(|error| failed(&error.to_string()))?;
         Ok(Handshake { net: net.clone(), target: target.clone(), stream, session })
     }

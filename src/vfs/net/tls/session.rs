@@ -18,7 +18,7 @@ const SENDING_MAX: usize = 16 << 10;
 const RECEIVES_MAX: usize = 64;
 
 /// See the [module](self).
-pub(crate) struct Session {
+pub(crate) struct TlsSession {
     tls: Connection,
     /// Why it can't go on.
     broken: Option<rustls::Error>,
@@ -60,7 +60,7 @@ fn blocked() -> Trouble {
 
 type Result<T> = std::result::Result<T, Trouble>;
 
-impl Session {
+impl TlsSession {
     /// The client's side of a session with the server of that name.
     ///
     /// # Errors
@@ -69,8 +69,8 @@ impl Session {
     pub fn client(
         config: &Arc<ClientConfig>,
         name: ServerName<'static>,
-    ) -> std::result::Result<Session, rustls::Error> {
-        Ok(Session::new(ClientConnection::new(config.clone(), name)?.into()))
+    ) -> std::result::Result<TlsSession, rustls::Error> {
+        Ok(TlsSession::new(ClientConnection::new(config.clone(), name)?.into()))
     }
 
     /// The server's side of a session with any client that its configuration admits.
@@ -81,13 +81,13 @@ impl Session {
     #[cfg(feature = "serve")]
     pub fn server(
         config: &Arc<rustls::ServerConfig>,
-    ) -> std::result::Result<Session, rustls::Error> {
-        Ok(Session::new(rustls::ServerConnection::new(config.clone())?.into()))
+    ) -> std::result::Result<TlsSession, rustls::Error> {
+        Ok(TlsSession::new(rustls::ServerConnection::new(config.clone())?.into()))
     }
 
-    fn new(mut tls: Connection) -> Session {
+    fn new(mut tls: Connection) -> TlsSession {
         tls.set_buffer_limit(Some(SENDING_MAX));
-        Session { tls, broken: None, cut: false, closed: false }
+        TlsSession { tls, broken: None, cut: false, closed: false }
     }
 
     /// Whether both sides have not agreed yet.
@@ -185,7 +185,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`read`](Session::read).
+    /// As [`read`](TlsSession::read).
     pub fn peek(
         &mut self,
         wire: &mut (impl Read + Write),
@@ -210,7 +210,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// As [`read`](Session::read).
+    /// As [`read`](TlsSession::read).
     pub fn await_plaintext(&mut self, wire: &mut (impl Read + Write)) -> Result<bool> {
         for _ in 0..RECEIVES_MAX {
             match self.tls.reader().fill_buf() {
