@@ -5,6 +5,7 @@ mod tidy {
 }
 mod util;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,6 +23,9 @@ const CRATES_MAX: usize = 40;
 
 /// Files that may be longer, with how long. Split one rather than add to this.
 const LONGER: &[(&str, usize)] = &[];
+
+/// Types of one name on purpose: each pair is one type on different systems or in different builds.
+const STAND_INS: &[&str] = &["Caught", "Network", "Rules", "Pages", "Fd", "Standard"];
 
 /// Where `src/wasi` narrows to u32 what is no guest's number, or is one already.
 const NARROWED: &[(&str, &str)] = &[
@@ -95,6 +99,33 @@ fn files_are_short() {
         }
     }
     none(wrong);
+}
+
+/// The name of the type that this line declares for the whole crate, or for its users.
+fn declared_type(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let line = line.strip_prefix("pub(crate) ").or_else(|| line.strip_prefix("pub "))?;
+    let kinds = ["struct ", "enum ", "trait ", "type ", "union "];
+    let rest = kinds.into_iter().find_map(|kind| line.strip_prefix(kind))?;
+    // A macro's names are its callers'.
+    rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().filter(|name| !name.is_empty())
+}
+
+#[test]
+fn a_type_that_leaves_its_room_has_a_name_of_its_own() {
+    assert_eq!(declared_type("    pub(crate) struct Frame<'a> {"), Some("Frame"));
+    assert_eq!(declared_type("pub(super) struct Slot(u32);"), None);
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in sources("src").iter().filter(|source| !source.path.contains("/simulate/")) {
+        for (number, line) in source.code() {
+            if let Some(name) = declared_type(line) {
+                let at = format!("{}:{number}", source.path);
+                found.entry(name.to_owned()).or_default().push(at);
+            }
+        }
+    }
+    found.retain(|name, at| at.len() > 1 && !STAND_INS.contains(&name.as_str()));
+    none(found.iter().map(|(name, at)| format!("{name}: {}", at.join(", "))).collect());
 }
 
 #[test]

@@ -19,7 +19,7 @@ use super::logger;
 use super::observe::{self, Crashes};
 use super::start::{self, Start};
 use notes::{Notes, Progress};
-use streams::{Stdin, Stdout};
+use streams::{PipeStdin, PipeStdout};
 
 /// Lines under way at once, at the most: each may have a guest.
 const WINDOW_MAX: u64 = 1 << 20;
@@ -52,7 +52,7 @@ pub fn pipe(mut args: Args) -> CliResult<u8> {
     let crashes = dir.map(|dir| Crashes::new(dir, &config.name, &reach)).transpose()?;
     let unit = config.framing.unit();
     watch_guests(&mut config, sink, crashes, unit);
-    let input = Stdin::new()?;
+    let input = PipeStdin::new()?;
     let pipe = Pipe::new(config).map_err(|error| {
         Failure::not_started(format!("can't start the guests: {}", plain(&error)))
     })?;
@@ -63,7 +63,7 @@ pub fn pipe(mut args: Args) -> CliResult<u8> {
     let shown = shown && !std::io::stdin().is_terminal() && !std::io::stdout().is_terminal();
     let progress = shown.then(|| Progress::start(handle, unit));
     let mut notes = Notes::new(failing, shown);
-    let result = pipe.run(input, Stdout, &mut |note| notes.take(&note));
+    let result = pipe.run(input, PipeStdout, &mut |note| notes.take(&note));
     drop(progress);
     trace.iter().for_each(observe::OpenTrace::finish);
     let summary = result.map_err(|error| notes.failure(error))?;

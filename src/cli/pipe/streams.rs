@@ -12,15 +12,15 @@ use crate::cli::failure::{CliResult, Failure, plain};
 use crate::cli::output::write_all;
 
 /// Standard input.
-pub struct Stdin(());
+pub struct PipeStdin(());
 
-impl Stdin {
+impl PipeStdin {
     /// Checks that there is one that can be read.
     ///
     /// # Errors
     ///
     /// If it can't.
-    pub fn new() -> CliResult<Stdin> {
+    pub fn new() -> CliResult<PipeStdin> {
         let failed = |error: Os| {
             let error = plain(&error.into());
             Failure::not_started(format!(
@@ -29,11 +29,11 @@ impl Stdin {
         };
         // A directory is found now, and what is not open.
         rustix::io::read(std::io::stdin(), &mut [0u8; 0]).map_err(failed)?;
-        Ok(Stdin(()))
+        Ok(PipeStdin(()))
     }
 }
 
-impl Read for Stdin {
+impl Read for PipeStdin {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         // Not through the standard library's buffer, which would hold back nothing but copy all.
         let stdin = io::stdin();
@@ -47,9 +47,9 @@ impl Read for Stdin {
 }
 
 /// Standard output.
-pub struct Stdout;
+pub struct PipeStdout;
 
-impl Write for Stdout {
+impl Write for PipeStdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         write_all(Raw(io::stdout()), bytes)?;
         Ok(bytes.len())

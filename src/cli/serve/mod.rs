@@ -172,12 +172,8 @@ fn config(
     let metrics =
         args.metrics.as_deref().map(|t| units::address("--metrics", t, 9797)).transpose()?;
     let workers = guests::workers(args.workers.as_deref())?;
-    let binds = args
-        .bind
-        .iter()
-        .map(|t| units::address("--bind", t, PORT))
-        .collect::<CliResult<Vec<_>>>()?;
-
+    let bind = |text: &String| units::address("--bind", text, PORT);
+    let binds: Vec<SocketAddr> = args.bind.iter().map(bind).collect::<CliResult<_>>()?;
     #[cfg(feature = "tls")]
     let certificate = certificate::wanted(&mut args)?;
     let warm_up = start::wanted(args.warm, args.call.take(), &wanted.compile)?;
@@ -191,8 +187,7 @@ fn config(
     let file = path.clone().filter(|path| path != "-");
     if args.watch && file.is_none() {
         return Err(Failure::usage(
-            "--watch needs a program that is read from a file: give its \
-         path",
+            "--watch needs a program that is read from a file: give a path",
         ));
     }
     let compile = wanted.compile.clone();
