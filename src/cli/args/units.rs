@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cli::failure::{Failure, Outcome};
+use crate::cli::failure::{CliResult, Failure};
 
 /// A size in bytes: `65536`, `64K`, `64KiB`, `10M`, `1G`. Factors are powers of 1024.
 pub fn size(option: &str, text: &str) -> CliResult<usize> {

@@ -186,9 +186,8 @@ fn config(
     // What came by standard input can't be had again.
     let file = path.clone().filter(|path| path != "-");
     if args.watch && file.is_none() {
-        return Err(Failure::usage(
-            "--watch needs a program that is read from a file: give a path",
-        ));
+        let message = "--watch needs a program that is read from a file: give its path";
+        return Err(Failure::usage(message));
     }
     let compile = wanted.compile.clone();
     let Guests { args: own, env, namespace, hints, reach } =
