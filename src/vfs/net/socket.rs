@@ -12,7 +12,7 @@ use rustix::net::{
 };
 #[cfg(feature = "sockets")]
 use {
-    super::endpoint::{Endpoint, Received, Timeouts},
+    super::endpoint::{Endpoint, IoTimeouts, Received},
     rustix::net::sendmsg_addr,
     std::net::SocketAddr,
     std::time::Duration,
@@ -40,7 +40,7 @@ pub(crate) struct Socket {
     /// What was received last was longer than there was room for.
     truncated: bool,
     #[cfg(feature = "sockets")]
-    timeouts: Timeouts,
+    timeouts: IoTimeouts,
     _counted: Counted,
 }
 
@@ -55,7 +55,7 @@ impl Socket {
             kind,
             truncated: false,
             #[cfg(feature = "sockets")]
-            timeouts: Timeouts::default(),
+            timeouts: IoTimeouts::default(),
             _counted: counted.into(),
         }
     }

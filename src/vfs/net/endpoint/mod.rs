@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{getpeername, getsockname};
 
 pub(crate) use names::LookedUp;
-pub(super) use option::Timeouts;
+pub(super) use option::IoTimeouts;
 pub use option::{OptionName, OptionValue};
 
 use crate::vfs::charge;

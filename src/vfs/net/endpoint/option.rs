@@ -50,7 +50,7 @@ pub enum OptionValue {
 /// How long the calls of a guest wait for a socket. The host's socket never blocks, so the system is
 /// not asked for it.
 #[derive(Clone, Copy, Default)]
-pub(in crate::vfs::net) struct Timeouts {
+pub(in crate::vfs::net) struct IoTimeouts {
     pub receive: Option<Duration>,
     pub send: Option<Duration>,
 }
