@@ -7,6 +7,7 @@ mod net_util;
 mod sockets {
     mod connect;
     mod datagrams;
+    mod dns;
     pub mod guest;
     mod hostile;
     mod names;

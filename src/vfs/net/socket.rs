@@ -94,6 +94,11 @@ impl Socket {
         Box::new(client)
     }
 
+    /// Whether what was received last, from elsewhere, was longer than there was room for.
+    pub fn set_truncated(&mut self, truncated: bool) {
+        self.truncated = truncated;
+    }
+
     pub fn send_to(&mut self, bufs: &[IoSlice<'_>], to: SocketAddr) -> Result<usize> {
         if bufs.len() > IOV_MAX {
             return Err(Errno::Msgsize); // half of it would be another datagram

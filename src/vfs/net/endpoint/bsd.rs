@@ -2,13 +2,14 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use rustix::io::retry_on_intr;
 use rustix::net::{AddressFamily, SocketType};
 
+use super::dns::Resolver;
+use super::system::{accept, open};
 use super::{Endpoint, Family, Received};
 use crate::vfs::charge;
 use crate::vfs::net::Net;
@@ -37,6 +38,10 @@ pub(super) struct BsdSocket {
     error: Option<Errno>,
     /// What it was last allowed to send to.
     peer: Option<Peer>,
+    /// What it has asked the host's resolver, if that is what it has sent to.
+    resolver: Option<Box<Resolver>>,
+    /// It is connected to the resolver, at this address.
+    resolver_at: Option<SocketAddr>,
 }
 
 /// An address that the guest may send to.
@@ -84,25 +89,10 @@ impl Net {
             bound: None,
             error: None,
             peer: None,
+            resolver: None,
+            resolver_at: None,
         }))
     }
-}
-
-/// A socket that never blocks and that no other program inherits.
-#[cfg(not(target_vendor = "apple"))]
-fn open(family: AddressFamily, ty: SocketType) -> Result<OwnedFd> {
-    use rustix::net::SocketFlags;
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    Ok(rustix::net::socket_with(family, ty, flags, None)?)
-}
-
-#[cfg(target_vendor = "apple")]
-fn open(family: AddressFamily, ty: SocketType) -> Result<OwnedFd> {
-    let fd = rustix::net::socket(family, ty, None)?;
-    rustix::io::ioctl_fionbio(&fd, true)?;
-    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
-    rustix::net::sockopt::set_socket_nosigpipe(&fd, true)?;
-    Ok(fd)
 }
 
 impl BsdSocket {
@@ -145,11 +135,40 @@ impl BsdSocket {
         Ok(at)
     }
 
+    /// Whether datagrams to that address are for the host's resolver.
+    fn is_resolver(&self, at: SocketAddr) -> bool {
+        !self.is_stream() && self.net.is_resolver(at)
+    }
+
+    fn ask_resolver(&mut self, bufs: &[IoSlice<'_>], at: SocketAddr) -> usize {
+        self.resolver.get_or_insert_default().ask(&self.net, bufs, at)
+    }
+
     fn receive(&mut self, bufs: &mut [IoSliceMut<'_>], peek: bool) -> Result<Received> {
+        if let Some(resolver) = &mut self.resolver {
+            let answer = resolver.receive(&self.net, bufs, peek);
+            if answer != Err(Errno::Again) || self.resolver_at.is_some() {
+                let cut = |received: &Received| received.truncated;
+                self.socket.set_truncated(answer.as_ref().is_ok_and(cut));
+                return answer;
+            }
+        }
         if !self.is_stream() && self.bound.is_none() {
             self.skip_unwanted()?;
         }
         self.socket.receive_from(bufs, peek)
+    }
+
+    /// Whether the resolver's answers, or room for questions, are what is waited for; `None` if not.
+    fn resolver_ready(&mut self, want: Interest) -> Option<Result<Ready>> {
+        let answer = self.resolver.as_mut()?.ready(&self.net);
+        let connected = self.resolver_at.is_some();
+        match answer {
+            Ok(ready) if want.read => Some(Ok(ready)),
+            _ if connected && want.write => Some(Ok(Ready::default())),
+            Err(errno) if connected => Some(Err(errno)),
+            _ => None,
+        }
     }
 
     /// Throws datagrams away that no rule lets the guest hear: a socket that was not bound by a
@@ -223,8 +242,15 @@ impl Endpoint for BsdSocket {
         if to.port() == 0 {
             return Err(Errno::Addrnotavail);
         }
+        if self.is_resolver(to) {
+            self.resolver_at = Some(to);
+            self.resolver.get_or_insert_default();
+            self.state = State::Connected;
+            return Ok(());
+        }
         let to = self.judge(to)?;
         charge::ask_kernel();
+        self.resolver_at = None;
         self.error = None;
         if !self.is_stream() {
             rustix::net::connect(self.socket.as_fd(), &to)?;
@@ -303,6 +329,9 @@ impl Endpoint for BsdSocket {
         if to.port() == 0 {
             return Err(Errno::Inval);
         }
+        if self.is_resolver(to) {
+            return Ok(self.ask_resolver(bufs, to));
+        }
         let to = self.judge(to)?;
         charge::ask_kernel();
         self.socket.send_to(bufs, to)
@@ -312,6 +341,9 @@ impl Endpoint for BsdSocket {
         charge::ask_kernel();
         self.settle();
         match self.state {
+            State::Connected if self.resolver_at.is_some() => {
+                self.resolver_at.ok_or(Errno::Notconn)
+            }
             State::Connected => self.socket.peer_addr(),
             _ => Err(Errno::Notconn),
         }
@@ -345,12 +377,19 @@ impl File for BsdSocket {
 
     fn write(&mut self, bufs: &[IoSlice<'_>], offset: u64) -> Result<usize> {
         self.settle();
+        if let Some(at) = self.resolver_at {
+            charge::ask_kernel();
+            return Ok(self.ask_resolver(bufs, at));
+        }
         self.socket.write(bufs, offset)
     }
 
     fn ready(&mut self, want: Interest) -> Result<Ready> {
         charge::ask_kernel();
         self.settle();
+        if let Some(ready) = self.resolver_ready(want) {
+            return ready;
+        }
         let connected = !matches!(self.state, State::Listening);
         match (&self.state, self.error) {
             // It is ready in every way: the next call answers how it went.
@@ -360,7 +399,18 @@ impl File for BsdSocket {
         }
     }
 
-    fn wait(&mut self, want: Interest, _waker: &Waker) -> Wait<'_> {
+    fn wait(&mut self, want: Interest, waker: &Waker) -> Wait<'_> {
+        if let Some(resolver) = &mut self.resolver {
+            // A question is never waited for.
+            if want.read && resolver.is_ready_or_wakes(waker)
+                || !want.read && self.resolver_at.is_some()
+            {
+                return Wait::Now;
+            }
+            if self.resolver_at.is_some() {
+                return Wait::Waker;
+            }
+        }
         match self.state {
             State::Connecting { .. } => Wait::FdFor(self.socket.as_fd(), Interest::WRITE.or(want)),
             _ => Wait::Fd(self.socket.as_fd()),
@@ -399,20 +449,4 @@ impl File for BsdSocket {
         self.settle();
         self.socket.shutdown(how)
     }
-}
-
-#[cfg(not(target_vendor = "apple"))]
-fn accept(listener: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
-    use rustix::net::SocketFlags;
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    retry_on_intr(|| rustix::net::accept_with(listener, flags))
-}
-
-#[cfg(target_vendor = "apple")]
-fn accept(listener: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
-    let fd = retry_on_intr(|| rustix::net::accept(listener))?;
-    rustix::io::ioctl_fionbio(&fd, true)?;
-    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
-    rustix::net::sockopt::set_socket_nosigpipe(&fd, true)?;
-    Ok(fd)
 }

@@ -5,8 +5,10 @@
 //! it listens, and where each datagram goes.
 
 mod bsd;
+mod dns;
 mod names;
 mod option;
+mod system;
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::SocketAddr;

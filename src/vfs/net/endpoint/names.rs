@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::task::Waker;
 use std::time::Instant;
 
-use crate::vfs::net::policy::addr::{Class, Host};
+use crate::vfs::net::policy::addr::{Class, Host, HostName};
 use crate::vfs::net::policy::protocol::RuleProtocol;
 use crate::vfs::net::policy::zone::Address;
 use crate::vfs::net::quota::Taken;
@@ -93,11 +93,7 @@ impl Net {
             }
             Host::Name(name) => name.clone(),
         };
-        if !self.policy().name_possible_somewhere(&name) {
-            let name = name.as_str();
-            self.denied(format!("denied: look up {name} (allow with --net {name}:PORT)"));
-            return Err(Errno::Acces);
-        }
+        self.judge_lookup(&name)?;
         let mut hash = DefaultHasher::new();
         name.hash(&mut hash);
         let found = memo.asker().ask(hash.finish(), || {
@@ -106,6 +102,21 @@ impl Net {
             let deadline = Instant::now() + self.connect_timeout();
             Ok(Lookedup { lookup, deadline, _in_flight: in_flight })
         })?;
+        self.found(name, &found)
+    }
+
+    /// EACCES, reported, if no rule has the name: it is not looked up then.
+    pub(super) fn judge_lookup(&self, name: &HostName) -> Result<()> {
+        if self.policy().name_possible_somewhere(name) {
+            return Ok(());
+        }
+        let name = name.as_str();
+        self.denied(format!("denied: look up {name} (allow with --net {name}:PORT)"));
+        Err(Errno::Acces)
+    }
+
+    /// What a guest gets of the addresses of a name, which is remembered; EHOSTUNREACH for none.
+    pub(super) fn found(&self, name: HostName, found: &[IpAddr]) -> Result<Vec<IpAddr>> {
         let mut addresses = Vec::new();
         for address in found.iter().map(IpAddr::to_canonical) {
             if addresses.len() < ADDRESSES_MAX && !addresses.contains(&address) {
@@ -115,7 +126,7 @@ impl Net {
         if addresses.is_empty() {
             return Err(Errno::Hostunreach);
         }
-        self.names.add(host, addresses.clone());
+        self.names.add(Host::Name(name), addresses.clone());
         Ok(addresses)
     }
 
