@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(code(&datagram(0, NAME, A, 3)), Some(4), "of another class");
         assert_eq!(code(&datagram(0, b"\xc0\x0c", A, IN)), Some(1), "a pointer to itself");
         assert_eq!(code(&datagram(0, &[0x40; 80], A, IN)), Some(1), "a label of 64 bytes");
-        let long = [b"\x3f".repeat(1), vec![b'a'; 63]].concat().repeat(4);
+        let long = [vec![63], vec![b'a'; 63]].concat().repeat(4);
         assert_eq!(code(&datagram(0, &[&long[..], &[0]].concat(), A, IN)), Some(1), "too long");
         for count in [[0, 0], [0, 2], [1, 1]] {
             let mut two = whole.clone();
