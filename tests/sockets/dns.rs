@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 use tinyhost::Errno;
-use tinyhost::vfs::net::Config;
+use tinyhost::vfs::net::NetConfig;
 
 use super::guest::{DATA, DGRAM, DIALECTS, Dialect, FLAGS, INET4, INET6, OUT, STREAM, World};
 use crate::busy::LIMIT;
@@ -179,7 +179,7 @@ fn only_datagrams_to_the_port_of_dns_are_for_the_resolver() {
 
 #[test]
 fn questions_without_sense_and_without_end_cost_little() {
-    let config = Config { dials_max: 4, ..Config::default() };
+    let config = NetConfig { dials_max: 4, ..NetConfig::default() };
     let world = World::with(&["host.example:443"], &[], config);
     world.resolver.knows("host.example", &["192.0.2.1"]);
     let mut guest = world.guest(Dialect::WasmEdge);
