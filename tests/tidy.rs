@@ -198,20 +198,14 @@ const UNCLEAR: &[&str] = &[
     "whom",
 ];
 
-/// Where some of these are left: the phrase, and the beginning of the path.
-const UNCLEAR_STILL: &[(&str, &str)] =
-    &[("anew", "src/cli/"), ("told", "src/cli/"), ("told", "src/trace/")];
-
 /// What is wrong with the words of a line: of its comment, or of the texts in it.
-fn unclear(path: &str, line: &str) -> Vec<&'static str> {
+fn unclear(line: &str) -> Vec<&'static str> {
     let code = line.split("//").next().unwrap_or_default();
     let comment = line.get(code.len()..).unwrap_or_default();
     let texts = code.split('"').skip(1).step_by(2);
     let prose: Vec<String> = texts.chain([comment]).map(words).collect();
-    let left =
-        |phrase: &str| UNCLEAR_STILL.iter().any(|(p, at)| *p == phrase && path.starts_with(at));
     let has = |phrase: &str| prose.iter().any(|text| text.contains(&format!(" {phrase} ")));
-    UNCLEAR.iter().copied().filter(|phrase| has(phrase) && !left(phrase)).collect()
+    UNCLEAR.iter().copied().filter(|phrase| has(phrase)).collect()
 }
 
 /// The words of a text, in lower case, each between two spaces.
@@ -224,8 +218,8 @@ fn words(text: &str) -> String {
 
 #[test]
 fn comments_and_messages_name_who_does_what() {
-    assert_eq!(unclear("src/lib.rs", "/// What nobody is told."), ["nobody", "told"]);
-    assert_eq!(unclear("src/lib.rs", r#"error("perhaps: {it}", told);"#), ["perhaps"]);
+    assert_eq!(unclear("/// What nobody is told."), ["nobody", "told"]);
+    assert_eq!(unclear(r#"error("perhaps: {it}", told);"#), ["perhaps"]);
     let mut wrong = Vec::new();
     for source in sources("src").iter().filter(|source| !source.is_test()) {
         if source.path.contains("/simulate/") {
@@ -233,7 +227,7 @@ fn comments_and_messages_name_who_does_what() {
         }
         let lines = source.text.lines().enumerate();
         for (index, line) in lines.take_while(|(_, line)| line.trim() != "#[cfg(test)]") {
-            for phrase in unclear(&source.path, line) {
+            for phrase in unclear(line) {
                 wrong.push(format!("{}:{}: '{phrase}': say it plainly", source.path, index + 1));
             }
         }

@@ -1,4 +1,4 @@
-//! `--trace`, `--stats`, `--crash-dir`: what is looked at, and where it is told.
+//! `--trace`, `--stats`, `--crash-dir`: what is observed, and where the reports go.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -162,7 +162,7 @@ impl Crashes {
     }
 
     /// Writes the report of a guest. Its path, or `None` if this cause was reported before;
-    /// a report that can't be written is told as such, in place of the path.
+    /// for a report that can't be written, the reason in place of the path.
     pub fn report(&self, why: &str, elapsed: Duration, guest: &Guest) -> Option<String> {
         {
             let mut causes = self.causes.lock().unwrap_or_else(PoisonError::into_inner);

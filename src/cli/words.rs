@@ -134,7 +134,7 @@ fn unknown(command: &CommandRow, word: &str, name: &str, value: Option<&str>) ->
     })
 }
 
-/// Where to listen, as other servers are told.
+/// Where to listen, by the names that other servers use.
 fn bind(command: &CommandRow, name: &str, value: &str) -> Option<String> {
     let listens = ["--port", "-p", "--listen", "--addr", "--address"].contains(&name);
     let at = match value.trim_start_matches(':') {

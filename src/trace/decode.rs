@@ -109,7 +109,7 @@ fn flag_words(unknown: u64, names: &[&str]) -> Value {
     if words.is_empty() { Value::Number(0) } else { Value::Word(words.into()) }
 }
 
-/// Rights are many: all that a kind of file can have are told by the kind, or else what is
+/// Rights are many: all that a kind of file can have are written as the kind, or else what is
 /// missing if that is less. libc sets bits that are none.
 fn rights(raw: u64) -> Value {
     let rights = Rights::truncate(raw);
@@ -262,7 +262,7 @@ pub(super) fn results(call: &TracedCall<'_>, bytes_max: usize) -> Vec<Arg> {
 fn result(call: &TracedCall<'_>, name: &str, at: u32, bytes_max: usize) -> Option<Value> {
     let size = |name: &str| call.arg_u32(name).unwrap_or_default();
     Some(match (call.row.name, name) {
-        // As many as the sizes said, which were told at the call before.
+        // As many as the call before has answered.
         (_, "argv" | "argv_buf" | "environ" | "environ_buf") => return None,
         ("random_get", _) => return None,
         ("fd_fdstat_get", _) => fdstat(call.mem.array(at).ok()?),

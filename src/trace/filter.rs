@@ -1,4 +1,4 @@
-//! Which calls are told.
+//! Which calls are traced.
 
 use std::fmt;
 use std::str::FromStr;
@@ -53,7 +53,7 @@ impl FromStr for Filter {
 }
 
 impl Filter {
-    /// Whether a call of this name is told, `network` being whether it is about a socket.
+    /// Whether a call of this name is traced, `network` being whether it is about a socket.
     pub(super) fn wants(&self, name: &str, network: bool) -> bool {
         let own = group(name);
         let chosen = |word: &&str| **word == *name || **word == *own || network && **word == *"net";

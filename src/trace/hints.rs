@@ -12,7 +12,7 @@ use crate::vfs::path::{below, goes_up, join, parent, parts, trimmed};
 use crate::wasi::abi::{Oflags, Rights};
 use crate::wasi::{CallOutcome, Descriptor, Kind, Trace, TracedCall};
 
-/// Causes that are told, so that no guest can fill a log.
+/// Causes that are reported, so that no guest can fill a log.
 const CAUSES_MAX: usize = 64;
 
 /// Files that were not there and are remembered. CPython looks for some hundred before it begins.
@@ -53,7 +53,7 @@ impl Hints {
         Hints { mounts, report, told: Arc::default(), missing: VecDeque::new() }
     }
 
-    /// The same for another guest: what was told of one is not told again of the other.
+    /// The same for another guest: what was reported of one is not reported again of the other.
     pub fn for_guest(&self) -> Hints {
         let (mounts, report) = (self.mounts.clone(), self.report.clone());
         Hints { mounts, report, told: self.told.clone(), missing: VecDeque::new() }
@@ -220,7 +220,7 @@ fn covering<'m>(mounts: &'m [Mounted], path: &str) -> Option<&'m Mounted> {
     mounts.iter().filter(covers).max_by_key(|mount| parts(&mount.guest).count())
 }
 
-/// What to say of a guest that failed, of a file that it was told of with `args` and that is
+/// What to say of a guest that failed, of a file that is named in its `args` and is
 /// outside all of its mounts: libc looks for those in the guest, so the host never sees it try. It
 /// has `said` itself, on its standard error, that the file was not there.
 pub fn outside(mounts: &[Mounted], args: &[String], said: &str) -> Option<String> {

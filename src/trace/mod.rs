@@ -1,4 +1,4 @@
-//! What a guest does, told: a trace of its calls, sums of them, the last of them, what they
+//! What a guest does, written down: a trace of its calls, sums of them, the last of them, what they
 //! needed, and why they could not be done.
 //!
 //! [`Tracer`] writes each call as it is made, in the manner of strace(1); [`Stats`] adds

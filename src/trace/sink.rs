@@ -22,7 +22,7 @@ pub enum TraceFormat {
     Chrome,
 }
 
-/// What is told of calls, and how.
+/// What is written about calls, and how.
 #[derive(Clone, Debug)]
 pub struct TraceOptions {
     /// Which calls.

@@ -8,7 +8,7 @@ use super::Since;
 use super::units::{Bytes, Nanos};
 use crate::wasi::{CallOutcome, Trace, TracedCall};
 
-/// Descriptors that are told apart; what is beyond is added up together.
+/// Descriptors that have a row of their own; those beyond share one.
 const DESCRIPTORS_MAX: usize = 1000;
 
 /// Adds up calls by name and bytes by descriptor. [`Display`](fmt::Display) is the table.

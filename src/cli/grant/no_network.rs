@@ -1,4 +1,4 @@
-//! In place of `network.rs` where tinyhost is built without one: who asks for it is told so.
+//! In place of `network.rs` where tinyhost is built without one: its options are refused with that reason.
 
 use std::io;
 use std::path::Path;

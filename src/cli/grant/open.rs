@@ -150,7 +150,7 @@ fn meant(mount: &MountSpec, path: &Path) -> Option<String> {
     let (host, guest) = match (Path::new(before).is_dir(), is_somebodys(behind)) {
         (true, _) => (before, behind),
         (false, true) => (behind, before),
-        // It may be mistyped: no order can be told from it.
+        // It may be mistyped, so it says nothing about the order.
         (false, false) => return None,
     };
     Some(format!("write two colons between the paths: did you mean --dir {host}::{guest}{ro}?"))

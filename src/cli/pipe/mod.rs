@@ -142,7 +142,7 @@ fn denials() -> ReportHint {
     Arc::new(|line| log::info!("{line}"))
 }
 
-/// Has each guest's calls traced, told apart by the line, and its last ones kept for a report: one
+/// Traces each guest's calls under its line's number, and keeps the last ones for a report: one
 /// for each cause.
 fn watch_guests(
     config: &mut PipeConfig,

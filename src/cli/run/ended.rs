@@ -1,5 +1,5 @@
 //! What `run` says of a guest at its end: why, what may have been wrong, and what was asked
-//! to be told.
+//! to report.
 
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ pub struct Ended<'a> {
 }
 
 impl Ended<'_> {
-    /// Tells all there is to be told of it; the exit status, which is the guest's whatever
-    /// becomes of what is told.
+    /// Writes all reports about it, and returns the exit status, which is the guest's even if a
+    /// report can't be written.
     ///
     /// # Errors
     ///
@@ -40,7 +40,7 @@ impl Ended<'_> {
             let path = crashes.report(&failure.text, self.elapsed, self.guest);
             failure.text.extend(path.map(|path| format!("\n  report: {path}")));
         }
-        // Beside a denial that was told, whatever else it looked for is of no interest.
+        // Beside a reported denial, whatever else it looked for is of no interest.
         let failed = !matches!(self.end, End::Exited(0));
         if failed && !self.plan.denials.tell() && !self.plan.quiet {
             self.hint();

@@ -67,13 +67,13 @@ pub struct Streams {
     pub printed: Option<Tail>,
 }
 
-/// What was denied to the guest. It may only have tried, and can do without: so it is told once
+/// What was denied to the guest. It may only have tried, and can do without: so it is reported once
 /// the guest has failed, or at once beside the trace of its calls.
 #[derive(Default)]
 pub struct Denials {
     at_once: bool,
     kept: Mutex<Vec<String>>,
-    /// From the first denial on there is something to be told when a signal ends the guest.
+    /// From the first denial on there is something to report when a signal ends the guest.
     signals: Arc<Caught>,
 }
 
@@ -102,7 +102,7 @@ impl Denials {
 }
 
 impl Plan {
-    /// Whether something is to be told at the end, however it comes.
+    /// Whether the end has something to report, however it comes.
     fn is_watched(&self) -> bool {
         let traced = self.stats || self.trace.is_some();
         traced || self.crash_dir.is_some() || self.learn.is_some()

@@ -1,4 +1,4 @@
-//! Signals that end `run`: the guest is ended, what was to be told is told, and then the process
+//! Signals that end `run`: the guest is ended, its reports are written, and then the process
 //! ends by the signal, as its parent expects. A second one ends it at once.
 
 use std::sync::Arc;

@@ -66,7 +66,7 @@ const CGI: [&str; 14] = [
 /// What is run if no program is given.
 const ECHO: &[u8] = include_bytes!("../../../fixtures/echo.wasm");
 
-/// Runs the server until it is told to stop.
+/// Runs the server until a signal stops it.
 ///
 /// # Errors
 ///
@@ -104,7 +104,7 @@ pub fn serve(mut args: ServeArgs) -> CliResult<u8> {
     Ok(0)
 }
 
-/// Has each guest's calls traced, told apart by the client, and its last ones kept for a
+/// Traces each guest's calls under its client's address, and keeps the last ones for a
 /// report: one for each cause.
 fn watch_guests(config: &mut ServeConfig, sink: Option<Arc<Sink>>, crashes: Option<Crashes>) {
     let keep = crashes.is_some();
@@ -309,7 +309,7 @@ fn ahead(args: &ServeArgs, unit: Unit, traced: bool) -> CliResult<usize> {
         return Err(units::invalid("--ahead", text, &hint));
     }
     // A guest of a connection does not wait for a line, and a guest that runs ahead has no client
-    // by which its calls could be told apart.
+    // under whose address its calls could be traced.
     let other = if unit == Unit::Connection {
         "--per connection"
     } else if unit == Unit::Http {
