@@ -121,7 +121,8 @@ metrics! {
     warm_lines: Counter "warm_lines_total",
     /// Pages of 4 KiB put back into the memories of guests that had ended.
     pages_restored: Counter "pages_restored_total",
-    /// Memory of the live guests, updated every second.
+    /// Memories and tables of the live guests, updated every second. Their stacks are not in it: the
+    /// interpreter does not report their size.
     memory: Gauge "guest_memory_bytes",
     /// Fuel used by guests that have ended.
     fuel: Counter "fuel_total",
