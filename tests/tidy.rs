@@ -431,3 +431,24 @@ fn links_between_pages_lead_somewhere() {
     }
     assert!(checked > 20, "only {checked} links were found");
 }
+
+#[test]
+fn the_tests_that_pages_name_are_there() {
+    let is_part = |c: char| c.is_alphanumeric() || "_/.:".contains(c);
+    let mut named = 0;
+    let mut wrong = Vec::new();
+    let pages = fs::read_dir(root().join("docs")).unwrap().map(|page| page.unwrap().path());
+    for page in pages.filter(|page| page.extension().is_some_and(|extension| extension == "md")) {
+        let text = fs::read_to_string(&page).unwrap();
+        for word in text.split(|c| !is_part(c)) {
+            let Some((path, name)) = word.split_once(".rs::") else { continue };
+            named += 1;
+            let source = fs::read_to_string(root().join(format!("{path}.rs"))).unwrap_or_default();
+            if !source.contains(&format!("fn {name}(")) {
+                wrong.push(format!("{}: there is no {word}", page.display()));
+            }
+        }
+    }
+    assert!(named > 100, "only {named} tests are named");
+    none(wrong);
+}
