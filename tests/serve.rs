@@ -15,6 +15,8 @@ mod connections;
 mod http;
 #[path = "serve/http_requests.rs"]
 mod http_requests;
+#[path = "serve/http_warm.rs"]
+mod http_warm;
 #[path = "serve/limits.rs"]
 mod limits;
 #[path = "serve/lines.rs"]

@@ -47,7 +47,7 @@ use crate::wasi::{self, Mode, Stop, Suspended, WasiCtx};
 /// # }
 /// ```
 pub struct Guest {
-    pub(crate) instance: Instance,
+    pub(crate) instance: Box<Instance>,
     state: State,
     /// The functions to call after this one has returned.
     then: EntryPoint,
@@ -97,7 +97,7 @@ impl Guest {
     }
 
     /// A guest in an instance that is new or has been restored.
-    pub(crate) fn from_instance(mut instance: Instance) -> Guest {
+    pub(crate) fn from_instance(mut instance: Box<Instance>) -> Guest {
         instance.store.data_mut().mode = Mode::Suspend;
         let (state, then, results) = match instance.begin() {
             Ok(mut then) => match then.next() {
@@ -158,7 +158,7 @@ impl Guest {
     }
 
     /// The instance, for reuse. A call under way is dropped.
-    pub(crate) fn into_instance(self) -> Instance {
+    pub(crate) fn into_instance(self) -> Box<Instance> {
         self.instance
     }
 

@@ -5,6 +5,7 @@ mod allocator;
 #[cfg_attr(not(all(target_os = "linux", feature = "recycle")), path = "no_pages.rs")]
 pub(crate) mod pages;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use wasmi::{Extern, Global, Memory, Store, Val};
@@ -22,11 +23,15 @@ use pages::Pages;
 /// Memory an idle instance may keep resident; with more, all is given back to the kernel.
 const RESIDENT_MAX: usize = 1 << 20;
 
+/// Memory that is put back after each guest without asking the kernel whether it was written to.
+const KNOWN_MAX: usize = 64 << 10;
+
 /// Runs after which all pages are released in any case: what one guest has touched would otherwise
 /// be zeroed after each later guest.
 const RUNS_BETWEEN_RELEASES: u32 = 64;
 
-/// An instance of a program, with or without a guest in it.
+/// An instance of a program, with or without a guest in it. It is large, as it has a context in it, and is
+/// moved several times for each guest: so it is always in a box.
 pub(crate) struct Instance {
     pub(crate) store: Store<WasiCtx>,
     program: Arc<Shared>,
@@ -36,6 +41,8 @@ pub(crate) struct Instance {
     exports: Option<wasmi::Instance>,
     /// Its state when it was new. `None` if it can't be restored.
     snapshot: Option<Box<Snapshot>>,
+    /// The batch of its pool in which its guest began.
+    pub(crate) batch: u64,
 }
 
 /// The state of a new instance.
@@ -45,8 +52,11 @@ struct Snapshot {
     globals: Vec<(Global, Val)>,
     /// Memory and tables as its limits count them.
     memory_used: usize,
-    /// Guests that have run in it.
+    /// Times that it was [restored](Instance::restore).
     runs: u32,
+    /// What was put back then: pages that were there already when the next guest began. `None` if
+    /// they are too many to be put back unasked, or not known.
+    known: Option<Vec<Range<usize>>>,
     /// What holds the contents of its memory until it is written to.
     backing: Backing,
 }
@@ -62,13 +72,13 @@ enum Backing {
 
 impl Instance {
     /// A new instance, for one guest.
-    pub(crate) fn new(program: &Program, cx: WasiCtx) -> Instance {
+    pub(crate) fn new(program: &Program, cx: WasiCtx) -> Box<Instance> {
         let mut instance = Instance::instantiate(program, cx);
         instance.lay_image(None);
         instance
     }
 
-    fn instantiate(program: &Program, cx: WasiCtx) -> Instance {
+    fn instantiate(program: &Program, cx: WasiCtx) -> Box<Instance> {
         let mut instance = Instance::unmade(program, cx);
         instance.make();
         instance
@@ -76,12 +86,13 @@ impl Instance {
 
     /// A store with a context and nothing else in it. It becomes an instance by
     /// [`fill`](Instance::fill).
-    pub(crate) fn unmade(program: &Program, mut cx: WasiCtx) -> Instance {
+    pub(crate) fn unmade(program: &Program, mut cx: WasiCtx) -> Box<Instance> {
         let program = program.shared.clone();
         cx.limits.stack = program.stack_bytes;
         let mut store = Store::new(&program.engine, cx);
         store.limiter(|cx| &mut cx.limits);
-        Instance { store, program, entry: Ok(EntryPoint::NONE), exports: None, snapshot: None }
+        let entry = Ok(EntryPoint::NONE);
+        Box::new(Instance { store, program, entry, exports: None, snapshot: None, batch: 0 })
     }
 
     /// Makes what [`unmade`](Instance::unmade) has put off. Answers what to call.
@@ -116,7 +127,7 @@ impl Instance {
 
     /// A new instance that can be restored if the program allows it. Only pages of its memory that
     /// are not zero are resident, and of a large image only those that are written to.
-    pub(crate) fn reusable(program: &Program, cx: WasiCtx, pages: &Pages) -> Instance {
+    pub(crate) fn reusable(program: &Program, cx: WasiCtx, pages: &Pages) -> Box<Instance> {
         let mut instance = Instance::instantiate(program, cx);
         let backing = instance.lay_image(Some(pages));
         instance.snapshot =
@@ -151,7 +162,7 @@ impl Instance {
         let memory = self.store.data().memory?;
         let memory_used = self.store.data().limits.used;
         let memory_bytes = memory.data(&self.store).len();
-        Some(Snapshot { memory, memory_bytes, globals, memory_used, runs: 0, backing })
+        Some(Snapshot { memory, memory_bytes, globals, memory_used, runs: 0, known: None, backing })
     }
 
     /// The mutable globals, with their indices.
@@ -198,8 +209,8 @@ impl Instance {
     /// Restores the state of a new instance, and says how many bytes of its memory were put back.
     /// `None` if that fails: the program doesn't allow it, its memory has grown, or a system call
     /// fails.
-    pub(crate) fn restore(mut self, pages: &mut Pages) -> Option<(Instance, usize)> {
-        let Instance { store, program, snapshot, .. } = &mut self;
+    pub(crate) fn restore(&mut self, pages: &mut Pages) -> Option<usize> {
+        let Instance { store, program, snapshot, .. } = self;
         let snapshot = snapshot.as_mut()?;
         *store.data_mut() = WasiCtx::blank();
         let image = &program.recipe.as_ref()?.image;
@@ -210,6 +221,7 @@ impl Instance {
         let in_file = snapshot.backing == Backing::File;
         let touched = pages.touched(memory, in_file).ok()?;
         snapshot.runs += 1;
+        snapshot.known = None;
         let resident: usize = touched.iter().map(ExactSizeIterator::len).sum();
         if resident > RESIDENT_MAX || snapshot.runs % RUNS_BETWEEN_RELEASES == 0 {
             if in_file {
@@ -222,11 +234,43 @@ impl Instance {
             for range in touched {
                 image.put_back(memory, range.clone()).ok()?;
             }
+            snapshot.known = (resident <= KNOWN_MAX).then(|| touched.to_vec());
         }
         for (global, value) in &snapshot.globals {
             global.set(&mut *store, value.clone()).ok()?;
         }
-        Some((self, resident))
+        Some(resident)
+    }
+
+    /// Restores the state of a new instance like [`restore`](Instance::restore), if its guest has
+    /// written to no page but those of earlier ones. That is for the caller to find out, before
+    /// another guest runs in it. How many bytes were put back; `None` if this one can't be restored
+    /// so.
+    pub(crate) fn restore_known(&mut self) -> Option<usize> {
+        let Instance { store, program, snapshot, .. } = self;
+        let snapshot = snapshot.as_mut()?;
+        let known = snapshot.known.as_ref()?;
+        *store.data_mut() = WasiCtx::blank();
+        let image = &program.recipe.as_ref()?.image;
+        let memory = snapshot.memory.data_mut(&mut *store);
+        if memory.len() != snapshot.memory_bytes {
+            return None;
+        }
+        for range in known {
+            image.put_back(memory, range.clone()).ok()?;
+        }
+        for (global, value) in &snapshot.globals {
+            global.set(&mut *store, value.clone()).ok()?;
+        }
+        Some(known.iter().map(ExactSizeIterator::len).sum())
+    }
+
+    /// Has its pages be looked for again, and given back, when it is restored the next time.
+    pub(crate) fn forget_known(&mut self) {
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.known = None;
+            snapshot.runs = RUNS_BETWEEN_RELEASES - 1;
+        }
     }
 
     /// Bytes of memory and tables it keeps when it is put back, as limits count them.
@@ -235,10 +279,9 @@ impl Instance {
     }
 
     /// Puts a context into a restored instance. Its limits must have counted the memory.
-    pub(crate) fn with_context(mut self, mut cx: WasiCtx) -> Instance {
+    pub(crate) fn set_context(&mut self, mut cx: WasiCtx) {
         cx.memory = self.snapshot.as_ref().map(|snapshot| snapshot.memory);
         *self.store.data_mut() = cx;
-        self
     }
 
     /// What it exports under a name.

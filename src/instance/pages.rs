@@ -1,17 +1,18 @@
 //! Which pages of a guest's memory the kernel holds, and giving them back to it.
 //!
-//! With `allocator.rs` the only module with `unsafe`: two calls to the kernel that no safe
-//! wrapper exists for.
+//! With `allocator.rs` the only module with `unsafe`: calls to the kernel that no safe wrapper exists
+//! for.
 #![allow(unsafe_code)]
 
 use std::ffi::c_void;
 use std::io;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode, ioctl, opcode};
-use rustix::mm::{Advice, madvise};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use rustix::process::{Pid, getpid};
 
 use super::allocator;
@@ -110,10 +111,14 @@ fn give_back(memory: &mut [u8], all: bool) -> usize {
 /// Has the kernel use no huge pages for a memory, of which one touched byte would take all.
 fn small_pages(pages: &mut [u8]) {
     if pages.len() >= HUGE_BYTES {
-        // SAFETY: advice about a range that is ours alone; it changes no byte. A kernel without huge
-        // pages refuses, which is as good.
-        let _ = unsafe { madvise(pages.as_mut_ptr().cast(), pages.len(), Advice::LinuxNoHugepage) };
+        no_huge_pages(pages);
     }
+}
+
+fn no_huge_pages(pages: &mut [u8]) {
+    // SAFETY: advice about a range that is ours alone; it changes no byte. A kernel without huge
+    // pages refuses, which is as good.
+    let _ = unsafe { madvise(pages.as_mut_ptr().cast(), pages.len(), Advice::LinuxNoHugepage) };
 }
 
 /// The part of `memory` that is made of whole pages.
@@ -142,6 +147,38 @@ fn discard(pages: &mut [u8], page: usize) -> io::Result<()> {
     if pages[last] == 0 { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
 }
 
+/// Page faults of this process.
+fn faults() -> Option<u64> {
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: `usage` is what the call writes to, and has been written to if it succeeds.
+    let usage = unsafe {
+        if libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) != 0 {
+            return None;
+        }
+        usage.assume_init()
+    };
+    let of_kind = |count: libc::c_long| u64::try_from(count).ok();
+    of_kind(usage.ru_minflt)?.checked_add(of_kind(usage.ru_majflt)?)
+}
+
+/// Whether [`faults`] sees one that is certain. Some emulated kernels count none.
+fn counts_faults() -> bool {
+    let page = rustix::param::page_size();
+    let access = ProtFlags::READ | ProtFlags::WRITE;
+    let none = std::ptr::null_mut();
+    // SAFETY: a new mapping, wherever the kernel has room.
+    let Ok(fresh) = (unsafe { mmap_anonymous(none, page, access, MapFlags::PRIVATE) }) else {
+        return false;
+    };
+    let before = faults();
+    // SAFETY: the mapping is this long and can be written to. It is volatile as it is never read.
+    unsafe { fresh.cast::<u8>().write_volatile(1) };
+    let counted = before.is_some() && before < faults();
+    // SAFETY: the mapping was made here, and no pointer to it is left.
+    let _ = unsafe { munmap(fresh, page) };
+    counted
+}
+
 /// This process's page table.
 pub(crate) struct Pages {
     pagemap: OwnedFd,
@@ -151,6 +188,8 @@ pub(crate) struct Pages {
     regions: Box<[PageRegion; REGIONS]>,
     /// What the last look found.
     touched: Vec<Range<usize>>,
+    /// The kernel counts page faults as it should.
+    counts_faults: bool,
 }
 
 impl Pages {
@@ -164,11 +203,22 @@ impl Pages {
             page: rustix::param::page_size(),
             regions: Box::new([PageRegion::default(); REGIONS]),
             touched: Vec::new(),
+            counts_faults: counts_faults(),
         };
         // One try on what is certainly there shows whether the kernel knows the call.
         let probe = vec![1; pages.page * 2];
         let found: usize = pages.touched(&probe, false).ok()?.iter().map(Range::len).sum();
         (found == probe.len()).then_some(pages)
+    }
+
+    /// Page faults of this process so far, of all its threads. While this number stays the same, no
+    /// page of any memory has become one that can be written to: each costs a fault, whether the
+    /// process or a call of the kernel for it comes to it first. `None` if it can't be known.
+    ///
+    /// An exception would be a huge page that the kernel makes of small ones, some of which were not
+    /// there. It makes none in a memory that has been [`release`](Pages::release)d.
+    pub(crate) fn faults(&self) -> Option<u64> {
+        if self.counts_faults && getpid() == self.process { faults() } else { None }
     }
 
     /// Every range of `memory` that may hold anything but zeros, given that it has been
@@ -256,7 +306,9 @@ impl Pages {
         let pages = &mut memory[whole];
         let last = pages.len() - self.page;
         pages[last] = MARK;
-        small_pages(pages);
+        // Also of a memory that is smaller than one: its neighbour may be the next memory, and both
+        // together are large enough for the kernel to make one of what they have.
+        no_huge_pages(pages);
         if allocator::take_pages(pages) && pages[last] == 0 {
             return Ok(());
         }

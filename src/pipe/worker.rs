@@ -185,7 +185,7 @@ impl Worker {
         let builder = WasiCtx::builder()
             .args(args.clone())
             .envs(env.clone())
-            .namespace((config.namespace)())
+            .namespace(self.pool.namespace(&*config.namespace))
             .memory_max(config.limits.memory)
             .memory_budget(memory.clone())
             .fds_max(config.limits.max_fds)

@@ -6,35 +6,47 @@
 //! touched are zeroed, and the data segments are written again. Nothing a guest can see or
 //! change is left out; which modules that holds for is checked when the program is made
 //! (`program/recipe.rs`). All others, and systems without the kernel's help (Linux 6.7 or later),
-//! get a fresh instance for each guest.
+//! get a fresh instance for each guest. Where guests touch the same few pages, the kernel is asked for
+//! many of them at once (`batch.rs`).
 
 mod ahead;
+mod batch;
 #[cfg(test)]
 mod tests;
 
 pub use ahead::Ahead;
 
+use batch::Batch;
+
 use crate::guest::Guest;
 use crate::instance::Instance;
 use crate::instance::pages::Pages;
 use crate::program::Program;
+use crate::vfs::Namespace;
 use crate::wasi::WasiCtx;
 
 /// Instances kept for the next guests of a pool.
 const IDLE_MAX: usize = 256;
+
+/// Namespaces kept for the next guests of a pool.
+const NAMESPACES_MAX: usize = 16;
 
 /// A pool of instances of one program, for one thread. Make guests with [`spawn`](Pool::spawn) and
 /// return them with [`recycle`](Pool::recycle).
 pub struct Pool {
     program: Program,
     /// The one used last is the next.
-    idle: Vec<Instance>,
+    idle: Vec<Box<Instance>>,
+    /// Those that may be idle, but are not known to be restored.
+    batch: Batch,
     /// The fewest that were idle at once since they were last [trimmed](Pool::trim).
     spare: usize,
     /// `None` if nothing can be recycled.
     pages: Option<Pages>,
     /// Bytes of memory put back so far.
     restored_bytes: u64,
+    /// Namespaces of guests that have ended, as good as new.
+    namespaces: Vec<Namespace>,
 }
 
 impl Pool {
@@ -42,7 +54,17 @@ impl Pool {
     pub fn new(program: &Program) -> Pool {
         let recipe = program.shared.recipe.as_ref();
         let pages = recipe.and_then(|_| Pages::open());
-        Pool { program: program.clone(), idle: Vec::new(), spare: 0, pages, restored_bytes: 0 }
+        let batch = Batch::new(pages.as_ref());
+        let program = program.clone();
+        Pool {
+            program,
+            idle: Vec::new(),
+            batch,
+            spare: 0,
+            pages,
+            restored_bytes: 0,
+            namespaces: Vec::new(),
+        }
     }
 
     /// Empties the pool and uses another program from now on. Keeps what it has of the system,
@@ -54,6 +76,7 @@ impl Pool {
         *self = Pool::new(program);
         self.restored_bytes = restored_bytes;
         self.pages = self.pages.take().or(pages).filter(|_| program.shared.recipe.is_some());
+        self.batch = Batch::new(self.pages.as_ref());
     }
 
     /// The program of this pool.
@@ -66,18 +89,32 @@ impl Pool {
         self.pages.is_some()
     }
 
+    /// A namespace of a guest that has ended, if it is [reusable](crate::vfs::namespace::NamespaceBuilder), or
+    /// a new one.
+    #[cfg(all(unix, feature = "serve"))]
+    pub(crate) fn namespace(&mut self, make: &dyn Fn() -> Namespace) -> Namespace {
+        self.namespaces.pop().unwrap_or_else(make)
+    }
+
     /// Makes a guest. It behaves in every respect like one of [`Guest::new`], is made faster, and
     /// only memory that it touches is resident.
     pub fn spawn(&mut self, mut cx: WasiCtx) -> Guest {
-        let Some(pages) = &self.pages else { return Guest::new(&self.program, cx) };
+        let Some(pages) = &mut self.pages else { return Guest::new(&self.program, cx) };
         cx.limits.stack = self.program.shared.stack_bytes;
+        if self.idle.is_empty() && self.batch.is_full() {
+            self.restored_bytes += self.batch.settle(pages, &mut self.idle) as u64;
+        }
         // A guest that may not have that much memory must fail as it does elsewhere.
-        let fits = |instance: &mut Instance| cx.limits.count_existing(instance.memory_kept());
-        let instance = match self.idle.pop_if(fits) {
-            Some(instance) => instance.with_context(cx),
+        let fits = |instance: &mut Box<Instance>| cx.limits.count_existing(instance.memory_kept());
+        let mut instance = match self.idle.pop_if(fits) {
+            Some(mut instance) => {
+                instance.set_context(cx);
+                instance
+            }
             None => Instance::reusable(&self.program, cx, pages),
         };
-        self.spare = self.spare.min(self.idle.len());
+        instance.batch = self.batch.number();
+        self.spare = self.spare.min(self.idle.len() + self.batch.len());
         Guest::from_instance(instance)
     }
 
@@ -94,16 +131,26 @@ impl Pool {
 
     /// Takes a guest back in any state and closes its files. A guest whose instance can't be
     /// restored, or that is of another program, is dropped.
-    pub fn recycle(&mut self, guest: Guest) {
+    pub fn recycle(&mut self, mut guest: Guest) {
+        guest.close();
+        let namespace = std::mem::take(&mut guest.context_mut().namespace);
+        if namespace.is_as_new() && self.namespaces.len() < NAMESPACES_MAX {
+            self.namespaces.push(namespace);
+        }
         let Some(pages) = &mut self.pages else { return };
         let instance = guest.into_instance();
-        if self.idle.len() < IDLE_MAX
-            && instance.is_of(&self.program)
-            && let Some((instance, bytes)) = instance.restore(pages)
-        {
-            self.restored_bytes += bytes as u64;
-            self.idle.push(instance);
+        if self.idle.len() + self.batch.len() >= IDLE_MAX || !instance.is_of(&self.program) {
+            return;
         }
+        let bytes = match self.batch.take(instance, pages) {
+            Ok(bytes) => bytes,
+            Err(mut instance) => {
+                let Some(bytes) = instance.restore(pages) else { return };
+                self.idle.push(instance);
+                bytes
+            }
+        };
+        self.restored_bytes += bytes as u64;
     }
 
     /// Bytes of memory put back into instances so far: what their guests had changed.
@@ -113,12 +160,15 @@ impl Pool {
 
     /// The number of instances kept for the next guests.
     pub fn idle(&self) -> usize {
-        self.idle.len()
+        self.idle.len() + self.batch.len()
     }
 
     /// Drops the instances that were not needed since the last call of this, except one. Call it
     /// now and then, and the pool keeps about as many as are in use at once.
     pub fn trim(&mut self) {
+        if let Some(pages) = &mut self.pages {
+            self.restored_bytes += self.batch.settle(pages, &mut self.idle) as u64;
+        }
         self.idle.drain(..self.spare.saturating_sub(1).min(self.idle.len()));
         self.idle.shrink_to(self.idle.len() * 2);
         self.spare = self.idle.len();

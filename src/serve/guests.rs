@@ -14,6 +14,7 @@ use super::shared::Shared;
 use crate::guest::Guest;
 use crate::pool::{Ahead, Pool};
 use crate::program::Warmth;
+use crate::vfs::Namespace;
 use crate::vfs::charge::Ends;
 use crate::wasi::{Strings, WasiCtx};
 
@@ -53,12 +54,13 @@ impl Guests {
         let peer = session.link.peer;
         let local = session.local;
         let base = &shared.env;
-        // What a warm program knows of its environment it knows from its start.
-        let mut env = if self.is_warm() {
+        let http = shared.config.unit == Unit::Http;
+        // What a warm program knows of its environment it knows from its start. It finds its request
+        // in a file that has this.
+        let mut env = if self.is_warm() && !http {
             base.clone()
         } else {
             let wire = &session.link.wire;
-            let http = shared.config.unit == Unit::Http;
             let env = session
                 .env
                 .get_or_insert_with(|| environment(base, local, peer, &wire.variables(), http));
@@ -76,9 +78,10 @@ impl Guests {
             }
             None => {
                 let client = Client::Known(session.link.clone());
-                let cx = context(shared, &self.reporter, client, Some(peer), env);
                 // One that serves a connection may have to wait for its first byte.
                 let pool = &mut self.pool;
+                let namespace = pool.namespace(&*shared.config.namespace);
+                let cx = context(shared, &self.reporter, client, namespace, Some(peer), env);
                 (if last { pool.spawn_asleep(cx) } else { pool.spawn(cx) }, false)
             }
         };
@@ -134,7 +137,8 @@ impl Guests {
         self.ahead.run(&mut self.pool, now, AHEAD_TIME, || {
             let slot = PendingLink::default();
             let client = Client::Awaited(slot.clone());
-            (context(shared, reporter, client, None, Strings::default()), slot)
+            let namespace = (shared.config.namespace)();
+            (context(shared, reporter, client, namespace, None, Strings::default()), slot)
         })
     }
 
@@ -148,6 +152,7 @@ fn context(
     shared: &Shared,
     reporter: &Arc<Reporter>,
     client: Client,
+    namespace: Namespace,
     peer: Option<SocketAddr>,
     env: Strings,
 ) -> WasiCtx {
@@ -155,7 +160,7 @@ fn context(
     let builder = WasiCtx::builder()
         .args(shared.args.clone())
         .envs(env)
-        .namespace((config.namespace)())
+        .namespace(namespace)
         .memory_max(config.limits.memory)
         .memory_budget(shared.memory.clone())
         .fds_max(config.limits.max_fds)

@@ -10,6 +10,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
 use super::cleanup::Cleanup;
+use super::config::Unit;
 use super::conn::protocol::{Job, Stdin};
 use super::conn::session::{ActionHost, PollInterest, Session};
 use super::guests::Guests;
@@ -214,8 +215,12 @@ impl ActionHost for Jobs {
             counters.guests_ahead.store(self.guests.ahead.len() as u64, Relaxed);
             add(&counters.ahead_taken, 1);
         }
-        if self.guests.expects_one_line() && job.stdin == Stdin::Whole {
-            session.link.io().expect_one_line();
+        if self.guests.expects_one_line() {
+            match (self.shared.config.unit, job.stdin) {
+                (Unit::Http, _) => session.link.io().expect_one_request(),
+                (_, Stdin::Whole) => session.link.io().expect_one_line(),
+                _ => {}
+            }
         }
         if self.guests.is_warm() {
             add(&self.counters().warm_lines, 1);

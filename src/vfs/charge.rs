@@ -16,8 +16,9 @@
     allow(dead_code, reason = "what only backends use that are not there")
 )]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
@@ -56,6 +57,7 @@ thread_local! {
     /// When the kernel was first asked in this call.
     static ASKED: Cell<Option<Instant>> = const { Cell::new(None) };
     static PARTY: Cell<Party> = const { Cell::new(Party::NOBODY) };
+    static ENVIRON: RefCell<Option<Arc<Vec<u8>>>> = const { RefCell::new(None) };
 }
 
 /// A call begins on this thread. What was noted outside of a call is not charged.
@@ -133,6 +135,16 @@ impl Party {
 /// The calls of this thread are for this party from here on.
 pub(crate) fn serve(party: Party) {
     PARTY.set(party);
+}
+
+/// The environment of a guest that serves a connection, whose call follows.
+pub(crate) fn set_environ(bytes: Option<Arc<Vec<u8>>>) {
+    ENVIRON.set(bytes);
+}
+
+/// The environment of the guest of the call under way, if it [serves a connection](Party::ends).
+pub(crate) fn environ() -> Arc<Vec<u8>> {
+    ENVIRON.with_borrow(|bytes| bytes.clone().unwrap_or_default())
 }
 
 /// The party of the call under way.

@@ -17,10 +17,12 @@
 //! A directory that leads to a mount and is not there is shown, and made in its surroundings
 //! with the first change in it.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
 use super::covers::survey;
+use super::dev::Dev;
 pub use super::listing::open_directory;
 use super::path::parts;
 use super::place::{Mount, MountId, Place};
@@ -55,12 +57,23 @@ pub struct Preopen {
 #[derive(Clone, Default)]
 pub struct Namespace {
     preopens: Arc<[Preopen]>,
+    reusable: bool,
 }
 
 impl Namespace {
     /// Starts from an empty namespace.
     pub fn builder() -> NamespaceBuilder {
-        NamespaceBuilder { mounts: Vec::new() }
+        NamespaceBuilder { mounts: Vec::new(), reusable: false }
+    }
+
+    /// Whether it may be another guest's after one has ended: it is [reusable](NamespaceBuilder::reusable), and
+    /// nothing of that guest is left in it.
+    pub(crate) fn is_as_new(&self) -> bool {
+        let used = |preopen: &Preopen| {
+            let node: &dyn Any = &*preopen.place.node;
+            node.downcast_ref::<Dev>().is_some_and(Dev::is_used)
+        };
+        self.reusable && !self.preopens.iter().any(used)
     }
 
     /// The mount points, in the order of mounting.
@@ -79,6 +92,7 @@ impl fmt::Debug for Namespace {
 #[derive(Clone)]
 pub struct NamespaceBuilder {
     mounts: Vec<Mounting>,
+    reusable: bool,
 }
 
 #[derive(Clone)]
@@ -139,6 +153,15 @@ impl NamespaceBuilder {
         Ok(self)
     }
 
+    /// Lets a server give the namespace to one guest after another. What its mounts hold is then common to
+    /// them. A [`Dev`](super::dev::Dev) counts for each of them as its own: once its network was used, the
+    /// next guest is given another namespace.
+    #[must_use]
+    pub fn reusable(mut self) -> NamespaceBuilder {
+        self.reusable = true;
+        self
+    }
+
     /// Done; the directories mounted become the preopens, in the order they were made. What
     /// is mounted and is not a directory (a socket) is reached through a directory around it;
     /// where no mount is that directory, an empty one is made. What the mounts cover is looked
@@ -171,7 +194,7 @@ impl NamespaceBuilder {
                 }
             }
         }
-        Namespace { preopens: preopens.into() }
+        Namespace { preopens: preopens.into(), reusable: self.reusable }
     }
 }
 

@@ -31,6 +31,9 @@ fn network_of(node: &dyn Node) -> Option<&Net> {
 const STDIN: (u64, u64) = (STREAMS, 1);
 const STDOUT: (u64, u64) = (STREAMS, 2);
 
+/// The namespace of a guest that has ended.
+static NO_FILES: LazyLock<Namespace> = LazyLock::new(Namespace::default);
+
 /// Descriptors that a guest can have open by default.
 pub const FDS_DEFAULT: usize = 1024;
 
@@ -59,9 +62,8 @@ pub struct WasiCtx {
     pub(crate) fuel_owed: u64,
     /// The guest's share of what many guests share.
     pub(crate) party: Party,
-    /// The `/dev` of the guest: its network is that of its sockets, too.
-    #[cfg(all(unix, feature = "sockets"))]
-    pub(crate) dev: Option<Arc<dyn Node>>,
+    /// Its files. The network of its `/dev` is that of its sockets, too.
+    pub(crate) namespace: Namespace,
 }
 
 /// What a call that has to wait does.
@@ -74,10 +76,12 @@ pub enum Mode {
     Suspend,
 }
 
-/// A list of NUL-terminated strings, laid out as `args_get` and `environ_get` return them.
+/// A list of NUL-terminated strings, laid out as `args_get` and `environ_get` return them. Cheap to
+/// clone.
 #[derive(Clone, Default, Debug)]
 pub struct Strings {
-    pub(crate) bytes: Vec<u8>,
+    /// An empty list allocates nothing.
+    bytes: Option<Arc<Vec<u8>>>,
     pub(crate) count: u32,
 }
 
@@ -89,14 +93,20 @@ impl Strings {
     /// If the string contains a NUL byte, or the list no longer fits the memory of a guest.
     pub fn push(&mut self, text: &[&[u8]]) -> Result<(), BadString> {
         let len: usize = text.iter().map(|part| part.len()).sum();
-        let fits = u32::try_from(self.bytes.len() + len + 1).is_ok() && self.count < u32::MAX;
+        let fits = u32::try_from(self.bytes().len() + len + 1).is_ok() && self.count < u32::MAX;
         if !fits || text.iter().any(|part| part.contains(&0)) {
             return Err(BadString(String::from_utf8_lossy(&text.concat()).into_owned()));
         }
-        text.iter().for_each(|part| self.bytes.extend_from_slice(part));
-        self.bytes.push(0);
+        let bytes = Arc::make_mut(self.bytes.get_or_insert_default());
+        text.iter().for_each(|part| bytes.extend_from_slice(part));
+        bytes.push(0);
         self.count += 1;
         Ok(())
+    }
+
+    /// All of them, each with its NUL.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.as_deref().map_or(&[], Vec::as_slice)
     }
 }
 
@@ -121,8 +131,10 @@ impl Strings {
 
     /// Appends another list. Both together must fit the memory of a guest.
     pub(crate) fn append(&mut self, others: &Strings) {
-        self.bytes.extend_from_slice(&others.bytes);
-        self.count += others.count;
+        if others.count > 0 {
+            Arc::make_mut(self.bytes.get_or_insert_default()).extend_from_slice(others.bytes());
+            self.count += others.count;
+        }
     }
 }
 
@@ -176,13 +188,21 @@ impl WasiCtx {
         }
     }
 
+    /// The calls of this thread are this guest's from here on.
+    pub(crate) fn serve(&self) {
+        charge::serve(self.party);
+        if self.party.ends.is_some() {
+            charge::set_environ(self.env.bytes.clone());
+        }
+    }
+
     /// Closes every file, including one that is being opened.
     pub(crate) fn close(&mut self) {
         self.fds.close_all();
         self.frame = Frame::default();
-        #[cfg(all(unix, feature = "sockets"))]
-        {
-            self.dev = None;
+        // Its listeners end with it.
+        if !self.namespace.is_as_new() {
+            self.namespace = NO_FILES.clone();
         }
     }
 
@@ -193,8 +213,8 @@ impl WasiCtx {
     /// EACCES if it has none.
     #[cfg(all(unix, feature = "sockets"))]
     pub(crate) fn network(&self) -> Result<Net, Errno> {
-        let dev = self.dev.as_deref().and_then(network_of);
-        dev.cloned().ok_or(Errno::Acces)
+        let mut nodes = self.namespace.preopens().iter().map(|preopen| &preopen.place.node);
+        nodes.find_map(|node| network_of(&**node)).cloned().ok_or(Errno::Acces)
     }
 
     /// Whether the call under way waits for nothing but standard input, by whatever number. A time
@@ -274,8 +294,7 @@ impl WasiCtx {
             uncharged: 0,
             fuel_owed: 0,
             party: Party::NOBODY,
-            #[cfg(all(unix, feature = "sockets"))]
-            dev: None,
+            namespace: NO_FILES.clone(),
         }
     }
 
@@ -455,11 +474,6 @@ impl CtxBuilder {
             };
             fds.insert(descriptor).expect("room was made");
         }
-        #[cfg(all(unix, feature = "sockets"))]
-        let dev = {
-            let nodes = self.namespace.preopens().iter().map(|preopen| &preopen.place.node);
-            nodes.clone().find(|node| network_of(&***node).is_some()).cloned()
-        };
         // libc looks for directories from 3 up to the first EBADF, so sockets come last.
         for (name, file) in self.sockets {
             fds.insert(Descriptor::stream(file, name)).expect("room was made");
@@ -480,8 +494,7 @@ impl CtxBuilder {
             uncharged: 0,
             fuel_owed: 0,
             party: Party::new(),
-            #[cfg(all(unix, feature = "sockets"))]
-            dev,
+            namespace: self.namespace,
         }
     }
 }

@@ -7,7 +7,6 @@ use super::path::lookup_follow;
 use super::trace::join;
 use super::{Call, Stop, Sys};
 use crate::errno::Errno;
-use crate::vfs::charge;
 use crate::vfs::namespace::open_directory;
 use crate::vfs::walk::{Follow, Place, Walked, is_plain, walk};
 use crate::vfs::{Access, File, Filetype, Interest, Memo, Open, Opened, Stat};
@@ -59,7 +58,7 @@ pub(super) fn path_open(
     fdflags: u32,
     opened_fd: u32,
 ) -> Sys {
-    charge::serve(c.cx.party);
+    c.cx.serve();
     if let Some(mut open) = c.cx.frame.pending.take() {
         return match open.pending.proceed() {
             Ok(file) => number(c, file, open.shape, opened_fd),

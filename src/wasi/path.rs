@@ -6,7 +6,7 @@ use super::file::times;
 use super::{Call, Sys};
 use crate::errno::Errno;
 use crate::vfs::walk::{Entry, Follow, Walked, is_plain, walk};
-use crate::vfs::{Filetype, Stat, charge};
+use crate::vfs::{Filetype, Stat};
 
 impl Call<'_> {
     /// The gate for a path: the descriptor, then the flags, then the path itself.
@@ -17,7 +17,7 @@ impl Call<'_> {
         follow: Follow,
         path: (u32, u32),
     ) -> Result<Walked<'_>, Errno> {
-        charge::serve(self.cx.party);
+        self.cx.serve();
         let dir = self.cx.fds.dir(fd, right)?;
         walk(dir, self.mem.text(path.0, path.1)?, follow, &self.cx.frame.memo)
     }
@@ -73,7 +73,7 @@ pub(super) fn path_filestat_get(
     path_len: u32,
     buf: u32,
 ) -> Sys {
-    charge::serve(c.cx.party);
+    c.cx.serve();
     c.has_rights(fd, Rights::PATH_FILESTAT_GET)?;
     let follow = lookup_follow(flags)?;
     let dir = c.cx.fds.dir(fd, Rights::PATH_FILESTAT_GET)?;
@@ -126,7 +126,7 @@ pub(super) fn path_link(
     new_path: u32,
     new_path_len: u32,
 ) -> Sys {
-    charge::serve(c.cx.party);
+    c.cx.serve();
     c.has_rights(old_fd, Rights::PATH_LINK_SOURCE)?;
     c.has_rights(new_fd, Rights::PATH_LINK_TARGET)?;
     let follow = match lookup_follow(old_flags)? {
@@ -163,7 +163,7 @@ pub(super) fn path_rename(
     new_path: u32,
     new_path_len: u32,
 ) -> Sys {
-    charge::serve(c.cx.party);
+    c.cx.serve();
     c.has_rights(fd, Rights::PATH_RENAME_SOURCE)?;
     let source = c.cx.fds.dir(fd, Rights::PATH_RENAME_SOURCE)?.clone();
     let target = c.cx.fds.dir(new_fd, Rights::PATH_RENAME_TARGET)?;

@@ -23,12 +23,12 @@ const YIELD_FUEL: u64 = 150;
 impl Strings {
     /// What it costs to write them.
     fn fuel(&self) -> u64 {
-        u64::from(self.count) * STRING_FUEL + self.bytes.len() as u64 / BYTES_PER_FUEL
+        u64::from(self.count) * STRING_FUEL + self.bytes().len() as u64 / BYTES_PER_FUEL
     }
 
     /// Writes how many there are, and their length in bytes.
     fn put_sizes(&self, mem: &mut Mem<'_>, count: u32, size: u32) -> Sys {
-        let bytes = u32::try_from(self.bytes.len()).map_err(|_| Errno::Overflow)?;
+        let bytes = u32::try_from(self.bytes().len()).map_err(|_| Errno::Overflow)?;
         mem.check(size, 4)?;
         mem.put_u32(count, self.count)?;
         Ok(mem.put_u32(size, bytes)?)
@@ -36,12 +36,12 @@ impl Strings {
 
     /// Writes the strings at `buf`, and a pointer to each at `pointers`.
     fn put(&self, mem: &mut Mem<'_>, pointers: u32, buf: u32) -> Sys {
-        let bytes = u32::try_from(self.bytes.len()).map_err(|_| Errno::Overflow)?;
+        let bytes = u32::try_from(self.bytes().len()).map_err(|_| Errno::Overflow)?;
         mem.check(pointers, self.count.checked_mul(4).ok_or(Errno::Overflow)?)?;
-        mem.bytes_mut(buf, bytes)?.copy_from_slice(&self.bytes);
+        mem.bytes_mut(buf, bytes)?.copy_from_slice(self.bytes());
         let mut pointer = pointers;
         let mut string = buf;
-        for text in self.bytes.split_inclusive(|byte| *byte == 0) {
+        for text in self.bytes().split_inclusive(|byte| *byte == 0) {
             mem.put_u32(pointer, string)?;
             pointer = pointer.wrapping_add(4);
             string = string.wrapping_add(u32::try_from(text.len()).map_err(|_| Errno::Overflow)?);

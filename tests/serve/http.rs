@@ -12,6 +12,10 @@ use crate::support::{Running, serve};
 
 /// A program of CGI: `$begin`, and then `$pass`, which writes what comes on standard input.
 fn program(begin: &str, data: &str) -> Program {
+    Program::new(module(begin, data)).unwrap()
+}
+
+pub fn module(begin: &str, data: &str) -> Vec<u8> {
     let text = format!(
         r#"(module
           (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
@@ -19,6 +23,9 @@ fn program(begin: &str, data: &str) -> Program {
           (import "wasi_snapshot_preview1" "environ_get" (func $environ_get (param i32 i32) (result i32)))
           (import "wasi_snapshot_preview1" "environ_sizes_get" (func $sizes (param i32 i32) (result i32)))
           (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+          (import "wasi_snapshot_preview1" "path_open" (func $path_open
+              (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
           (memory (export "memory") 4)
           (data (i32.const 64) "{data}")
           (func $say (param $at i32) (param $len i32)
@@ -39,7 +46,7 @@ fn program(begin: &str, data: &str) -> Program {
                 (br $more)))))
           (func (export "_start") {begin}))"#
     );
-    Program::new(wat::parse_str(text).unwrap()).unwrap()
+    wat::parse_str(text).unwrap()
 }
 
 /// Replies with its environment, a newline, and the body of the request.
@@ -52,6 +59,10 @@ pub fn cgi() -> Program {
 
 /// The same, once it has read the whole body.
 pub fn cgi_after_body() -> Program {
+    Program::new(cgi_after_body_module()).unwrap()
+}
+
+pub fn cgi_after_body_module() -> Vec<u8> {
     let head = "Content-Type: text/plain\\n\\n\\n";
     let begin = "(local $len i32)
         (loop $more
@@ -63,7 +74,7 @@ pub fn cgi_after_body() -> Program {
         (call $say (i32.const 64) (i32.const 26)) (call $environment)
         (call $say (i32.const 89) (i32.const 1))
         (call $say (i32.const 0x30000) (local.get $len))";
-    program(begin, head)
+    module(begin, head)
 }
 
 /// Replies with this, whatever is asked.

@@ -66,7 +66,8 @@ impl OpenMounts {
     ///
     /// If something else is mounted at `/dev`.
     pub fn namespace(&self, dev: Option<Dev>) -> CliResult<Namespace> {
-        let mut builder = Namespace::builder();
+        // What is mounted is common to all guests.
+        let mut builder = Namespace::builder().reusable();
         for (mount, node) in &self.0 {
             builder = insert(builder, mount, node.clone())?;
         }

@@ -287,8 +287,6 @@ fn unit(args: &ServeArgs) -> CliResult<Unit> {
         "--per, as a request has a guest"
     } else if args.keep_open {
         "--keep-open, as each client says whether more requests follow"
-    } else if args.warm {
-        "--warm, as a program of CGI has looked at its environment before it reads its input"
     } else if args.program.is_empty() {
         return Err(Failure::usage(
             "--http needs a program: give the path of one that speaks CGI (it reads \

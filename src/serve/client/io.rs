@@ -66,6 +66,10 @@ pub(crate) struct Io {
     written_before: u64,
     /// Its input was ended for it, as it had written nothing when it asked for more.
     ended_early: bool,
+    /// The guest serves request after request. It has found the end of its one if that is set, and had
+    /// written so much then.
+    one_request: bool,
+    end_found: Option<u64>,
     /// It is in the list of dirty ones already, or need not be.
     pub(super) marked_dirty: bool,
     pub(super) reader: Option<Waker>,
@@ -120,6 +124,8 @@ impl Io {
         self.closed = false;
         self.too_long = false;
         self.ended_early = false;
+        self.one_request = false;
+        self.end_found = None;
         self.reply_left = reply_max;
         self.marked_dirty = true;
     }
@@ -129,6 +135,26 @@ impl Io {
     pub fn expect_one_line(&mut self) {
         self.rest = Rest::NoMore;
         self.written_before = self.bytes_out;
+    }
+
+    /// The guest to come serves request after request: to read after the end of its one, and after it
+    /// has replied, is to ask for the next.
+    pub fn expect_one_request(&mut self) {
+        self.one_request = true;
+    }
+
+    /// A guest reads at the end of its input. Says whether it finds the end there; else it has served
+    /// its request.
+    pub(super) fn find_end(&mut self) -> bool {
+        if self.has_served() {
+            return false;
+        }
+        self.end_found = Some(self.bytes_out);
+        true
+    }
+
+    fn has_served(&self) -> bool {
+        self.one_request && !self.gone && self.end_found.is_some_and(|at| at < self.bytes_out)
     }
 
     /// A guest asks for more than its line. One that has not replied may do that at its end, so its
@@ -147,9 +173,10 @@ impl Io {
         self.ended_early && self.bytes_out > self.written_before
     }
 
-    /// Whether the guest has replied to its line, and is done if it asks for more.
+    /// Whether the guest has replied to its line or its request, and is done if it asks for more.
     pub fn is_replied(&self) -> bool {
-        self.rest == Rest::NoMore && self.stdin_at == self.stdin.len()
+        let at_end = self.stdin_at == self.stdin.len();
+        at_end && (self.rest == Rest::NoMore || self.has_served())
     }
 
     /// What the guest reads, for its protocol to add to, if there is room for more.
@@ -209,7 +236,7 @@ impl Io {
     /// Whether a read of what follows could be made now.
     pub(super) fn has_input(&self) -> bool {
         match self.rest {
-            Rest::End => true,
+            Rest::End => !self.has_served(),
             Rest::More | Rest::NoMore => self.gone,
             Rest::Wire => self.readable || self.eof || self.gone,
         }

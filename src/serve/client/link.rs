@@ -149,7 +149,7 @@ impl Link {
     /// Reads its standard input.
     pub fn read(&self, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
         let io = &mut *self.io();
-        if io.stdin_at == io.stdin.len() && io.rest != Rest::End {
+        if io.stdin_at == io.stdin.len() {
             return self.read_rest(io, bufs);
         }
         let begin = io.stdin_at;
@@ -169,6 +169,13 @@ impl Link {
     fn read_rest(&self, io: &mut Io, bufs: &mut [IoSliceMut<'_>]) -> Result<usize> {
         if bufs.iter().all(|buf| buf.is_empty()) {
             return Ok(0);
+        }
+        if io.rest == Rest::End {
+            if io.find_end() {
+                return Ok(0);
+            }
+            self.mark_dirty(io);
+            return Err(Errno::Again);
         }
         if io.rest == Rest::NoMore {
             if io.gone || io.ask_for_more() {
@@ -190,6 +197,9 @@ impl Link {
         let mut io = self.io();
         let nbytes = (io.stdin.len() - io.stdin_at) as u64;
         if want.read && nbytes == 0 && io.rest == Rest::NoMore && !io.ask_for_more() {
+            self.mark_dirty(&mut io);
+        }
+        if want.read && nbytes == 0 && io.rest == Rest::End && !io.has_input() {
             self.mark_dirty(&mut io);
         }
         let waits = want.read && nbytes == 0 && !io.has_input();

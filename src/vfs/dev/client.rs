@@ -5,37 +5,41 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Listing;
-use crate::vfs::charge::Ends;
+use crate::vfs::charge::{self, Ends};
 use crate::vfs::{Access, Errno, File, Filetype, Name, Node, Open, Opened, Result, Stat};
 
 /// The directory's name in `/dev`.
 pub(super) const NAME: &str = "client";
 
-/// A file: an address or a port, and a newline.
+/// A file. An address or a port ends with a newline.
 #[derive(Clone, Copy)]
 enum Fact {
     Addr,
     Port,
     LocalAddr,
     LocalPort,
+    /// The guest's environment, in the form of `/proc/PID/environ` (proc(5)).
+    Environ,
 }
 
-const FACTS: [(&str, Fact); 4] = [
+const FACTS: [(&str, Fact); 5] = [
     ("addr", Fact::Addr),
     ("port", Fact::Port),
     ("local-addr", Fact::LocalAddr),
     ("local-port", Fact::LocalPort),
+    ("environ", Fact::Environ),
 ];
 
 impl Fact {
-    fn text(self, ends: Ends) -> String {
-        let addr = |end: SocketAddr| format!("{}\n", end.ip().to_canonical());
-        let port = |end: SocketAddr| format!("{}\n", end.port());
+    fn text(self, ends: Ends) -> Arc<Vec<u8>> {
+        let addr = |end: SocketAddr| Arc::new(format!("{}\n", end.ip().to_canonical()).into());
+        let port = |end: SocketAddr| Arc::new(format!("{}\n", end.port()).into());
         match self {
             Fact::Addr => addr(ends.peer),
             Fact::Port => port(ends.peer),
             Fact::LocalAddr => addr(ends.local),
             Fact::LocalPort => port(ends.local),
+            Fact::Environ => charge::environ(),
         }
     }
 }
@@ -55,13 +59,13 @@ impl Node for Directory {
 
     fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
         let fact = super::find(&FACTS, name).ok_or(Errno::Noent)?;
-        Ok(Arc::new(Text(fact.text(self.0).into())))
+        Ok(Arc::new(Text(fact.text(self.0))))
     }
 }
 
 /// A file that can only be read.
 #[derive(Clone)]
-struct Text(Arc<str>);
+struct Text(Arc<Vec<u8>>);
 
 impl Text {
     fn stat(&self) -> Stat {
@@ -92,7 +96,7 @@ impl File for Text {
     }
 
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>], offset: u64) -> Result<usize> {
-        let mut rest = usize::try_from(offset).ok().and_then(|at| self.0.as_bytes().get(at..));
+        let mut rest = usize::try_from(offset).ok().and_then(|at| self.0.get(at..));
         let mut total = 0;
         for buf in bufs {
             let bytes = rest.unwrap_or_default();

@@ -3,6 +3,7 @@
 mod client;
 
 use std::io::{IoSlice, IoSliceMut};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Dirent, Emit, Errno, File, Filetype, Name, Node, Open, Opened, Result, Stat, charge};
@@ -13,6 +14,8 @@ pub struct Dev {
     random: Source,
     #[cfg(all(unix, feature = "net"))]
     net: Option<super::net::Net>,
+    /// Its network may have something of a guest: a listener, a number that counts.
+    used: AtomicBool,
 }
 
 /// Where `/dev/random` takes its bytes from; all guests that share the directory share it.
@@ -31,6 +34,7 @@ impl Dev {
             random: Arc::new(Mutex::new(default_random())),
             #[cfg(all(unix, feature = "net"))]
             net: None,
+            used: AtomicBool::new(false),
         }
     }
 
@@ -52,11 +56,18 @@ impl Dev {
     /// The network that has its names here.
     #[cfg(all(unix, feature = "sockets"))]
     pub(crate) fn net(&self) -> Option<&super::net::Net> {
+        self.used.store(true, Ordering::Relaxed);
         self.net.as_ref()
+    }
+
+    /// Whether anything was asked of its network.
+    pub(crate) fn is_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
     }
 
     #[cfg(all(unix, feature = "net"))]
     fn network(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
+        self.used.store(true, Ordering::Relaxed);
         self.net.as_ref().ok_or(Errno::Noent)?.lookup(name)
     }
 
@@ -65,20 +76,53 @@ impl Dev {
         Err(Errno::Noent)
     }
 
+    #[cfg(all(unix, feature = "net"))]
+    fn has_network(&self) -> bool {
+        self.net.is_some()
+    }
+
+    #[cfg(not(all(unix, feature = "net")))]
+    fn has_network(&self) -> bool {
+        false
+    }
+}
+
+/// An open `/dev`. Each guest has one, and few list it: so the list is made when it is asked for.
+struct Directory {
+    client: bool,
+    network: bool,
+    listing: Option<Listing>,
+}
+
+impl Directory {
     /// Everything that is listed; network names are endless and are not.
     fn names(&self) -> Vec<(&'static str, Filetype)> {
         let mut names: Vec<_> = DEVICES.iter().map(|(name, _)| (*name, CHARACTER)).collect();
         names.extend(STREAMS.iter().map(|(name, _)| (*name, CHARACTER)));
         names.push(("fd", Filetype::Directory));
-        if charge::party().ends.is_some() {
+        if self.client {
             names.push((client::NAME, Filetype::Directory));
         }
         #[cfg(all(unix, feature = "net"))]
-        if self.net.is_some() {
+        if self.network {
             let directories = super::net::Net::DIRECTORIES.iter();
             names.extend(directories.map(|name| (*name, Filetype::Directory)));
         }
         names
+    }
+}
+
+impl File for Directory {
+    fn stat(&mut self) -> Result<Stat> {
+        Ok(Stat::of(Filetype::Directory))
+    }
+
+    fn readdir(&mut self, cookie: u64, emit: &mut Emit<'_>) -> Result<()> {
+        let listing = match self.listing.take() {
+            Some(listing) => listing,
+            None => Listing(self.names()),
+        };
+        self.listing.insert(listing).readdir(cookie, emit)
     }
 }
 
@@ -104,7 +148,8 @@ impl Node for Dev {
     }
 
     fn open(&self, _how: Open) -> Result<Opened> {
-        Ok(Opened::file(Listing(self.names())))
+        let client = charge::party().ends.is_some();
+        Ok(Opened::file(Directory { client, network: self.has_network(), listing: None }))
     }
 
     fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
