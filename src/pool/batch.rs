@@ -26,6 +26,7 @@ const PAUSE_MAX: u32 = 1024;
 
 /// Instances of which only what is known was put back.
 pub(super) struct Batch {
+    #[expect(clippy::vec_box, reason = "an instance is large, and is moved from list to list")]
     instances: Vec<Box<Instance>>,
     /// Page faults before the first of its guests. `None` if they aren't counted.
     faults: Option<u64>,
@@ -87,6 +88,7 @@ impl Batch {
     }
 
     /// Ends the batch: moves its instances to `idle`. Answers how many bytes had to be put back.
+    #[expect(clippy::vec_box, reason = "an instance is large, and is moved from list to list")]
     pub(super) fn settle(&mut self, pages: &mut Pages, idle: &mut Vec<Box<Instance>>) -> usize {
         if self.len() == 0 {
             return 0;

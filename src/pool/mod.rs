@@ -36,6 +36,7 @@ const NAMESPACES_MAX: usize = 16;
 pub struct Pool {
     program: Program,
     /// The one used last is the next.
+    #[expect(clippy::vec_box, reason = "an instance is large, and is moved from list to list")]
     idle: Vec<Box<Instance>>,
     /// Those that may be idle, but are not known to be restored.
     batch: Batch,
