@@ -76,21 +76,22 @@ impl Dev {
         Err(Errno::Noent)
     }
 
+    /// The directories of its network.
     #[cfg(all(unix, feature = "net"))]
-    fn has_network(&self) -> bool {
-        self.net.is_some()
+    fn directories(&self) -> &'static [&'static str] {
+        if self.net.is_some() { super::net::Net::DIRECTORIES } else { &[] }
     }
 
     #[cfg(not(all(unix, feature = "net")))]
-    fn has_network(&self) -> bool {
-        false
+    fn directories(&self) -> &'static [&'static str] {
+        &[]
     }
 }
 
 /// An open `/dev`. Each guest has one, and few list it: so the list is made when it is asked for.
 struct Directory {
     client: bool,
-    network: bool,
+    directories: &'static [&'static str],
     listing: Option<Listing>,
 }
 
@@ -103,11 +104,7 @@ impl Directory {
         if self.client {
             names.push((client::NAME, Filetype::Directory));
         }
-        #[cfg(all(unix, feature = "net"))]
-        if self.network {
-            let directories = super::net::Net::DIRECTORIES.iter();
-            names.extend(directories.map(|name| (*name, Filetype::Directory)));
-        }
+        names.extend(self.directories.iter().map(|name| (*name, Filetype::Directory)));
         names
     }
 }
@@ -149,7 +146,7 @@ impl Node for Dev {
 
     fn open(&self, _how: Open) -> Result<Opened> {
         let client = charge::party().ends.is_some();
-        Ok(Opened::file(Directory { client, network: self.has_network(), listing: None }))
+        Ok(Opened::file(Directory { client, directories: self.directories(), listing: None }))
     }
 
     fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
