@@ -169,7 +169,14 @@ fn only_datagrams_to_the_port_of_dns_are_for_the_resolver() {
         let fd = guest.open(INET4, socktype).expect("open");
         assert_eq!(guest.connect(fd, at.parse().unwrap()), Err(Errno::Acces), "{at}");
     }
-    // A rule for the address means a server that the operator has.
+    // A rule for the address and the port means a server that the operator has.
+    for rule in ["127.0.0.1:*", "127.0.0.0/8:1-100", "localhost:53", "*:53", "[::1]:53"] {
+        let world = World::new(&[rule], &[]);
+        let mut guest = world.guest(Dialect::WasmEdge);
+        let fd = guest.open(INET4, DGRAM).expect("open");
+        assert_eq!(guest.connect(fd, server()), Ok(()), "{rule}");
+        assert_eq!(guest.local(fd).expect("an address").port(), 0, "{rule}: by the resolver");
+    }
     let world = World::new(&["127.0.0.1:53", "host.example:443"], &[]);
     let mut guest = world.guest(Dialect::WasmEdge);
     let fd = guest.open(INET4, DGRAM).expect("open");

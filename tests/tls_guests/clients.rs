@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::servers::{Trusted, fetch, secure};
 use crate::tls_util::Authority;
 use crate::util::{TempDir, run};
-use crate::web::body;
+use crate::web::{Web, body};
 
 /// A client in each language, and how it is told where to go: `@` is the name below `/dev`.
 const CLIENTS: [&[&str]; 5] = [
@@ -43,25 +43,39 @@ fn python() -> Option<PathBuf> {
     named.filter(|path| path.exists())
 }
 
-#[test]
-fn python_fetches_a_page_over_tls() {
+/// Runs the recipe of the page, with another name in place of its own.
+fn python_fetches(port: u16, name: &str, options: &[&str]) {
     let Some(python) = python() else {
         eprintln!("SKIPPED: TINYHOST_PYTHON_WASM names no CPython for wasm32-wasip1");
         return;
     };
+    let recipe = include_str!("../../docs/tls.md").split("```python\n").nth(1).unwrap();
+    let recipe = recipe.split("```").next().unwrap();
+    assert!(recipe.contains("/dev/tls/example.com/443"));
+    let recipe = recipe.replace("/dev/tls/example.com/443", &format!("{name}{port}"));
+    let recipe = recipe.replace("GET / ", "GET /data.txt ").replace("example.com", "localhost");
+    let python = python.to_str().unwrap();
+    let ended = run(&[options, &[python, "-c", &recipe]].concat(), b"");
+    assert_eq!((ended.status, &*ended.stderr), (Some(0), ""));
+    assert!(String::from_utf8_lossy(&ended.stdout).contains(&body()));
+}
+
+#[test]
+fn python_fetches_a_page_over_tls() {
     let authority = Authority::new("test");
     let trusted = Trusted::new(&authority);
     let web = secure(&authority.server(), "");
     let port = web.at.port();
     let rule = format!("tls:localhost:{port}");
-    let recipe = include_str!("../../docs/tls.md").split("```python\n").nth(1).unwrap();
-    let recipe = recipe.split("```").next().unwrap();
-    let recipe = recipe.replace("/dev/tls/example.com/443", &format!("/dev/tls/localhost/{port}"));
-    let recipe = recipe.replace("GET / ", "GET /data.txt ").replace("example.com", "localhost");
-    let python = python.to_str().unwrap();
-    let ended = run(&["--net", &rule, "--tls-ca", &trusted.path, python, "-c", &recipe], b"");
-    assert_eq!((ended.status, &*ended.stderr), (Some(0), ""));
-    assert!(String::from_utf8_lossy(&ended.stdout).contains(&body()));
+    python_fetches(port, "/dev/tls/localhost/", &["--net", &rule, "--tls-ca", &trusted.path]);
+}
+
+#[test]
+fn python_fetches_a_page_in_the_plain() {
+    let web = Web::start();
+    let port = web.at.port();
+    let rule = format!("localhost:{port}");
+    python_fetches(port, "/dev/localhost:", &["--net", &rule]);
 }
 
 #[test]

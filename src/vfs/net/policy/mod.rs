@@ -107,6 +107,15 @@ impl Policy {
             .any(|port| self.name_possible(RuleProtocol::Plain, &host, port))
     }
 
+    /// Whether a rule has this address and names this port, not a range of ports with it.
+    #[cfg(feature = "sockets")]
+    pub(super) fn names_port(&self, address: &Address, port: u16) -> bool {
+        self.dial.iter().any(|rule| {
+            let here = matches!(&rule.hosts, Hosts::Within(cidr) if cidr.covers(address));
+            here && rule.protocol == RuleProtocol::Plain && rule.ports == (port..=port)
+        })
+    }
+
     /// Whether a dial to `asked`, which is or was resolved to `address`, is allowed. The zone of an
     /// address is that of `asked`; a resolver answers none.
     pub fn addr_allowed(

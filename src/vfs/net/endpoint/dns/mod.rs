@@ -48,11 +48,11 @@ enum State {
 }
 
 impl Net {
-    /// Whether datagrams to `at` are for the host's resolver. A rule for that address means a server
-    /// of the operator's.
+    /// Whether datagrams to `at` are for the host's resolver. A rule for that address and port means a
+    /// server of the operator's; one for all ports of this machine does not.
     pub(super) fn is_resolver(&self, at: SocketAddr) -> bool {
         let here = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
-        at.port() == PORT && here.contains(&at.ip()) && !self.may_dial(at)
+        at.port() == PORT && here.contains(&at.ip()) && !self.policy().names_port(&at.into(), PORT)
     }
 }
 
