@@ -5,6 +5,8 @@
 
 #[path = "util/busy.rs"]
 mod busy;
+#[path = "drops/warm.rs"]
+mod warm;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
