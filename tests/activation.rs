@@ -3,9 +3,9 @@
 
 mod util;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Stdio};
 
@@ -21,9 +21,37 @@ fn activated(fd: OwnedFd) -> Process {
     Process::start_with_stdin(command, Stdio::from(fd))
 }
 
+/// `tinyhost serve` with these options and sockets, by name, from descriptor 3 on.
+fn activated_by_name(options: &[&str], sockets: [(&str, OwnedFd); 2]) -> Process {
+    // Another sh knows no descriptor above 9.
+    let mut command = Command::new("bash");
+    let names = sockets.each_ref().map(|(name, _)| *name).join(":");
+    // A number of a descriptor is not inherited unless it is asked to be: by the shell's, then.
+    let numbers = sockets.each_ref().map(|(_, fd)| fd.as_raw_fd());
+    for (_, fd) in &sockets {
+        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).unwrap();
+    }
+    let [first, second] = numbers;
+    let line = format!(
+        "exec 8<&{first} 9<&{second}; exec 3<&8 4<&9 8<&- 9<&-; \
+         LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES={names} exec \"$0\" serve --workers=1 \"$@\""
+    );
+    command.args(["-c", &line, env!("CARGO_BIN_EXE_tinyhost")]);
+    command.args(options).arg(fixture("echo")).current_dir(root());
+    Process::start(command)
+}
+
+fn answered(addr: SocketAddr) {
+    let mut client = TcpStream::connect(addr).unwrap();
+    client.set_read_timeout(Some(util::busy::LIMIT)).unwrap();
+    client.write_all(b"hello\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(client).read_line(&mut line).unwrap();
+    assert_eq!(line, "hello\n");
+}
+
 #[test]
 fn what_can_not_accept_is_refused_with_what_it_is() {
-    let dir = TempDir::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let connected = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let bound = rustix::net::socket(
@@ -31,7 +59,12 @@ fn what_can_not_accept_is_refused_with_what_it_is() {
         rustix::net::SocketType::STREAM,
         None,
     );
-    let stream = "write ListenStream=PORT or ListenStream=ADDR:PORT in the .socket unit";
+    let stream = "write ListenStream= with a port, ADDR:PORT or a path in the .socket unit";
+    let packets = rustix::net::socket(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::SEQPACKET,
+        None,
+    );
     let cases: [(OwnedFd, String); 8] = [
         (
             UdpSocket::bind("127.0.0.1:0").unwrap().into(),
@@ -43,11 +76,8 @@ fn what_can_not_accept_is_refused_with_what_it_is() {
         ),
         (bound.unwrap(), format!("a socket that does not listen: {stream}")),
         (
-            UnixListener::bind(dir.path().join("u.sock")).unwrap().into(),
-            format!(
-                "a Unix socket, and serve listens on TCP: {stream}, such as \
-                 ListenStream=127.0.0.1:1997"
-            ),
+            packets.unwrap(),
+            format!("a sequential-packet socket: {stream}, not ListenSequentialPacket="),
         ),
         (
             UnixStream::pair().unwrap().0.into(),
@@ -78,13 +108,89 @@ fn a_socket_that_listens_is_served() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let server = activated(listener.into());
-    let mut client = TcpStream::connect(addr).unwrap();
+    answered(addr);
+    server.signal(rustix::process::Signal::TERM);
+    assert_eq!(server.end().status, Some(0));
+}
+
+/// The file is systemd's: the next service listens at the same.
+#[test]
+fn a_unix_socket_that_listens_is_served_and_left_there() {
+    let dir = TempDir::new();
+    let path = dir.path().join("u.sock");
+    let server = activated(UnixListener::bind(&path).unwrap().into());
+    let mut client = UnixStream::connect(&path).unwrap();
     client.write_all(b"hello\n").unwrap();
     let mut line = String::new();
     BufReader::new(client).read_line(&mut line).unwrap();
     assert_eq!(line, "hello\n");
     server.signal(rustix::process::Signal::TERM);
-    assert_eq!(server.end().status, Some(0));
+    let ended = server.end();
+    assert_eq!(ended.status, Some(0));
+    let line = format!("listening on unix:{}\n", path.display());
+    assert!(ended.stderr.contains(&line), "{ended:?}");
+    assert!(path.exists());
+}
+
+#[test]
+fn sockets_are_told_apart_by_their_names() {
+    let bound = || TcpListener::bind("127.0.0.1:0").unwrap();
+    let (one, two) = (bound(), bound());
+    let at = [&one, &two].map(|listener| listener.local_addr().unwrap());
+    // All that no other option takes are served.
+    let server = activated_by_name(&[], [("a", one.into()), ("b", two.into())]);
+    at.into_iter().for_each(answered);
+    drop(server);
+    let (lines, metrics) = (bound(), bound());
+    let at = [&lines, &metrics].map(|listener| listener.local_addr().unwrap());
+    for options in [&["--metrics=fd:m"][..], &["--metrics=fd:m", "--bind=fd:l"]] {
+        let sockets = [
+            ("m", OwnedFd::from(metrics.try_clone().unwrap())),
+            ("l", lines.try_clone().unwrap().into()),
+        ];
+        let server = activated_by_name(options, sockets);
+        answered(at[0]);
+        let mut client = TcpStream::connect(at[1]).unwrap();
+        client.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("\r\n\r\nok\n"), "{answer}");
+        drop(server);
+    }
+}
+
+#[test]
+fn a_name_that_is_not_there_or_left_over_is_refused() {
+    let bound = || OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap());
+    let refused = |options: &[&str], names: [&str; 2], why: &str| {
+        let server = activated_by_name(options, names.map(|name| (name, bound())));
+        server.end().expect(2, "", &format!("tinyhost: {why}\n"));
+    };
+    refused(
+        &["--bind=fd:c"],
+        ["a", "b"],
+        "--bind fd:c: the sockets handed over are named a, b (FileDescriptorName=)",
+    );
+    refused(
+        &["--bind=fd:b"],
+        ["a", "b"],
+        "descriptor 3 of LISTEN_FDS (a) is not used: add --bind fd:a, or leave out all --bind fd:",
+    );
+    refused(
+        &["--metrics=fd:a"],
+        ["a", "a"],
+        "--metrics fd:a: several sockets have this name, and it takes one: give each a \
+         FileDescriptorName= of its own",
+    );
+    refused(
+        &[],
+        ["a", "b:c"],
+        "LISTEN_FDNAMES has 3 names for 2 sockets: start it by systemd, or unset it",
+    );
+    let words = ["serve", "--bind=fd:a", "--bind=127.0.0.1:0"];
+    let why = "tinyhost: --bind fd:a: no socket was handed over: start it by systemd, with a \
+               .socket unit\n";
+    Process::start(util::tinyhost(words)).end().expect(2, "", why);
 }
 
 /// What no longer listens can't accept, now or ever: the server ends, and says why.

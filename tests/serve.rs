@@ -6,11 +6,16 @@
 mod busy;
 #[path = "serve/support.rs"]
 mod support;
+#[allow(dead_code, reason = "it is for other tests, too")]
+#[path = "util/temp.rs"]
+mod temp;
 
 #[path = "serve/ahead.rs"]
 mod ahead;
 #[path = "serve/connections.rs"]
 mod connections;
+#[path = "serve/drain.rs"]
+mod drain;
 #[path = "serve/http.rs"]
 mod http;
 #[path = "serve/http_requests.rs"]
@@ -25,6 +30,10 @@ mod lines;
 mod operations;
 #[path = "serve/pages.rs"]
 mod pages;
+#[path = "serve/proxy.rs"]
+mod proxy;
+#[path = "serve/unix.rs"]
+mod unix;
 #[path = "serve/warm.rs"]
 mod warm;
 #[path = "serve/whole.rs"]

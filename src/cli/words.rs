@@ -89,7 +89,9 @@ fn option<'w>(
     }
     words.push(name.to_owned());
     match (flag.value, value) {
-        (Takes::Optional(_), None) if rest.clone().next().is_some_and(|next| is_filter(next)) => {
+        (Takes::Optional(kind), None)
+            if rest.clone().next().is_some_and(|next| is_value(kind, next)) =>
+        {
             let next = rest.next().map_or("", |next| next);
             return Err(Failure::usage(format!(
                 "{name} takes its value after an equals sign: write {name}={next}"
@@ -109,10 +111,12 @@ fn option<'w>(
     Ok(())
 }
 
-/// Whether the word behind a `--trace` is what it is to tell, and not the program.
-fn is_filter(word: &str) -> bool {
+/// Whether the word behind an option is its value (what a `--trace` is to tell), and not the
+/// program. One that has a single value is named after it.
+fn is_value(kind: &str, word: &str) -> bool {
     let file = || std::path::Path::new(word).exists();
-    !word.starts_with('-') && word.parse::<Filter>().is_ok() && !file()
+    let is_filter = || kind == "filter" && !word.starts_with('-') && word.parse::<Filter>().is_ok();
+    (word == kind || is_filter()) && !file()
 }
 
 fn lacks_value(flag: &Flag) -> String {

@@ -192,7 +192,7 @@ impl Guest {
 
     /// Sets the client that [`Running`](running::Running) reports.
     #[cfg(all(unix, feature = "serve"))]
-    pub(crate) fn set_client(&mut self, client: std::net::SocketAddr) {
+    pub(crate) fn set_client(&mut self, client: crate::vfs::Peer) {
         self.tag = Tag::of(client);
     }
 

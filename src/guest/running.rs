@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::vfs::{Credentials, Peer, UnixPeer};
+
 /// The guest whose [step](crate::Guest::step) a thread is in.
 ///
 /// ```
@@ -11,19 +13,25 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Running {
     /// The client of a server that it runs for. One that was started ahead has none yet.
-    pub client: Option<SocketAddr>,
+    pub client: Option<Peer>,
 }
 
 /// What a thread is doing.
 const NOTHING: u64 = 0;
 const A_GUEST: u64 = 1 << 16;
+/// For a client of TCP, whose port is below.
 const A_CLIENTS: u64 = 1 << 17;
+/// For a client of a Unix socket.
+const A_UNIX_CLIENTS: u64 = 1 << 18;
+/// Who that is was known. Its group is above.
+const KNOWN: u64 = 1 << 19;
+const GROUP_SHIFT: u32 = 32;
 
 /// Atomic, as a signal may come between two stores; each of them is a plain one.
 struct Here {
-    /// What it is doing, and the client's port.
+    /// What it is doing, and what is known of the client.
     state: AtomicU64,
-    /// The client's address, mapped to IPv6.
+    /// The client's address, mapped to IPv6; or its number, and its process and user.
     address: [AtomicU64; 2],
 }
 
@@ -40,12 +48,22 @@ impl Running {
     pub fn here() -> Option<Running> {
         HERE.with(|here| {
             let state = here.state.load(Relaxed);
-            let client = (state & A_CLIENTS != 0).then(|| {
-                let [high, low] = here.address.each_ref().map(|half| half.load(Relaxed));
+            let [high, low] = here.address.each_ref().map(|half| half.load(Relaxed));
+            let client = if state & A_CLIENTS != 0 {
                 let bits = u128::from(high) << 64 | u128::from(low);
                 let port = (state & u64::from(u16::MAX)) as u16;
-                SocketAddr::new(IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical(), port)
-            });
+                let ip = IpAddr::V6(Ipv6Addr::from_bits(bits)).to_canonical();
+                Some(Peer::Inet(SocketAddr::new(ip, port)))
+            } else if state & A_UNIX_CLIENTS != 0 {
+                let credentials = (state & KNOWN != 0).then_some(Credentials {
+                    pid: (low >> GROUP_SHIFT) as u32,
+                    uid: low as u32,
+                    gid: (state >> GROUP_SHIFT) as u32,
+                });
+                Some(Peer::Unix(UnixPeer { number: high, credentials }))
+            } else {
+                None
+            };
             (state != NOTHING).then_some(Running { client })
         })
     }
@@ -63,14 +81,25 @@ impl Tag {
     pub(super) const NONE: Tag = Tag { state: A_GUEST, address: [0; 2] };
 
     #[cfg(all(unix, feature = "serve"))]
-    pub(super) fn of(client: SocketAddr) -> Tag {
-        let address = match client.ip() {
-            IpAddr::V4(address) => address.to_ipv6_mapped(),
-            IpAddr::V6(address) => address,
-        };
-        let bits = address.to_bits();
-        let address = [(bits >> 64) as u64, bits as u64];
-        Tag { state: A_GUEST | A_CLIENTS | u64::from(client.port()), address }
+    pub(super) fn of(client: Peer) -> Tag {
+        match client {
+            Peer::Inet(client) => {
+                let address = match client.ip() {
+                    IpAddr::V4(address) => address.to_ipv6_mapped(),
+                    IpAddr::V6(address) => address,
+                };
+                let bits = address.to_bits();
+                let address = [(bits >> 64) as u64, bits as u64];
+                Tag { state: A_GUEST | A_CLIENTS | u64::from(client.port()), address }
+            }
+            Peer::Unix(UnixPeer { number, credentials: None }) => {
+                Tag { state: A_GUEST | A_UNIX_CLIENTS, address: [number, 0] }
+            }
+            Peer::Unix(UnixPeer { number, credentials: Some(Credentials { pid, uid, gid }) }) => {
+                let state = A_GUEST | A_UNIX_CLIENTS | KNOWN | u64::from(gid) << GROUP_SHIFT;
+                Tag { state, address: [number, u64::from(pid) << GROUP_SHIFT | u64::from(uid)] }
+            }
+        }
     }
 
     /// Notes that this guest is run on this thread, until the answer is dropped.
@@ -102,8 +131,12 @@ mod tests {
 
     #[test]
     fn a_client_is_told_as_it_is() {
-        for client in ["127.0.0.1:65535", "[2001:db8::1]:1", "[::1]:0"] {
-            let client: SocketAddr = client.parse().unwrap();
+        let inet = ["127.0.0.1:65535", "[2001:db8::1]:1", "[::1]:0"];
+        let inet = inet.map(|addr| Peer::Inet(addr.parse().unwrap()));
+        let known = Credentials { pid: 7, uid: u32::MAX, gid: u32::MAX - 1 };
+        let unix = [None, Some(known)]
+            .map(|credentials| Peer::Unix(UnixPeer { number: u64::MAX, credentials }));
+        for client in inet.into_iter().chain(unix) {
             let noted = Tag::of(client).note();
             assert_eq!(Running::here(), Some(Running { client: Some(client) }));
             drop(noted);

@@ -37,25 +37,12 @@ impl Admission {
         }
     }
 
-    /// A place for a connection from there, if there is one.
-    pub fn ticket(self: &Arc<Self>, addr: IpAddr) -> Result<Ticket, Refusal> {
-        let loopback = addr.to_canonical().is_loopback();
-        let addr = party(addr);
+    /// A place for a connection, if there is one. It is counted for no address yet.
+    pub fn ticket(self: &Arc<Self>) -> Result<Ticket, Refusal> {
         let taken =
             self.open.fetch_update(Relaxed, Relaxed, |open| (open < self.max).then_some(open + 1));
         taken.map_err(|_| Refusal::Conns)?;
-        if loopback && !self.count_loopback {
-            return Ok(Ticket { admission: self.clone(), addr: None });
-        }
-        let mut shard = self.shard(addr);
-        let count = shard.entry(addr).or_default();
-        if *count >= self.max_per_addr {
-            self.open.fetch_sub(1, Relaxed);
-            return Err(Refusal::ConnsPerAddr);
-        }
-        *count += 1;
-        drop(shard);
-        Ok(Ticket { admission: self.clone(), addr: Some(addr) })
+        Ok(Ticket { admission: self.clone(), addr: None })
     }
 
     /// Whether all places were given back.
@@ -73,6 +60,30 @@ impl Admission {
         };
         let shard = usize::try_from(bytes % SHARDS as u128).unwrap_or_default();
         self.by_addr[shard].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket {
+    /// Counts the connection for the address of its client, once.
+    ///
+    /// # Errors
+    ///
+    /// If that has too many.
+    pub fn count_for(&mut self, addr: IpAddr) -> Result<(), Refusal> {
+        let admission = &self.admission;
+        if addr.to_canonical().is_loopback() && !admission.count_loopback {
+            return Ok(());
+        }
+        let addr = party(addr);
+        let mut shard = admission.shard(addr);
+        let count = shard.entry(addr).or_default();
+        if *count >= admission.max_per_addr {
+            return Err(Refusal::ConnsPerAddr);
+        }
+        *count += 1;
+        drop(shard);
+        self.addr = Some(addr);
+        Ok(())
     }
 }
 
@@ -103,11 +114,17 @@ pub(crate) fn party(addr: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    fn ask(admission: &Arc<Admission>, addr: &str) -> Result<Ticket, Refusal> {
+        let mut ticket = admission.ticket()?;
+        ticket.count_for(addr.parse().unwrap())?;
+        Ok(ticket)
+    }
+
     #[test]
     fn tickets_are_counted_by_address_and_given_back() {
         let limits = Limits { max_conns: 3, max_conns_per_addr: 2, ..Limits::default() };
         let admission = Arc::new(Admission::new(&limits));
-        let ask = |addr: &str| admission.ticket(addr.parse().unwrap());
+        let ask = |addr: &str| ask(&admission, addr);
         let first = ask("10.0.0.1").ok().unwrap();
         let _mapped = ask("::ffff:10.0.0.1").ok().unwrap();
         assert_eq!(ask("10.0.0.1").err(), Some(Refusal::ConnsPerAddr));
@@ -128,7 +145,7 @@ mod tests {
             let limits =
                 Limits { max_conns_per_addr: 1, count_loopback, max_conns: 4, ..Limits::default() };
             let admission = Arc::new(Admission::new(&limits));
-            let ask = |addr: &str| admission.ticket(addr.parse().unwrap());
+            let ask = |addr: &str| ask(&admission, addr);
             for addr in ["127.0.0.1", "::1"] {
                 let _first = ask(addr).ok().unwrap();
                 assert_eq!(ask(addr).err(), refused, "{addr}");

@@ -1,19 +1,20 @@
 //! The configuration of a server.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::bind::Bind;
+use super::door::proxy::ProxyProtocol;
 #[cfg(feature = "tls")]
 use super::door::tls::Identity;
 use crate::guest::Guest;
 use crate::program::Program;
-use crate::vfs::Namespace;
+use crate::vfs::{Namespace, Peer};
 use crate::wasi::CtxBuilder;
 
-/// How long guests may run after a server was asked to shut down.
+/// How long guests may run after a server has stopped accepting.
 pub const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// What one guest serves.
@@ -44,8 +45,8 @@ pub type Load = Arc<dyn Fn() -> Result<Program, String> + Send + Sync>;
 pub type LoadIdentity = Arc<dyn Fn() -> Result<Identity, String> + Send + Sync>;
 
 /// Changes the context of each guest before the guest is made: its trace, clocks, random bytes.
-/// The address is the client's; a guest that is started ahead of its line has none yet.
-pub type Prepare = Arc<dyn Fn(Option<SocketAddr>, CtxBuilder) -> CtxBuilder + Send + Sync>;
+/// A guest that is started ahead of its line has no client yet.
+pub type Prepare = Arc<dyn Fn(Option<Peer>, CtxBuilder) -> CtxBuilder + Send + Sync>;
 
 /// Called with each guest that trapped or that the host ended: the reason, the time it ran, and
 /// the guest.
@@ -61,14 +62,20 @@ pub struct ServeConfig {
     /// Arguments after the name.
     pub args: Vec<String>,
     /// Environment variables. The server adds `PROTO`, `TCPREMOTEIP`, `TCPREMOTEPORT`,
-    /// `TCPLOCALIP` and `TCPLOCALPORT`, as tcpserver does.
+    /// `TCPLOCALIP` and `TCPLOCALPORT`, as tcpserver does; for a client of a Unix socket `PROTO`,
+    /// `UNIXLOCALPATH`, `UNIXREMOTEPID`, `UNIXREMOTEEUID` and `UNIXREMOTEEGID`, as unixserver does.
     pub env: Vec<(String, String)>,
     /// Makes the files that a guest sees.
     pub namespace: MakeNamespace,
-    /// The addresses to listen at. Port 0 is any free port.
-    pub binds: Vec<SocketAddr>,
-    /// Listening sockets, such as those inherited from systemd.
-    pub listeners: Vec<Arc<TcpListener>>,
+    /// Where to listen.
+    pub binds: Vec<Bind>,
+    /// The proxies that say whose connections they pass on. All that is known of a client, and all
+    /// limits, are then of that one. It holds for all of `binds`, and not for `metrics`.
+    pub proxy_protocol: Option<ProxyProtocol>,
+    /// How long the server goes on to accept after [`shutdown`](crate::serve::Handle::shutdown),
+    /// with `/healthz` at 503, so that balancers find out before they are refused. Connections that
+    /// are kept open close after a reply meanwhile.
+    pub drain: Duration,
     /// What one guest serves.
     pub unit: Unit,
     /// With [`Unit::Line`]: answer line after line until the client closes the connection. If not
@@ -95,8 +102,8 @@ pub struct ServeConfig {
     pub reload_tls: Option<LoadIdentity>,
     /// A file. When it changes, the program is reloaded.
     pub watch: Option<PathBuf>,
-    /// The address at which to serve `GET /metrics` and `GET /healthz`.
-    pub metrics: Option<SocketAddr>,
+    /// Where to serve `GET /metrics` and `GET /healthz`.
+    pub metrics: Option<Bind>,
     /// How long a worker may be busy with one turn before `/healthz` reports it as stuck. A worker
     /// that is well turns at least every second.
     pub stuck_after: Duration,
@@ -117,7 +124,8 @@ impl ServeConfig {
             env: Vec::new(),
             namespace: Arc::new(move || namespace.clone()),
             binds: Vec::new(),
-            listeners: Vec::new(),
+            proxy_protocol: None,
+            drain: Duration::ZERO,
             unit: Unit::default(),
             keep_open: false,
             ahead: 0,
@@ -153,7 +161,7 @@ pub struct Limits {
     /// has to itself.
     pub max_conns_per_addr: usize,
     /// Whether that limit holds for clients of this machine, too. They all have the loopback
-    /// address, so it would be one for all of them together.
+    /// address, or none (those of Unix sockets), so it would be one for all of them together.
     pub count_loopback: bool,
     /// Bytes of a line without its newline.
     pub max_line: usize,

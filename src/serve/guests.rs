@@ -1,6 +1,7 @@
 //! Making guests: for a job, and ahead of one.
 
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering::Acquire;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,13 +10,14 @@ use super::admission::party;
 use super::client::stdio::{Client, ClientErrors, ClientInput, ClientOutput, PendingLink};
 use super::config::Unit;
 use super::conn::session::Session;
+use super::door::Local;
 use super::observe::reporter::Reporter;
 use super::shared::Shared;
 use crate::guest::Guest;
 use crate::pool::{Ahead, Pool};
 use crate::program::Warmth;
-use crate::vfs::Namespace;
 use crate::vfs::charge::Ends;
+use crate::vfs::{Namespace, Peer};
 use crate::wasi::{Strings, WasiCtx};
 
 /// How long a guest is run ahead before it is seen whether there is something else to do.
@@ -51,8 +53,7 @@ impl Guests {
     pub fn make(&mut self, session: &mut Session, own: &Strings, last: bool) -> (Guest, bool) {
         self.update_program();
         let shared = &self.shared;
-        let peer = session.link.peer;
-        let local = session.local;
+        let peer = session.link.peer();
         let base = &shared.env;
         let http = shared.config.unit == Unit::Http;
         // What a warm program knows of its environment it knows from its start. It finds its request
@@ -61,9 +62,9 @@ impl Guests {
             base.clone()
         } else {
             let wire = &session.link.wire;
-            let env = session
-                .env
-                .get_or_insert_with(|| environment(base, local, peer, &wire.variables(), http));
+            let env = session.env.get_or_insert_with(|| {
+                environment(base, &session.local, peer, &wire.variables(), http)
+            });
             // It is not needed after the last job of a connection, which may take long.
             if last { std::mem::take(env) } else { env.clone() }
         };
@@ -88,7 +89,7 @@ impl Guests {
         guest.set_client(peer);
         let party_of_guest = &mut guest.context_mut().party;
         party_of_guest.client = Some(party(peer.ip()));
-        party_of_guest.ends = Some(Ends { peer, local });
+        party_of_guest.ends = Some(Ends { peer, local: session.local.inet() });
         if let Some(fuel) = shared.config.limits.fuel {
             guest.limit_fuel(fuel);
         }
@@ -153,7 +154,7 @@ fn context(
     reporter: &Arc<Reporter>,
     client: Client,
     namespace: Namespace,
-    peer: Option<SocketAddr>,
+    peer: Option<Peer>,
     env: Strings,
 ) -> WasiCtx {
     let config = &shared.config;
@@ -173,30 +174,53 @@ fn context(
     }
 }
 
-/// The environment variables about a connection, with the names of tcpserver's manual page, and for
-/// a program of CGI with those of RFC 3875.
+/// The environment variables about a connection, with the names of the manual pages of tcpserver and
+/// unixserver, and for a program of CGI with those of RFC 3875.
 fn environment(
     base: &Strings,
-    local: SocketAddr,
-    peer: SocketAddr,
+    local: &Local,
+    peer: Peer,
     others: &[(&'static str, String)],
     http: bool,
 ) -> Strings {
     let mut env = base.clone();
-    let mut push = |key: &str, value: &str| {
-        env.push(&[key.as_bytes(), b"=", value.as_bytes()])
-            .expect("what is known of a connection has no NUL");
+    let mut push = |key: &str, value: &[u8]| {
+        env.push(&[key.as_bytes(), b"=", value]).expect("what is known of a connection has no NUL");
     };
-    push("PROTO", "TCP");
-    push("TCPREMOTEIP", &peer.ip().to_canonical().to_string());
-    push("TCPREMOTEPORT", &peer.port().to_string());
-    push("TCPLOCALIP", &local.ip().to_canonical().to_string());
-    push("TCPLOCALPORT", &local.port().to_string());
-    others.iter().for_each(|(key, value)| push(key, value));
+    let ip = |addr: SocketAddr| addr.ip().to_canonical().to_string();
+    match peer {
+        Peer::Inet(peer) => {
+            push("PROTO", b"TCP");
+            push("TCPREMOTEIP", ip(peer).as_bytes());
+            push("TCPREMOTEPORT", peer.port().to_string().as_bytes());
+        }
+        Peer::Unix(peer) => {
+            push("PROTO", b"UNIX");
+            if let Some(by) = peer.credentials {
+                push("UNIXREMOTEPID", by.pid.to_string().as_bytes());
+                push("UNIXREMOTEEUID", by.uid.to_string().as_bytes());
+                push("UNIXREMOTEEGID", by.gid.to_string().as_bytes());
+            }
+        }
+    }
+    match local {
+        Local::Inet(local) => {
+            push("TCPLOCALIP", ip(*local).as_bytes());
+            push("TCPLOCALPORT", local.port().to_string().as_bytes());
+        }
+        Local::Unix(path) => push("UNIXLOCALPATH", path.as_os_str().as_bytes()),
+    }
+    others.iter().for_each(|(key, value)| push(key, value.as_bytes()));
     if http {
-        push("REMOTE_ADDR", &peer.ip().to_canonical().to_string());
-        push("REMOTE_PORT", &peer.port().to_string());
-        push("SERVER_PORT", &local.port().to_string());
+        // RFC 3875 knows no client without an address. This is what nginx says of one.
+        let (addr, port) = match peer {
+            Peer::Inet(peer) => (ip(peer), peer.port().to_string()),
+            Peer::Unix(_) => ("unix:".to_owned(), String::new()),
+        };
+        push("REMOTE_ADDR", addr.as_bytes());
+        push("REMOTE_PORT", port.as_bytes());
+        let port = local.inet().map_or(80, |local| local.port());
+        push("SERVER_PORT", port.to_string().as_bytes());
     }
     env
 }

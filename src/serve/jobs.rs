@@ -10,12 +10,13 @@ use mio::unix::SourceFd;
 use mio::{Interest, Token};
 
 use super::cleanup::Cleanup;
+use super::client::wire::Stage;
 use super::config::Unit;
 use super::conn::protocol::{Job, Stdin};
 use super::conn::session::{ActionHost, PollInterest, Session};
 use super::guests::Guests;
 use super::observe::logging::TARGET;
-use super::observe::metrics::{Counters, add};
+use super::observe::metrics::{Counters, Refusal, add};
 use super::observe::outcome::{Outcome, of_end};
 use super::observe::reporter::{Report, Reporter};
 use super::shared::{Shared, WorkerHandle};
@@ -124,7 +125,7 @@ impl Jobs {
         why: &str,
         guest: Guest,
     ) -> Instant {
-        let client = session.link.peer;
+        let client = session.link.peer();
         let fuel = guest.fuel_used();
         let cpu = guest.cpu_used();
         let cx = guest.context();
@@ -258,27 +259,28 @@ impl ActionHost for Jobs {
         }
         let (began, bytes) = session.conn.waiting();
         let waited = began.map(|began| self.now.saturating_duration_since(began));
-        self.reporter.refused(session.link.peer, outcome, waited.unwrap_or_default(), bytes);
+        self.reporter.refused(session.link.peer(), outcome, waited.unwrap_or_default(), bytes);
     }
 
-    #[cfg(not(feature = "tls"))]
-    fn report_opened(&mut self, _session: &Session, _result: &io::Result<()>) {}
-
-    #[cfg(feature = "tls")]
-    fn report_opened(&mut self, session: &Session, result: &io::Result<()>) {
-        match result {
-            Ok(()) => add(&self.counters().handshakes, 1),
-            Err(error) => self.reporter.not_opened(session.link.peer, error),
+    fn report_opened(&mut self, session: &Session, stage: Stage, result: &io::Result<()>) {
+        match (result, stage) {
+            #[cfg(feature = "tls")]
+            (Ok(()), Stage::Handshake) => add(&self.counters().handshakes, 1),
+            (Ok(()), _) => {}
+            (Err(error), stage) => self.reporter.not_opened(session.link.peer(), stage, error),
         }
+    }
+
+    fn report_not_admitted(&mut self, session: &Session, refusal: Refusal) {
+        self.reporter.connection_refused(session.link.peer(), refusal, self.now);
     }
 
     fn report_idle(&mut self, session: &Session, why: &str) {
-        #[cfg(feature = "tls")]
-        if session.link.wire.is_opening() {
-            add(&self.counters().handshakes_failed, 1);
-        }
+        let stage = session.link.wire.opening();
+        stage.inspect(|stage| self.reporter.count_not_opened(*stage));
+        let why = if stage == Some(Stage::Header) { "no PROXY header in time" } else { why };
         if !self.quiet {
-            self.reporter.idle(session.link.peer, why);
+            self.reporter.idle(session.link.peer(), why);
         }
     }
 
@@ -303,7 +305,7 @@ impl ActionHost for Jobs {
             _ => Ok(()),
         };
         result.inspect_err(|error| {
-            log::debug!(target: TARGET, client:% = session.link.peer, error:% = error; "connection dropped");
+            log::debug!(target: TARGET, client:% = session.link.peer(), error:% = error; "connection dropped");
         })
     }
 }

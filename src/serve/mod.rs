@@ -1,4 +1,4 @@
-//! A server that runs guests for the clients of TCP ports.
+//! A server that runs guests for the clients of TCP ports and Unix sockets.
 //!
 //! A guest serves a [line](Unit::Line) or a whole [connection](Unit::Connection). Each worker is
 //! a thread with its own [scheduler](crate::sched), a copy of every listener, and its own
@@ -62,6 +62,7 @@
 //! `Source` in `door/`; a metric is a row in `observe/metrics.rs`.
 
 mod admission;
+mod bind;
 mod cleanup;
 mod client;
 mod config;
@@ -78,26 +79,31 @@ mod worker;
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Instant;
 
 use crate::sched::Scheduler;
 use crate::vfs::net::listen;
+pub use crate::vfs::{Credentials, Peer, UnixPeer};
 use admission::Admission;
+pub use bind::{Bind, BindError, BoundAddr, ServerSocket};
 pub use client::stdio::LOG_LINE_MAX;
 #[cfg(feature = "tls")]
 pub use config::LoadIdentity;
 pub use config::{DRAIN_MAX, Limits, Load, MakeNamespace, PostMortem, Prepare, ServeConfig, Unit};
 use conn::protocol::Service;
 use door::Source;
+use door::proxy::Behind;
+pub use door::proxy::{ProxyProtocol, TrustedProxy, TrustedProxyError};
 use door::tcp::Tcp;
 #[cfg(feature = "tls")]
 pub use door::tls::Identity;
+use door::unix::{Bound, Unix};
 use observe::http::Status;
 pub use observe::logging;
-pub use observe::metrics::{Metrics, Outcome, Refusal};
+pub use observe::metrics::{Metrics, Outcome, Process, Refusal};
 pub(crate) use observe::outcome::of_end;
 use observe::reporter::report_warmth;
 use shared::{Shared, WorkerHandle};
@@ -107,8 +113,8 @@ use worker::Worker;
 pub struct Server {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
-    addrs: Vec<SocketAddr>,
-    status: Option<(Worker, Arc<WorkerHandle>, SocketAddr)>,
+    addrs: Vec<BoundAddr>,
+    status: Option<(Worker, Arc<WorkerHandle>, BoundAddr)>,
 }
 
 /// Controls a server from any thread. Cheap to clone.
@@ -126,22 +132,27 @@ impl Server {
     /// byte, or the operating system can't create a poll.
     pub fn bind(mut config: ServeConfig) -> io::Result<Server> {
         config.limits = config.limits.countable();
-        let mut listeners = std::mem::take(&mut config.listeners);
-        for addr in &config.binds {
-            listeners.push(Arc::new(listen(*addr)?));
+        let mut bound = Vec::new();
+        let mut listeners = Vec::new();
+        for bind in std::mem::take(&mut config.binds) {
+            listeners.push(open(bind, &mut bound)?);
         }
-        let status = config.metrics.map(listen).transpose()?;
-        let addrs = listeners.iter().map(|l| l.local_addr()).collect::<io::Result<Vec<_>>>()?;
+        let status = config.metrics.take().map(|bind| open(bind, &mut bound)).transpose()?;
+        let proxies = config.proxy_protocol.take().map(Arc::new);
+        let addrs = listeners.iter().map(address).collect::<io::Result<Vec<_>>>()?;
         let mut schedulers = Vec::new();
         for _ in 0..config.workers.max(1) {
             schedulers.push(Scheduler::new()?);
         }
-        let shared = Arc::new(Shared::new(config, &schedulers)?);
+        let shared = Arc::new(Shared::new(config, bound, status.is_some(), &schedulers)?);
         let admission = Arc::new(Admission::new(&shared.config.limits));
         let mut workers = Vec::new();
         for (scheduler, handle) in schedulers.into_iter().zip(&shared.workers) {
             let service = Service::of(&shared.config, &admission);
-            let sources = listeners.iter().map(|listener| secure(&shared, source(listener)?));
+            let sources = listeners.iter().map(|listener| {
+                let source = behind(proxies.as_ref(), source(listener)?);
+                secure(&shared, source)
+            });
             let sources = sources.collect::<io::Result<Vec<_>>>()?;
             let handle = handle.clone();
             workers.push(Worker::new(shared.clone(), handle, service, scheduler, sources)?);
@@ -150,15 +161,14 @@ impl Server {
         Ok(Server { shared, workers, addrs, status })
     }
 
-    /// The addresses it listens at: those of [`ServeConfig::listeners`], then those of
-    /// [`ServeConfig::binds`].
-    pub fn local_addrs(&self) -> &[SocketAddr] {
+    /// Where it listens, in the order of [`ServeConfig::binds`].
+    pub fn local_addrs(&self) -> &[BoundAddr] {
         &self.addrs
     }
 
-    /// The address that serves `/metrics` and `/healthz`, if there is one.
-    pub fn metrics_addr(&self) -> Option<SocketAddr> {
-        self.status.as_ref().map(|(_, _, addr)| *addr)
+    /// Where it serves `/metrics` and `/healthz`, if it does.
+    pub fn metrics_addr(&self) -> Option<&BoundAddr> {
+        self.status.as_ref().map(|(_, _, addr)| addr)
     }
 
     /// A handle to control the server.
@@ -199,6 +209,14 @@ impl Server {
     }
 }
 
+/// The source, behind proxies if there are some.
+fn behind(proxies: Option<&Arc<ProxyProtocol>>, source: Box<dyn Source>) -> Box<dyn Source> {
+    match proxies {
+        Some(proxies) => Box::new(Behind { source, proxies: proxies.clone() }),
+        None => source,
+    }
+}
+
 /// The source, with TLS if the server speaks it.
 #[cfg(feature = "tls")]
 fn secure(shared: &Shared, source: Box<dyn Source>) -> io::Result<Box<dyn Source>> {
@@ -213,21 +231,44 @@ fn secure(_shared: &Shared, source: Box<dyn Source>) -> io::Result<Box<dyn Sourc
     Ok(source)
 }
 
-fn source(listener: &TcpListener) -> io::Result<Box<dyn Source>> {
-    Ok(Box::new(Tcp::new(listener)?))
+/// A socket that listens there. The file of one that it makes is added to `bound`.
+fn open(bind: Bind, bound: &mut Vec<Bound>) -> io::Result<ServerSocket> {
+    match bind {
+        Bind::Tcp(addr) => Ok(listen(addr)?.into()),
+        Bind::Unix { path, mode } => {
+            let (listener, file) = door::unix::listen_at(&path, mode)?;
+            bound.push(file);
+            Ok(listener.into())
+        }
+        Bind::Open(listener) => Ok(listener),
+    }
+}
+
+fn address(listener: &ServerSocket) -> io::Result<BoundAddr> {
+    match listener {
+        ServerSocket::Tcp(listener) => listener.local_addr().map(BoundAddr::Tcp),
+        ServerSocket::Unix(listener) => door::unix::path_of(listener).map(BoundAddr::Unix),
+    }
+}
+
+fn source(listener: &ServerSocket) -> io::Result<Box<dyn Source>> {
+    Ok(match listener {
+        ServerSocket::Tcp(listener) => Box::new(Tcp::new(listener)?),
+        ServerSocket::Unix(listener) => Box::new(Unix::new(listener)?),
+    })
 }
 
 /// The worker that reports on the others.
 fn status_worker(
     shared: &Arc<Shared>,
-    listener: &TcpListener,
-) -> io::Result<(Worker, Arc<WorkerHandle>, SocketAddr)> {
+    listener: &ServerSocket,
+) -> io::Result<(Worker, Arc<WorkerHandle>, BoundAddr)> {
     let scheduler = Scheduler::new()?;
     let handle = Arc::new(WorkerHandle::new(&scheduler));
     let service = Status::service(shared.clone());
     let sources = vec![source(listener)?];
     let worker = Worker::new(shared.clone(), handle.clone(), service, scheduler, sources)?;
-    Ok((worker, handle, listener.local_addr()?))
+    Ok((worker, handle, address(listener)?))
 }
 
 /// Runs all workers, one of them on this thread, until they have ended.
@@ -254,10 +295,16 @@ fn run_all(mut workers: Vec<Worker>, shared: &Arc<Shared>) -> io::Result<()> {
 }
 
 impl Handle {
-    /// Shuts the server down: stops accepting, closes idle connections, and waits for running
-    /// guests, at most [`DRAIN_MAX`]. Then [`Server::run`] returns. Guests that serve a whole
-    /// connection find their standard input at its end.
-    pub fn shutdown(&self) {
+    /// Shuts the server down: goes on for [`ServeConfig::drain`], and then [stops](Handle::stop). Asked
+    /// again, it stops at once. Says whether it stops now.
+    pub fn shutdown(&self) -> bool {
+        self.shared.drain(Instant::now())
+    }
+
+    /// Stops the server: it accepts no more, closes idle connections, and waits for running guests,
+    /// at most [`DRAIN_MAX`]. Then [`Server::run`] returns. Guests that serve a whole connection
+    /// find their standard input at its end.
+    pub fn stop(&self) {
         self.shared.stop();
     }
 

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +19,10 @@ pub(super) struct ReloadRequests {
     first: Option<Version>,
     state: Mutex<State>,
     changed: Condvar,
+    /// Loaded again, the program or the certificate.
+    pub done: AtomicU64,
+    /// Not loaded: the old one stays.
+    pub failed: AtomicU64,
 }
 
 #[derive(Default)]
@@ -29,7 +34,13 @@ struct State {
 impl ReloadRequests {
     pub fn new(watched: Option<&Path>) -> ReloadRequests {
         let first = watched.and_then(Version::of);
-        ReloadRequests { first, state: Mutex::default(), changed: Condvar::new() }
+        ReloadRequests {
+            first,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            done: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        }
     }
 
     pub fn request(&self) {
@@ -126,9 +137,11 @@ fn load_identity(shared: &Shared) {
     match reload() {
         Ok(identity) => {
             current.replace(identity);
+            shared.reloads.done.fetch_add(1, Relaxed);
             log::info!(target: TARGET, program = program; "certificate reloaded");
         }
         Err(error) => {
+            shared.reloads.failed.fetch_add(1, Relaxed);
             log::error!(target: TARGET, program = program, error = error.as_str(); "certificate not reloaded, the old one stays");
         }
     }
@@ -144,10 +157,12 @@ fn load(shared: &Shared) {
         Ok(new) => {
             let warmth = new.warmth().cloned();
             shared.replace(new);
+            shared.reloads.done.fetch_add(1, Relaxed);
             log::info!(target: TARGET, program = program; "program reloaded");
             report_warmth(program, warmth.as_ref());
         }
         Err(error) => {
+            shared.reloads.failed.fetch_add(1, Relaxed);
             log::error!(target: TARGET, program = program, error = error.as_str(); "program not reloaded, the old one stays");
         }
     }

@@ -10,7 +10,8 @@ use super::config::ServeConfig;
 use super::door::Arrival;
 #[cfg(feature = "tls")]
 use super::door::tls::Current;
-use super::observe::metrics::{Counters, Metrics};
+use super::door::unix::Bound;
+use super::observe::metrics::{Counters, Metrics, Process};
 use super::reload;
 use crate::program::{Program, Warmth};
 use crate::sched::Scheduler;
@@ -27,9 +28,15 @@ pub(super) struct Shared {
     pub program: Mutex<Program>,
     /// Counts programs: a worker looks into `program` only when this has changed.
     pub generation: AtomicU64,
+    /// The end of the drain, in milliseconds since the server was made; 0 if it has not begun.
+    drained_at: AtomicU64,
     pub stopping: AtomicBool,
     /// All workers that run guests have ended, so the worker that reports on them ends, too.
     pub ended: AtomicBool,
+    /// The files of the Unix sockets that it made, until it stops accepting.
+    bound: Mutex<Vec<Bound>>,
+    /// There is a status page to report on the workers.
+    pub reports: bool,
     /// The workers that run guests.
     pub workers: Vec<Arc<WorkerHandle>>,
     pub reloads: reload::ReloadRequests,
@@ -87,6 +94,9 @@ impl WorkerHandle {
 impl Shared {
     pub fn metrics(&self) -> Metrics {
         let mut metrics = Metrics::sum(self.workers.iter().map(|worker| &worker.counters));
+        metrics.reloads = self.reloads.done.load(Ordering::Relaxed);
+        metrics.reloads_failed = self.reloads.failed.load(Ordering::Relaxed);
+        metrics.process = Process::now(self.born.elapsed());
         match self.program.lock().unwrap_or_else(PoisonError::into_inner).warmth() {
             Some(Warmth::Warm(warm)) => metrics.image_bytes = warm.image_bytes as u64,
             Some(Warmth::Cold(why)) => metrics.cold_because = Some(why.clone()),
@@ -118,9 +128,37 @@ impl Shared {
         (since >= self.config.stuck_after).then_some((index, since))
     }
 
-    /// Makes all workers drain and end.
+    /// Has the server accept for some time more, if it is to, and then stop. Says whether it
+    /// stops at once, as it does when asked again.
+    pub fn drain(&self, now: Instant) -> bool {
+        let time = self.config.drain;
+        let until = self.age(now.checked_add(time).unwrap_or(now)).max(1);
+        let begins = !time.is_zero()
+            && self
+                .drained_at
+                .compare_exchange(0, until, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok();
+        if begins {
+            self.wake_all();
+        } else {
+            self.stop();
+        }
+        !begins
+    }
+
+    /// When the drain ends, if it has begun.
+    pub fn drained_at(&self) -> Option<Instant> {
+        match self.drained_at.load(Ordering::Acquire) {
+            0 => None,
+            ms => Some(self.born + Duration::from_millis(ms)),
+        }
+    }
+
+    /// Makes all workers end: they stop accepting, and running guests may finish.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
+        // While the sockets still accept: another server that is started now finds its place free.
+        self.bound.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.wake_all();
     }
 
@@ -151,7 +189,12 @@ impl Shared {
 }
 
 impl Shared {
-    pub fn new(config: ServeConfig, schedulers: &[Scheduler]) -> io::Result<Shared> {
+    pub fn new(
+        config: ServeConfig,
+        bound: Vec<Bound>,
+        reports: bool,
+        schedulers: &[Scheduler],
+    ) -> io::Result<Shared> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         let args = Strings::arguments(&config.name, &config.args).map_err(invalid)?;
         let env = Strings::environment(&config.env).map_err(invalid)?;
@@ -161,9 +204,12 @@ impl Shared {
             memory: Arc::new(MemoryBudget::new(config.limits.memory_total)),
             program: Mutex::new(config.program.clone()),
             generation: AtomicU64::new(0),
+            drained_at: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             workers: schedulers.iter().map(|s| Arc::new(WorkerHandle::new(s))).collect(),
+            bound: Mutex::new(bound),
+            reports,
             born: Instant::now(),
             reloads: reload::ReloadRequests::new(config.watch.as_deref()),
             #[cfg(feature = "tls")]

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use mio::Token;
 
+use super::admission::Ticket;
 use super::cleanup::{CLEANUP_EVERY, FEW};
 use super::client::link::{Dirty, Link};
+use super::client::wire::Stage;
 use super::config::DRAIN_MAX;
 use super::conn::Conn;
 use super::conn::protocol::Service;
@@ -17,7 +19,7 @@ use super::conn::table::{LISTENER, Table};
 use super::door::tcp::{is_final, is_of_connection};
 use super::door::{ACCEPTS_PER_TURN, Accepted, Arrival, Door, PAUSE, Source};
 use super::jobs::Jobs;
-use super::observe::metrics::add;
+use super::observe::metrics::{Refusal, add};
 use super::observe::outcome::Outcome;
 use super::shared::{Shared, WorkerHandle};
 use crate::pool::Pool;
@@ -29,6 +31,7 @@ const DRAINED: u64 = u64::MAX - 1;
 const TURN: u64 = u64::MAX - 2;
 const CLEANUP: u64 = u64::MAX - 3;
 pub(super) const EXPIRY: u64 = u64::MAX - 4;
+const STOP: u64 = u64::MAX - 5;
 
 /// How often a worker turns at least, if there is a status page to report on it. The memory of its
 /// guests is added up then.
@@ -54,6 +57,8 @@ pub(super) struct Worker {
     /// Connections whose guests wrote something.
     dirty: Arc<Dirty>,
     dirty_keys: Vec<usize>,
+    /// The server is about to stop: connections close after a reply.
+    retiring: bool,
     draining: bool,
     /// [`DRAIN_MAX`] is over.
     drain_expired: bool,
@@ -76,6 +81,7 @@ impl Worker {
             sessions: Table::default(),
             dirty: Arc::default(),
             dirty_keys: Vec::new(),
+            retiring: false,
             draining: false,
             drain_expired: false,
         })
@@ -83,7 +89,7 @@ impl Worker {
 
     /// The loop of the thread. However it ends, the others end with it.
     pub fn run(mut self) -> io::Result<()> {
-        if self.jobs.shared.config.metrics.is_some() {
+        if self.jobs.shared.reports {
             self.jobs.sched.alarm(self.jobs.now + TURN_EVERY, TURN);
         }
         let mut events = Vec::new();
@@ -113,6 +119,9 @@ impl Worker {
         self.jobs.shared.turned(&self.jobs.handle, self.jobs.now);
         let quiet = events.is_empty() && !busy;
         self.jobs.guests.update_program();
+        if let Some(until) = self.jobs.shared.drained_at().filter(|_| !self.retiring) {
+            self.retire(until);
+        }
         if self.stopping() && !self.draining {
             self.drain();
         }
@@ -173,6 +182,7 @@ impl Worker {
             }
             Event::Time(ACCEPT_AGAIN) => self.door.resume(),
             Event::Time(DRAINED) => self.drain_expired = true,
+            Event::Time(STOP) => self.jobs.shared.stop(),
             Event::Time(TURN) => {
                 self.jobs.update_memory_gauge();
                 self.jobs.sched.alarm(self.jobs.now + TURN_EVERY, TURN);
@@ -286,19 +296,27 @@ impl Worker {
     }
 
     fn admit(&mut self, accepted: Accepted) {
-        let peer = accepted.peer;
-        let mut ticket = self.service.admission.ticket(peer.ip());
+        let mut ticket = self.ticket(&accepted);
         if ticket.is_err() && self.service.of_status {
             self.close_oldest();
-            ticket = self.service.admission.ticket(peer.ip());
+            ticket = self.ticket(&accepted);
         }
         match ticket {
             Ok(ticket) => self.assign(Arrival { accepted, ticket }),
             Err(refusal) => {
-                let log = self.door.may_log_refusal(self.jobs.now);
-                self.jobs.reporter.connection_refused(peer, refusal, log);
+                self.jobs.reporter.connection_refused(accepted.peer, refusal, self.jobs.now);
             }
         }
+    }
+
+    /// A place for a connection. That of a proxy is counted for its client, once that is known.
+    fn ticket(&self, accepted: &Accepted) -> Result<Ticket, Refusal> {
+        accepted.refusal.map_or(Ok(()), Err)?;
+        let mut ticket = self.service.admission.ticket()?;
+        if accepted.wire.opening() != Some(Stage::Header) {
+            ticket.count_for(accepted.peer.ip())?;
+        }
+        Ok(ticket)
     }
 
     /// Closes the connection that is open longest: of those that have not asked anything yet, so
@@ -344,12 +362,15 @@ impl Worker {
             return;
         }
         add(&self.jobs.counters().conns, 1);
-        let Accepted { wire, peer, local } = arrival.accepted;
+        let Accepted { wire, peer, local, .. } = arrival.accepted;
         let key = self.sessions.reserve();
         let link = Link::new(wire, peer, key, self.dirty.clone());
         let conn = Conn::new((self.service.protocol)(), self.service.times, self.jobs.now);
         let mut session = Box::new(Session::new(link, conn, local, self.jobs.now, arrival.ticket));
-        if session.link.wire.is_opening() {
+        if self.retiring && !self.service.of_status {
+            session.conn.retire();
+        }
+        if session.link.wire.opening().is_some() {
             session.conn.opening(self.jobs.now);
         }
         self.jobs.queue(&mut session);
@@ -363,6 +384,19 @@ impl Worker {
     }
 
     // The end, and what is left over.
+
+    /// The server stops then. Until then it serves as before, but keeps no connection open that it can
+    /// close without a loss.
+    fn retire(&mut self, until: Instant) {
+        self.retiring = true;
+        if self.service.of_status {
+            return;
+        }
+        self.jobs.sched.alarm(until, STOP);
+        for key in self.sessions.keys() {
+            self.with_session(key, |_, session| session.conn.retire());
+        }
+    }
 
     /// The server is to end: what is idle is dropped, what runs may finish.
     fn drain(&mut self) {

@@ -22,6 +22,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
+use super::peer::Peer;
+
 /// A byte of a path, which is looked through some times.
 pub(crate) const PATH_BYTE: u64 = 4;
 
@@ -103,13 +105,13 @@ pub(crate) struct Party {
     pub ends: Option<Ends>,
 }
 
-/// The addresses of a connection.
+/// The ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ends {
     /// The client's.
-    pub peer: SocketAddr,
-    /// The host's.
-    pub local: SocketAddr,
+    pub peer: Peer,
+    /// The host's, if it is an address.
+    pub local: Option<SocketAddr>,
 }
 
 impl Party {

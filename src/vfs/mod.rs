@@ -33,6 +33,7 @@ pub mod net;
 mod opened;
 #[doc(hidden)]
 pub mod path;
+mod peer;
 pub mod pipe;
 mod place;
 #[cfg(all(any(unix, target_os = "wasi"), any(feature = "net", feature = "host-fs")))]
@@ -59,6 +60,7 @@ pub use memo::{Asker, Memo, Question};
 pub use name::Name;
 pub use namespace::Namespace;
 pub use opened::{Opened, Pending};
+pub use peer::{Credentials, Peer, UnixPeer};
 pub use readonly::ReadOnly;
 pub use ready::{Armed, Fd, Interest, Ready, Wait};
 pub use stat::{Filetype, SetTime, Stat, Times, new_device};

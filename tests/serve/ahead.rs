@@ -18,7 +18,7 @@ fn until_ahead(server: &Running, count: u64, taken: u64) {
 }
 
 /// Reads its line and its environment, in either order, and prints the latter.
-fn tells(environment_first: bool) -> Program {
+pub fn tells(environment_first: bool) -> Program {
     let (read, look) = ("(call $get_line)", "(call $get_environment)");
     let body = if environment_first { [look, read] } else { [read, look] }.concat();
     let text = format!(

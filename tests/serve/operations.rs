@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::Duration;
 
 use tinyhost::Program;
-use tinyhost::serve::{Outcome, ServeConfig, Server, Unit};
+use tinyhost::serve::{Bind, Outcome, ServeConfig, Server, Unit};
 
 use crate::busy::lock;
 use crate::support::{assembled, fixture, program, serve};
@@ -277,7 +277,7 @@ fn a_port_in_use_is_named_and_nothing_is_half_started() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
     let mut config = ServeConfig::new(program("echo"), "echo");
-    config.binds = vec!["127.0.0.1:0".parse().unwrap(), addr];
+    config.binds = vec!["127.0.0.1:0".parse().unwrap(), addr.into()];
     let error = Server::bind(config).unwrap_err().to_string();
     assert!(error.starts_with(&format!("can't listen on {addr}: ")), "{error}");
     assert!(error.contains("choose another port"), "{error}");
@@ -285,13 +285,12 @@ fn a_port_in_use_is_named_and_nothing_is_half_started() {
 
 #[test]
 fn sockets_that_listen_already_are_taken_over() {
-    let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     // This one has come before there is a server.
     let mut early = TcpStream::connect(addr).unwrap();
     let server = serve(program("echo"), |config| {
-        config.binds.clear();
-        config.listeners = vec![listener];
+        config.binds = vec![Bind::Open(listener.into())];
     });
     assert_eq!(server.addr, addr);
     early.write_all(b"early\n").unwrap();

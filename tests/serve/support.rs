@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::busy::{LIMIT, lock};
 use tinyhost::Program;
 use tinyhost::serve::logging::{LogFormat, print};
-use tinyhost::serve::{Handle, Metrics, Outcome, ServeConfig, Server};
+use tinyhost::serve::{BoundAddr, Handle, Metrics, Outcome, ServeConfig, Server};
 
 /// Ends the process if the test that holds it hangs, saying what it waited for.
 struct Watchdog {
@@ -127,8 +127,8 @@ pub fn serve(program: Program, adjust: impl FnOnce(&mut ServeConfig)) -> Running
     config.limits.timeout = LIMIT / 2;
     adjust(&mut config);
     let server = Server::bind(config).unwrap();
-    let (handle, addr) = (server.handle(), server.local_addrs()[0]);
-    let metrics = server.metrics_addr();
+    let (handle, addr) = (server.handle(), server.local_addrs()[0].tcp().unwrap());
+    let metrics = server.metrics_addr().and_then(BoundAddr::tcp);
     let thread = std::thread::spawn(move || server.run());
     Running { handle, addr, metrics, name, thread: Some(thread), watchdog }
 }

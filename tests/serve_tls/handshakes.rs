@@ -129,3 +129,30 @@ fn mistakes_are_found_at_the_start() {
         assert!(ended.stderr.contains(&line), "{line}: {}", ended.stderr);
     }
 }
+
+/// A proxy speaks before the client that it passes on.
+#[test]
+fn the_header_of_a_proxy_precedes_the_handshake() {
+    let server = Server::start(&["--proxy-protocol=required", "--log-level=debug"]);
+    let mut client = server.connect();
+    client.sock.write_all(b"PROXY TCP4 192.0.2.1 192.0.2.2 5 6\r\n").unwrap();
+    assert_eq!(ask(&mut client, "x\n").unwrap(), "x\n");
+    server.process.wait_for_line("guest ended client=192.0.2.1:5");
+    // With the beginning of the handshake in the same packet, and with a byte in each.
+    let header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x02\xc0\0\x02\x09\0\x07\0\x08";
+    let mut client = server.connect();
+    client.sock.set_nodelay(true).unwrap();
+    let mut hello = header.to_vec();
+    client.conn.write_tls(&mut hello).unwrap();
+    for byte in hello {
+        client.sock.write_all(&[byte]).unwrap();
+    }
+    assert_eq!(ask(&mut client, "y\n").unwrap(), "y\n");
+    server.process.wait_for_line("guest ended client=192.0.2.2:7");
+    // Without one there is no handshake.
+    assert!(ask(&mut server.connect(), "z\n").is_err());
+    server.process.wait_for_line("PROXY header refused");
+    assert_eq!(server.metric("tinyhost_tls_handshakes_total "), 2);
+    assert_eq!(server.metric("tinyhost_tls_handshakes_failed_total "), 0);
+    assert_eq!(server.metric("tinyhost_proxy_headers_failed_total "), 1);
+}

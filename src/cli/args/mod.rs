@@ -4,6 +4,7 @@
 //! The first word of an option's description, up to the bar, is its group in the help. A
 //! value in brackets is optional, and has to be written with `=`.
 
+mod about;
 mod one;
 pub mod suggest;
 pub mod table;
@@ -11,6 +12,7 @@ pub mod units;
 
 use argh::{ArgsInfo, FromArgs};
 
+pub use about::{CompletionsArgs, ManArgs};
 pub use one::{GuestLimits, OneGuest};
 
 /// A small WASI host: runs WebAssembly programs, with the network as files in /dev.
@@ -360,17 +362,22 @@ macro_rules! answers_lines {
 
 #[cfg(feature = "serve")]
 answers_lines! {
-    /// Answer lines on TCP port 1997. Each line is the input of a guest, and what the guest prints is the reply. Without a program, serve echoes. Put options before the program name. Everything after it is passed to the program.
+    /// Answer lines on TCP port 1997, each by a guest. By default it echoes. Put options before the program name. Everything after it is passed to the program.
     #[argh(
         subcommand,
         name = "serve",
-        example = "tinyhost serve --keep-open filter.wasm",
-        example = "tinyhost serve --per connection --bind 0.0.0.0:7000 chat.wasm"
+        example = "tinyhost serve --keep-open --bind 0.0.0.0:7000 filter.wasm"
     )]
     pub struct ServeArgs {
-        /// serving | listen at ADDR:PORT (127.0.0.1:1997, [::1]:1997)
+        /// serving | listen at ADDR:PORT, unix:PATH[,mode=MODE], fd:NAME
         #[argh(option, arg_name = "addr")]
         pub bind: Vec<String>,
+        /// serving | proxies say whose connections they pass on
+        #[argh(option, arg_name = "[required]")]
+        pub proxy_protocol: Option<String>,
+        /// serving | trusted proxy: ADDR[/BITS] or unix (this machine's)
+        #[argh(option, arg_name = "addr")]
+        pub proxy_from: Vec<String>,
         /// serving | keep a connection open for more lines
         #[argh(switch)]
         pub keep_open: bool,
@@ -404,10 +411,13 @@ answers_lines! {
         /// serving | clients need a certificate of these authorities
         #[argh(option, arg_name = "file")]
         pub tls_client_ca: Option<String>,
+        /// serving | on SIGTERM accept for this time, with /healthz at 503 (0s)
+        #[argh(option, arg_name = "time")]
+        pub drain: Option<String>,
         /// serving | reload the program when its file changes
         #[argh(switch)]
         pub watch: bool,
-        /// serving | answer GET /metrics and /healthz at ADDR:PORT
+        /// serving | answer GET /metrics and /healthz there
         #[argh(option, arg_name = "addr")]
         pub metrics: Option<String>,
         /// serving | error, warn, info, debug, trace (info)
@@ -419,7 +429,7 @@ answers_lines! {
         /// limits | connections at once (1024)
         #[argh(option, arg_name = "count")]
         pub max_conns: Option<String>,
-        /// limits | the same of one address (64; of loopback no limit)
+        /// limits | the same of one address (64; of this machine no limit)
         #[argh(option, arg_name = "count")]
         pub max_conns_per_addr: Option<String>,
         /// limits | bytes in the head of a request, with --http (16K)
@@ -471,23 +481,3 @@ answers_lines! {
         pub quiet: bool,
     }
 }
-
-/// Print completions for a shell: bash, zsh or fish.
-#[derive(FromArgs, ArgsInfo, Debug)]
-#[argh(
-    subcommand,
-    name = "completions",
-    example = "tinyhost completions bash > /etc/bash_completion.d/tinyhost",
-    example = "tinyhost completions zsh > ~/.zfunc/_tinyhost",
-    example = "tinyhost completions fish > ~/.config/fish/completions/tinyhost.fish"
-)]
-pub struct CompletionsArgs {
-    /// the shell
-    #[argh(positional)]
-    pub shell: String,
-}
-
-/// Print the manual page.
-#[derive(FromArgs, ArgsInfo, Debug)]
-#[argh(subcommand, name = "man", example = "tinyhost man | man -l -")]
-pub struct ManArgs {}

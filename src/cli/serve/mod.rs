@@ -1,13 +1,15 @@
 //! `tinyhost serve`.
 
+mod binds;
 #[cfg(feature = "tls")]
 mod certificate;
 mod inherited;
 mod logger;
+mod proxies;
 
-use std::net::{Ipv6Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -19,6 +21,9 @@ use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::{Tee, Trace};
 use tinyhost::{Program, ProgramConfig as Compile};
 
+use binds::Binds;
+use inherited::HandedOver;
+
 use super::args::{ServeArgs, units};
 use super::failure::{CliResult, Failure, plain};
 use super::fatal_signal;
@@ -29,9 +34,6 @@ use super::load::load;
 use super::observe::{self, Crashes};
 use super::start::{self, Start};
 
-/// The port the demo was given at; where `/dev/localhost:1997` leads.
-const PORT: u16 = 1997;
-
 /// Variables that are each guest's own.
 const CLIENT: &[&str] = &[
     "PROTO",
@@ -39,6 +41,10 @@ const CLIENT: &[&str] = &[
     "TCPREMOTEPORT",
     "TCPLOCALIP",
     "TCPLOCALPORT",
+    "UNIXLOCALPATH",
+    "UNIXREMOTEPID",
+    "UNIXREMOTEEUID",
+    "UNIXREMOTEEGID",
     #[cfg(feature = "tls")]
     "SSL_PROTOCOL",
     #[cfg(feature = "tls")]
@@ -72,7 +78,7 @@ const ECHO: &[u8] = include_bytes!("../../../fixtures/echo.wasm");
 ///
 /// Whatever keeps it from being started.
 pub fn serve(mut args: ServeArgs) -> CliResult<u8> {
-    let handed_over = inherited::listeners()?;
+    let handed_over = HandedOver::take()?;
     let (format, level) = logging(&args)?;
     logger::install(format, level);
     let trace = observe::wanted(args.take_traced(), true)?;
@@ -84,6 +90,7 @@ pub fn serve(mut args: ServeArgs) -> CliResult<u8> {
     let crashes = dir.map(|dir| Crashes::new(dir, &config.name, &reach)).transpose()?;
     watch_guests(&mut config, sink, crashes);
     raise_descriptor_limit();
+    let drain = config.drain;
     let failed = |error: std::io::Error| match error.raw_os_error() {
         // Others say where and what to do by themselves.
         None => Failure::not_started(error),
@@ -91,12 +98,15 @@ pub fn serve(mut args: ServeArgs) -> CliResult<u8> {
     };
     let server = Server::bind(config).map_err(failed)?;
     // Who reads that it listens may send signals.
-    obey_signals(server.handle(), trace.clone())?;
+    obey_signals(server.handle(), drain, trace.clone())?;
     for addr in server.local_addrs() {
         log::info!("listening on {addr}");
     }
     if let Some(addr) = server.metrics_addr() {
-        log::info!("metrics on http://{addr}/metrics");
+        match addr.tcp() {
+            Some(addr) => log::info!("metrics on http://{addr}/metrics"),
+            None => log::info!("metrics on {addr}"),
+        }
     }
     server.run().map_err(|error| Failure::not_started(plain(&error)))?;
     trace.inspect(|trace| trace.finish());
@@ -161,7 +171,7 @@ fn logging(args: &ServeArgs) -> CliResult<(LogFormat, LevelFilter)> {
 
 fn config(
     mut args: ServeArgs,
-    handed_over: Vec<TcpListener>,
+    handed_over: HandedOver,
     traced: bool,
 ) -> CliResult<(ServeConfig, Reach)> {
     let unit = unit(&args)?;
@@ -169,11 +179,11 @@ fn config(
     let limits = limits::of_server(&args, &limited, unit)?;
     let ahead = ahead(&args, unit, traced)?;
     let wanted = wanted(&mut args, limited.stack.as_deref(), unit)?;
-    let metrics =
-        args.metrics.as_deref().map(|t| units::address("--metrics", t, 9797)).transpose()?;
+    let proxy_protocol = proxies::wanted(&args)?;
+    let drain = args.drain.as_deref().map(|text| units::time("--drain", text)).transpose()?;
+    let drain = drain.unwrap_or(Duration::ZERO);
+    let binds = Binds::new(&args.bind, args.metrics.as_deref(), handed_over)?;
     let workers = guests::workers(args.workers.as_deref())?;
-    let bind = |text: &String| units::address("--bind", text, PORT);
-    let binds: Vec<SocketAddr> = args.bind.iter().map(bind).collect::<CliResult<_>>()?;
     #[cfg(feature = "tls")]
     let certificate = certificate::wanted(&mut args)?;
     let warm_up = start::wanted(args.warm, args.call.take(), &wanted.compile)?;
@@ -216,14 +226,14 @@ fn config(
     config.prepare = prepare;
     (config.unit, config.keep_open, config.workers) = (unit, args.keep_open, workers);
     config.ahead = ahead;
-    (config.limits, config.metrics) = (limits, metrics);
+    config.limits = limits;
+    config.proxy_protocol = proxy_protocol;
+    config.drain = drain;
     config.watch = file.as_ref().filter(|_| args.watch).map(PathBuf::from);
     config.reload = file.map(|path| reload(path, compile, start));
-    config.listeners = handed_over.into_iter().map(Arc::new).collect();
-    if binds.is_empty() && config.listeners.is_empty() {
-        config.listeners = default_listeners()?;
-    }
-    config.binds = binds;
+    binds.out_of(&reach)?;
+    let Binds { clients, metrics } = binds.or_default()?;
+    (config.binds, config.metrics) = (clients, metrics);
     Ok((config, reach))
 }
 
@@ -321,21 +331,6 @@ fn ahead(args: &ServeArgs, unit: Unit, traced: bool) -> CliResult<usize> {
     Err(Failure::usage(format!("--ahead can't be combined with {other}: leave one of them out")))
 }
 
-/// Both loopback addresses; a machine without IPv6 has only one.
-fn default_listeners() -> CliResult<Vec<Arc<TcpListener>>> {
-    let bind = |addr: SocketAddr| tinyhost::vfs::net::listen(addr).map(Arc::new);
-    let failed = |error: std::io::Error| {
-        Failure::not_started(format!("{error} with --bind ADDR:PORT (port 0 takes a free one)"))
-    };
-    let mut listeners = vec![bind(([127, 0, 0, 1], PORT).into()).map_err(failed)?];
-    match bind((Ipv6Addr::LOCALHOST, PORT).into()) {
-        Ok(listener) => listeners.push(listener),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => return Err(failed(error)),
-        Err(error) => log::info!("{error}"),
-    }
-    Ok(listeners)
-}
-
 /// A connection is a descriptor, and the usual soft limit of 1024 is soon reached.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
@@ -346,8 +341,13 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// SIGHUP reloads the program; SIGINT and SIGTERM end the server, the second one at once.
-fn obey_signals(handle: Handle, trace: Option<Arc<observe::OpenTrace>>) -> CliResult<()> {
+/// SIGHUP reloads the program; SIGINT and SIGTERM end the server, SIGTERM after the drain, and the
+/// second one at once.
+fn obey_signals(
+    handle: Handle,
+    drain: Duration,
+    trace: Option<Arc<observe::OpenTrace>>,
+) -> CliResult<()> {
     let failed = |error: std::io::Error| {
         Failure::not_started(format!("can't handle signals: {}", plain(&error)))
     };
@@ -358,12 +358,16 @@ fn obey_signals(handle: Handle, trace: Option<Arc<observe::OpenTrace>>) -> CliRe
             if signal == SIGHUP {
                 handle.reload();
             } else if std::mem::replace(&mut stopping, true) {
-                // What is buffered of the trace would be lost.
+                // Its sockets go, and what is buffered of the trace would be lost.
+                handle.stop();
                 trace.iter().for_each(|trace| trace.finish());
                 std::process::exit(128 + signal);
+            } else if signal == SIGTERM && !drain.is_zero() {
+                log::info!("draining for {}: /healthz answers 503", units::shown(drain));
+                handle.shutdown();
             } else {
                 log::info!("stopping: running lines may finish");
-                handle.shutdown();
+                handle.stop();
             }
         }
     };

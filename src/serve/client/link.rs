@@ -4,18 +4,20 @@
 //! any time, so its lock is never waited for.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
 use super::io::{INPUT_MAX, Io, Rest};
 use super::wire::Wire;
 use crate::serve::conn::buffer::recycle;
-use crate::vfs::{Errno, Interest, Ready, Result};
+use crate::vfs::{Errno, Interest, Peer, Ready, Result};
 
 /// See the [module](self).
 pub(crate) struct Link {
-    pub peer: SocketAddr,
+    /// Who has connected.
+    accepted: Peer,
+    /// The client that a proxy has connected for, once it has said so.
+    announced: OnceLock<Peer>,
     /// The connection's key at its worker.
     pub key: usize,
     dirty: Arc<Dirty>,
@@ -45,8 +47,25 @@ pub(crate) fn wake(waiters: [Option<Waker>; 2]) {
 }
 
 impl Link {
-    pub fn new(wire: Box<dyn Wire>, peer: SocketAddr, key: usize, dirty: Arc<Dirty>) -> Link {
-        Link { peer, key, dirty, io: Mutex::new(Io::new()), wire }
+    pub fn new(wire: Box<dyn Wire>, peer: Peer, key: usize, dirty: Arc<Dirty>) -> Link {
+        Link {
+            accepted: peer,
+            announced: OnceLock::new(),
+            key,
+            dirty,
+            io: Mutex::new(Io::new()),
+            wire,
+        }
+    }
+
+    /// The client.
+    pub fn peer(&self) -> Peer {
+        self.announced.get().copied().unwrap_or(self.accepted)
+    }
+
+    /// A proxy has connected for this client. It says so once.
+    pub fn announce(&self, peer: Peer) {
+        let _ = self.announced.set(peer);
     }
 
     pub fn io(&self) -> MutexGuard<'_, Io> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod io;
 pub(crate) mod link;
+pub(crate) mod proxy;
 pub(crate) mod stdio;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;

@@ -149,9 +149,9 @@ impl ClientErrors {
             self.limiter.get_or_insert_with(|| RateLimiter::new(STDERR_PER_SECOND_PER_GUEST));
         if limiter.take(now) {
             if let Some(missed) = limiter.missed() {
-                self.reporter.missed(link.peer, missed);
+                self.reporter.missed(link.peer(), missed);
             }
-            self.reporter.stderr(link.peer, &self.line);
+            self.reporter.stderr(link.peer(), &self.line);
         }
         self.line.clear();
     }
@@ -190,7 +190,7 @@ impl Drop for ClientErrors {
         }
         let missed = self.limiter.as_mut().and_then(RateLimiter::missed);
         if let (Some(missed), Ok(link)) = (missed, self.client.link()) {
-            self.reporter.missed(link.peer, missed);
+            self.reporter.missed(link.peer(), missed);
         }
     }
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::ServerConfig;
 
-use super::wire::Wire;
+use super::proxy::ProxiedEnds;
+use super::wire::{Stage, Wire};
 use crate::vfs::net::tls::session::{TlsSession, Trouble};
 
 /// A TLS session on a wire. Its guest sees the stream inside.
@@ -80,12 +81,21 @@ impl Wire for Secure {
         false
     }
 
-    fn is_opening(&self) -> bool {
-        self.session().is_handshaking()
+    fn opening(&self) -> Option<Stage> {
+        let below = self.wire.opening();
+        below.or_else(|| self.session().is_handshaking().then_some(Stage::Handshake))
     }
 
     fn open(&self) -> io::Result<()> {
+        // The header of a proxy precedes the handshake.
+        if self.wire.opening().is_some() {
+            return self.wire.open();
+        }
         Ok(self.session().handshake(&mut Records(&*self.wire))?)
+    }
+
+    fn announced(&self) -> Option<ProxiedEnds> {
+        self.wire.announced()
     }
 
     fn has_unsent(&self) -> bool {
@@ -94,6 +104,10 @@ impl Wire for Secure {
 
     fn send(&self) -> io::Result<()> {
         Ok(self.session().send(&mut Records(&*self.wire))?)
+    }
+
+    fn hangup_discards(&self) -> bool {
+        self.wire.hangup_discards()
     }
 
     fn variables(&self) -> Vec<(&'static str, String)> {

@@ -4,7 +4,18 @@ use std::io::{self, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, RawFd};
 
-use mio::net::TcpStream;
+use mio::net::{TcpStream, UnixStream};
+
+use super::proxy::ProxiedEnds;
+
+/// What has to be done before a wire is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// A proxy says whose connection it is.
+    Header,
+    /// Both sides agree on TLS.
+    Handshake,
+}
 
 /// A stream of bytes in both directions that never blocks.
 ///
@@ -39,19 +50,24 @@ pub(crate) trait Wire: Send + Sync {
         true
     }
 
-    /// Whether something has to be agreed on before a byte of the client's passes.
-    fn is_opening(&self) -> bool {
-        false
+    /// What has to be done before a byte of the client's passes, if anything is left.
+    fn opening(&self) -> Option<Stage> {
+        None
     }
 
-    /// Advances that.
+    /// Advances that. `Ok` says that this stage is over; another one may follow.
     ///
     /// # Errors
     ///
     /// WouldBlock if it has to wait: for room, too, if it [has something
-    /// unsent](Wire::has_unsent). Any other says that it can't be agreed.
+    /// unsent](Wire::has_unsent). Any other says that it can't be done.
     fn open(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Whose connection this is, if a proxy has said so. The second answer is `None`.
+    fn announced(&self) -> Option<ProxiedEnds> {
+        None
     }
 
     /// Whether it holds something that it took and could not send yet.
@@ -66,6 +82,12 @@ pub(crate) trait Wire: Send + Sync {
     /// As [`write`](Wire::write).
     fn send(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// Whether a hangup that the poll reports means that what the client has sent is lost, too. A
+    /// Unix socket reports one when its client has closed it, and all that was sent can be read.
+    fn hangup_discards(&self) -> bool {
+        true
     }
 
     /// Variables that its guests have because of it.
@@ -100,6 +122,28 @@ impl Wire for TcpStream {
 
     fn close_write(&self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+
+    fn descriptor(&self) -> RawFd {
+        self.as_raw_fd()
+    }
+}
+
+impl Wire for UnixStream {
+    fn read(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&mut &*self).read_vectored(bufs)
+    }
+
+    fn write(&self, bytes: &[u8], _last: bool) -> io::Result<usize> {
+        (&mut &*self).write(bytes)
+    }
+
+    fn close_write(&self) -> io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+
+    fn hangup_discards(&self) -> bool {
+        false
     }
 
     fn descriptor(&self) -> RawFd {

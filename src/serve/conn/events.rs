@@ -67,6 +67,11 @@ impl Conn {
         }
     }
 
+    /// The server is about to end: the next reply is the last one, as far as its client can know.
+    pub fn retire(&mut self) {
+        self.protocol.retire();
+    }
+
     /// The server is to end: what is idle is dropped, what runs may finish.
     pub fn drain(&mut self, io: &mut Io) {
         self.draining = true;

@@ -12,6 +12,8 @@ pub(crate) struct Lines {
     pub max_reply: usize,
     /// Line after line, rather than only the first.
     pub keep_open: bool,
+    /// The server is about to end.
+    pub retiring: bool,
 }
 
 impl Protocol for Lines {
@@ -30,6 +32,14 @@ impl Protocol for Lines {
 
     fn ended(&mut self, outcome: Outcome, _output: &mut Vec<u8>) -> After {
         // A client could not tell whose reply is missing if others followed.
-        if self.keep_open && outcome == Outcome::Ok { After::Next } else { After::Close }
+        match outcome {
+            Outcome::Ok if self.keep_open && self.retiring => After::NextIfReceived,
+            Outcome::Ok if self.keep_open => After::Next,
+            _ => After::Close,
+        }
+    }
+
+    fn retire(&mut self) {
+        self.retiring = true;
     }
 }

@@ -343,6 +343,8 @@ impl Conn {
         match after {
             After::Next => {}
             After::Close => self.close(),
+            After::NextIfReceived if self.received.len() > 0 => {}
+            After::NextIfReceived => self.close(),
             After::Become(protocol) => self.protocol = protocol,
         }
     }

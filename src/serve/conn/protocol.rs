@@ -48,6 +48,11 @@ pub(crate) trait Protocol: Send {
         output.append(written);
     }
 
+    /// The server is about to end. Replies from here on say that they are the last one, if the
+    /// protocol has a way to; otherwise the connection closes when a reply is sent and nothing of
+    /// another request has come.
+    fn retire(&mut self) {}
+
     /// The guest has ended; all it wrote that could be framed was. Adds what is missing of the
     /// reply to the output, and says what follows.
     fn ended(&mut self, outcome: Outcome, output: &mut Vec<u8>) -> After;
@@ -123,6 +128,8 @@ pub(crate) enum Feed {
 pub(crate) enum After {
     /// The next one.
     Next,
+    /// The next one if something of it has come, or else the end of the connection.
+    NextIfReceived,
     /// The end of the connection, once all is sent.
     Close,
     /// Another protocol, which begins with what was received and not taken.
@@ -153,6 +160,7 @@ impl Service {
                         max_line: limits.max_line,
                         max_reply: limits.max_reply,
                         keep_open: config.keep_open,
+                        retiring: false,
                     };
                     (Box::new(move || Box::new(lines)), config.ahead)
                 }

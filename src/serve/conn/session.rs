@@ -1,7 +1,6 @@
 //! A connection at its worker: its state, its link, and doing for it what it asks for.
 
 use std::io::{self, IoSliceMut};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +10,11 @@ use crate::sched::GuestId;
 use crate::serve::admission::Ticket;
 use crate::serve::client::io::OUTPUT_MAX;
 use crate::serve::client::link::{Link, wake};
-use crate::serve::observe::metrics::Outcome;
+use crate::serve::client::proxy::ProxiedEnds;
+use crate::serve::client::wire::Stage;
+use crate::serve::door::{Local, unix};
+use crate::serve::observe::metrics::{Outcome, Refusal};
+use crate::vfs::{Peer, UnixPeer};
 use crate::wasi::Strings;
 
 /// Jobs of one connection in one turn of its own, before others have theirs.
@@ -28,7 +31,7 @@ pub(crate) struct Session {
     pub key: usize,
     pub link: Arc<Link>,
     pub conn: Conn,
-    pub local: SocketAddr,
+    pub local: Local,
     /// The variables that its guests have because of it.
     pub env: Option<Strings>,
     /// The guest that is at work for it, if it did not end in its first slice.
@@ -40,7 +43,7 @@ pub(crate) struct Session {
     pub watched: PollInterest,
     pub opened: Instant,
     /// Its place among all connections.
-    _ticket: Ticket,
+    ticket: Ticket,
 }
 
 /// What the poll reports of a connection.
@@ -81,11 +84,14 @@ pub(crate) trait ActionHost {
     /// returns. Returns the time afterwards.
     fn start(&mut self, session: &mut Session, job: Job, now: Instant) -> Instant;
 
-    /// Ends the guest, unless it has just ended and its event is pending.
+    /// ProxiedEnds the guest, unless it has just ended and its event is pending.
     fn cancel(&mut self, session: &mut Session, outcome: Outcome, why: &str);
 
-    /// Counts a wire that has opened, or counts and logs why it has not.
-    fn report_opened(&mut self, session: &Session, result: &io::Result<()>);
+    /// Counts a stage of a wire's opening, or counts and logs why it has failed.
+    fn report_opened(&mut self, session: &Session, stage: Stage, result: &io::Result<()>);
+
+    /// Counts and logs a connection that is closed because its client has too many.
+    fn report_not_admitted(&mut self, session: &Session, refusal: Refusal);
 
     /// Counts and logs a request that no guest was run for.
     fn report_refused(&mut self, session: &Session, outcome: Outcome);
@@ -171,7 +177,7 @@ pub(crate) fn advance<H: ActionHost>(
 }
 
 impl Session {
-    pub fn new(link: Link, conn: Conn, local: SocketAddr, now: Instant, ticket: Ticket) -> Session {
+    pub fn new(link: Link, conn: Conn, local: Local, now: Instant, ticket: Ticket) -> Session {
         Session {
             key: link.key,
             link: Arc::new(link),
@@ -183,12 +189,14 @@ impl Session {
             queued: false,
             watched: PollInterest::Not,
             opened: now,
-            _ticket: ticket,
+            ticket,
         }
     }
 
     /// Advances its wire. What became of the connection, if that has to wait, or failed.
     fn open<H: ActionHost>(&mut self, host: &mut H) -> Option<Disposition> {
+        // Of the last stage there may be something left to be sent.
+        let stage = self.link.wire.opening().unwrap_or(Stage::Handshake);
         let result = self.link.wire.open();
         match &result {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -196,15 +204,45 @@ impl Session {
                 Some(self.wait(host, for_room))
             }
             Err(_) => {
-                host.report_opened(self, &result);
+                host.report_opened(self, stage, &result);
                 Some(Disposition::Closed)
             }
             Ok(()) => {
-                host.report_opened(self, &result);
-                self.conn.opened(&mut self.link.io(), host.now());
+                host.report_opened(self, stage, &result);
+                if let Err(refusal) = self.identify(stage) {
+                    host.report_not_admitted(self, refusal);
+                    return Some(Disposition::Closed);
+                }
+                if self.link.wire.opening().is_none() {
+                    self.conn.opened(&mut self.link.io(), host.now());
+                }
                 None
             }
         }
+    }
+
+    /// After the header of a proxy it is known whose connection this is.
+    ///
+    /// # Errors
+    ///
+    /// If its client has too many.
+    fn identify(&mut self, stage: Stage) -> Result<(), Refusal> {
+        if stage != Stage::Header {
+            return Ok(());
+        }
+        match self.link.wire.announced() {
+            Some(ProxiedEnds::Inet { peer, local }) => {
+                self.link.announce(peer.into());
+                self.local = Local::Inet(local);
+            }
+            Some(ProxiedEnds::Unix(path)) => {
+                let peer = UnixPeer { number: unix::number(), credentials: None };
+                self.link.announce(Peer::Unix(peer));
+                self.local = Local::Unix(path.into());
+            }
+            None => {}
+        }
+        self.ticket.count_for(self.link.peer().ip())
     }
 
     fn receive<H: ActionHost>(&mut self, host: &mut H) {
@@ -269,7 +307,8 @@ impl Session {
     pub fn on_event(&mut self, event: Readiness, now: Instant) {
         // With our own direction shut, the client's orderly end looks like a hangup, and there
         // may be something to be read before it.
-        if event.hangup && !self.conn.is_shut() {
+        let lost = event.hangup && self.link.wire.hangup_discards();
+        if lost && !self.conn.is_shut() {
             return self.hung_up(now);
         }
         self.conn.moved(now);

@@ -4,20 +4,25 @@
 //! and who is at its ends. What lies between the socket and the protocol (TLS, the header of the
 //! PROXY protocol) is put around the wire here.
 
+pub(crate) mod proxy;
 pub(crate) mod tcp;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
+pub(crate) mod unix;
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use mio::{Registry, Token};
 
 use super::admission::Ticket;
 use super::client::wire::Wire;
 use super::conn::table::LISTENER;
-use super::observe::reporter::RateLimiter;
+use super::observe::metrics::Refusal;
+use crate::vfs::Peer;
 
 /// Connections accepted before the existing ones are advanced. Clients that come
 /// faster than they are taken fill the system's queue, and a client that finds it full waits
@@ -27,9 +32,6 @@ pub(super) const ACCEPTS_PER_TURN: usize = 512;
 
 /// How long nothing is accepted after the system had no descriptors left.
 pub(super) const PAUSE: Duration = Duration::from_millis(50);
-
-/// Records a second of connections that were refused.
-const REFUSALS_PER_SECOND: u32 = 10;
 
 /// Accepts connections. Each worker has a source of its own for a socket that they all share.
 pub(crate) trait Source: Send {
@@ -52,8 +54,28 @@ pub(crate) trait Source: Send {
 /// A connection as it comes from its source.
 pub(crate) struct Accepted {
     pub wire: Box<dyn Wire>,
-    pub peer: SocketAddr,
-    pub local: SocketAddr,
+    pub peer: Peer,
+    pub local: Local,
+    /// It may not be served, for this reason.
+    pub refusal: Option<Refusal>,
+}
+
+/// The server's end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Local {
+    Inet(SocketAddr),
+    /// The path of a Unix socket, which is empty if it has none.
+    Unix(Arc<Path>),
+}
+
+impl Local {
+    /// The address, if it is one.
+    pub fn inet(&self) -> Option<SocketAddr> {
+        match self {
+            Local::Inet(addr) => Some(*addr),
+            Local::Unix(_) => None,
+        }
+    }
 }
 
 /// A connection that was admitted, on its way to a worker.
@@ -69,7 +91,6 @@ pub(crate) struct Door {
     paused: bool,
     /// The system was short of descriptors, and nothing was accepted since.
     starved: bool,
-    refusals: RateLimiter,
 }
 
 struct Entry {
@@ -88,8 +109,7 @@ impl Door {
             // What waits there already makes no event on every system.
             registered.push(Entry { source, ready: true, failed: false });
         }
-        let refusals = RateLimiter::new(REFUSALS_PER_SECOND);
-        Ok(Door { sources: registered, paused: false, starved: false, refusals })
+        Ok(Door { sources: registered, paused: false, starved: false })
     }
 
     /// The source of this token may have something.
@@ -123,11 +143,6 @@ impl Door {
     /// Closes them.
     pub fn close(&mut self) {
         self.sources.clear();
-    }
-
-    /// Whether a refusal may be logged, and how many were not before.
-    pub fn may_log_refusal(&mut self, now: Instant) -> Option<u64> {
-        self.refusals.take(now).then(|| self.refusals.missed().unwrap_or(0))
     }
 
     /// The next connection.

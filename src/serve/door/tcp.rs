@@ -7,7 +7,7 @@ use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 use rustix::io::Errno as Os;
 
-use super::{Accepted, Source};
+use super::{Accepted, Local, Source};
 
 /// See the [module](self).
 pub(crate) struct Tcp {
@@ -46,7 +46,12 @@ impl Source for Tcp {
         // Linux takes it over from the listener.
         #[cfg(not(target_os = "linux"))]
         let _ = stream.set_nodelay(true);
-        Ok(Accepted { wire: Box::new(stream), peer, local })
+        Ok(Accepted {
+            wire: Box::new(stream),
+            peer: peer.into(),
+            local: Local::Inet(local),
+            refusal: None,
+        })
     }
 }
 

@@ -100,8 +100,8 @@ impl Source for TlsDoor {
     }
 
     fn accept(&mut self) -> io::Result<Accepted> {
-        let Accepted { wire, peer, local } = self.source.accept()?;
-        let wire = Box::new(Secure::new(wire, &self.identity.get().0)?);
-        Ok(Accepted { wire, peer, local })
+        let accepted = self.source.accept()?;
+        let wire = Box::new(Secure::new(accepted.wire, &self.identity.get().0)?);
+        Ok(Accepted { wire, ..accepted })
     }
 }

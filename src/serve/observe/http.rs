@@ -67,6 +67,9 @@ impl Status {
         if self.shared.stopping() {
             return (UNAVAILABLE, "stopping\n".to_owned());
         }
+        if self.shared.drained_at().is_some() {
+            return (UNAVAILABLE, "draining\n".to_owned());
+        }
         match self.shared.stuck(Instant::now()) {
             Some((worker, long)) => {
                 let long = long.as_secs();

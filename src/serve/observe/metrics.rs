@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 pub use super::outcome::{Outcome, Refusal};
+pub use super::process::Process;
 
 /// Upper bounds of the latency histogram, µs.
 const BOUNDS_US: [u64; 16] = [
@@ -76,6 +77,12 @@ macro_rules! metrics {
             latency_us: u64,
             /// Connections that are open, worker by worker.
             pub conns_by_worker: Vec<u64>,
+            /// How often the program or the certificate was loaded again.
+            pub reloads: u64,
+            /// How often that failed, and the old one stayed.
+            pub reloads_failed: u64,
+            /// What the process takes of its machine.
+            pub process: Process,
             /// Bytes of the image that guests start from.
             pub image_bytes: u64,
             /// Why guests do not start from an image although they should.
@@ -105,6 +112,8 @@ metrics! {
     conns_open: Gauge "connections_open",
     /// Connections closed because nothing was received, or a reply was not read, in time.
     conns_idle: Counter "connections_idle_closed_total",
+    /// Connections of trusted proxies closed because their PROXY header was missing, not valid or late.
+    proxy_headers_failed: Counter "proxy_headers_failed_total",
     /// TLS handshakes that were completed.
     handshakes: Counter "tls_handshakes_total" if "tls",
     /// TLS handshakes that failed.
@@ -136,6 +145,20 @@ metrics! {
 
 /// The other metrics.
 const FAMILIES: &[Row] = &[
+    Row {
+        name: "build_info",
+        kind: Kind::Gauge,
+        help: "1, with the version of tinyhost.",
+        get: Get::Each("version", |_| vec![(env!("CARGO_PKG_VERSION").to_owned(), 1)]),
+    },
+    Row {
+        name: "reloads_total",
+        kind: Kind::Counter,
+        help: "Reloads of the program or the certificate, by whether they failed.",
+        get: Get::Each("result", |metrics| {
+            vec![("ok".to_owned(), metrics.reloads), ("failed".to_owned(), metrics.reloads_failed)]
+        }),
+    },
     Row {
         name: "worker_connections",
         kind: Kind::Gauge,
@@ -235,6 +258,7 @@ impl Metrics {
     pub fn prometheus(&self) -> String {
         let mut text = String::with_capacity(4096);
         NUMBERS.iter().chain(FAMILIES).for_each(|row| row.write(self, &mut text));
+        self.process.write(&mut text);
         text
     }
 }

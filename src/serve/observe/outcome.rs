@@ -85,6 +85,8 @@ refusals! {
     Conns = "conns",
     /// A connection: too many were open from its client's address.
     ConnsPerAddr = "conns_per_addr",
+    /// A connection: it did not come from a trusted proxy.
+    Untrusted = "untrusted",
     /// Accepting: the system had no descriptors left. Counted once for each pause.
     Accept = "accept",
     /// Memory of a guest, for its own limit. Counted once for each guest.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,11 +10,16 @@ use super::logging::{ENDED_PER_SECOND, STDERR_PER_SECOND, TARGET};
 use super::metrics::{Counters, Outcome, Refusal, add};
 use crate::program::Warmth;
 use crate::serve::admission::party;
+use crate::serve::client::wire::Stage;
 use crate::serve::shared::WorkerHandle;
+use crate::vfs::Peer;
 use crate::wasi::MemoryRefusal;
 
 /// Log records a second about clients closed to make room for others.
 const CROWDED_PER_SECOND: u32 = 1;
+
+/// Records a second of connections that were refused.
+const REFUSALS_PER_SECOND: u32 = 10;
 
 /// Allows `per_second` events in each second.
 pub(crate) struct RateLimiter {
@@ -59,7 +64,7 @@ impl FairLimiter {
         Mutex::new(FairLimiter { limiter: RateLimiter::new(per_second), by_client: HashMap::new() })
     }
 
-    fn take(&mut self, client: SocketAddr, now: Instant) -> bool {
+    fn take(&mut self, client: Peer, now: Instant) -> bool {
         if now.saturating_duration_since(self.limiter.filled) >= Duration::from_secs(1) {
             self.limiter.left = self.limiter.per_second;
             self.limiter.filled = now;
@@ -102,11 +107,12 @@ pub(crate) struct Reporter {
     stderr: Mutex<FairLimiter>,
     ended: Mutex<FairLimiter>,
     crowded: Mutex<RateLimiter>,
+    refusals: Mutex<RateLimiter>,
 }
 
 /// What is known of a guest that has ended.
 pub(crate) struct Report<'a> {
-    pub client: SocketAddr,
+    pub client: Peer,
     pub outcome: Outcome,
     pub why: &'a str,
     pub elapsed: Duration,
@@ -122,7 +128,8 @@ impl Reporter {
         let stderr = FairLimiter::new(STDERR_PER_SECOND);
         let ended = FairLimiter::new(ENDED_PER_SECOND);
         let crowded = Mutex::new(RateLimiter::new(CROWDED_PER_SECOND));
-        Reporter { program: program.into(), worker, stderr, ended, crowded }
+        let refusals = Mutex::new(RateLimiter::new(REFUSALS_PER_SECOND));
+        Reporter { program: program.into(), worker, stderr, ended, crowded, refusals }
     }
 
     pub fn counters(&self) -> &Counters {
@@ -130,7 +137,7 @@ impl Reporter {
     }
 
     /// One line a guest wrote to its stderr.
-    pub fn stderr(&self, client: SocketAddr, line: &[u8]) {
+    pub fn stderr(&self, client: Peer, line: &[u8]) {
         let mut limiter = self.stderr.lock().unwrap_or_else(PoisonError::into_inner);
         if !limiter.take(client, Instant::now()) {
             return;
@@ -149,7 +156,7 @@ impl Reporter {
     }
 
     /// Lines of one guest's stderr were dropped.
-    pub fn missed(&self, client: SocketAddr, missed: u64) {
+    pub fn missed(&self, client: Peer, missed: u64) {
         log::warn!(target: TARGET, client:% = client, program = self.program.as_str(), lines = missed; "stderr lines dropped: too many a second");
     }
 
@@ -165,7 +172,7 @@ impl Reporter {
     }
 
     /// A request was refused before a guest ran; `bytes` of it had been received.
-    pub fn refused(&self, client: SocketAddr, outcome: Outcome, elapsed: Duration, bytes: usize) {
+    pub fn refused(&self, client: Peer, outcome: Outcome, elapsed: Duration, bytes: usize) {
         self.counters().outcome(outcome, elapsed);
         self.log_end(&Report {
             client,
@@ -181,26 +188,52 @@ impl Reporter {
     }
 
     /// A connection is closed because no bytes moved in time.
-    pub fn idle(&self, client: SocketAddr, why: &str) {
+    pub fn idle(&self, client: Peer, why: &str) {
         add(&self.counters().conns_idle, 1);
         log::info!(target: TARGET, client:% = client, why = why; "idle connection closed");
     }
 
-    /// A client and the server could not agree on TLS.
-    #[cfg(feature = "tls")]
-    pub fn not_opened(&self, client: SocketAddr, error: &io::Error) {
-        add(&self.counters().handshakes_failed, 1);
+    /// A proxy did not say whose connection this is, or the client and the server could not agree on
+    /// TLS.
+    pub fn not_opened(&self, client: Peer, stage: Stage, error: &io::Error) {
+        self.count_not_opened(stage);
+        // It only asked whether a server listens.
+        if error.kind() == io::ErrorKind::ConnectionAborted {
+            return;
+        }
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.take(client, Instant::now()) {
             drop(ended);
-            log::info!(target: TARGET, client:% = client, why:% = error; "handshake failed");
+            match stage {
+                Stage::Header => {
+                    log::info!(target: TARGET, client:% = client, why:% = error; "PROXY header refused");
+                }
+                Stage::Handshake => {
+                    log::info!(target: TARGET, client:% = client, why:% = error; "handshake failed");
+                }
+            }
         }
     }
 
-    /// A connection was refused. `log` is the number of refusals before it without a record.
-    pub fn connection_refused(&self, client: SocketAddr, refusal: Refusal, log: Option<u64>) {
+    /// Counts a connection that is closed in this stage.
+    pub fn count_not_opened(&self, stage: Stage) {
+        let counters = self.counters();
+        match stage {
+            Stage::Header => add(&counters.proxy_headers_failed, 1),
+            #[cfg(feature = "tls")]
+            Stage::Handshake => add(&counters.handshakes_failed, 1),
+            #[cfg(not(feature = "tls"))]
+            Stage::Handshake => {}
+        }
+    }
+
+    /// A connection was refused.
+    pub fn connection_refused(&self, client: Peer, refusal: Refusal, now: Instant) {
         self.counters().refused(refusal);
-        if let Some(unreported) = log {
+        let mut limiter = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if limiter.take(now) {
+            let unreported = limiter.missed().unwrap_or(0);
+            drop(limiter);
             log::warn!(target: TARGET, client:% = client, limit = refusal.name(), unreported = unreported; "connection refused");
         }
     }
@@ -232,7 +265,7 @@ impl Reporter {
 
     /// A guest was refused memory or descriptors while it ran.
     #[cold]
-    pub fn guest_refused(&self, client: SocketAddr, memory: Option<MemoryRefusal>, fds: bool) {
+    pub fn guest_refused(&self, client: Peer, memory: Option<MemoryRefusal>, fds: bool) {
         let memory = memory.map(|refused| match refused {
             MemoryRefusal::Own => Refusal::Memory,
             MemoryRefusal::Shared => Refusal::MemoryTotal,
@@ -309,7 +342,7 @@ mod tests {
         let mut limiter = FairLimiter { limiter: RateLimiter::new(100), by_client: HashMap::new() };
         let now = limiter.limiter.filled;
         let mut allowed = |from: &str, now| {
-            let from = from.parse().unwrap();
+            let from = Peer::Inet(from.parse().unwrap());
             (0..200).filter(|_| limiter.take(from, now)).count()
         };
         assert_eq!(allowed("10.0.0.1:1", now), 50);

@@ -14,8 +14,9 @@ pub enum Speaks {
 pub struct Client {
     rng: Rng,
     pub cable: Cable,
-    /// What it is going to send, and how far it has.
+    /// What it is going to send after the header of its proxy, and how far it has.
     script: Vec<u8>,
+    header: usize,
     at: usize,
     pub received: Vec<u8>,
     pub shut: bool,
@@ -33,13 +34,14 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(cable: Cable, speaks: Speaks, line_max: usize, seed: u64) -> Client {
+    pub fn new(cable: Cable, speaks: Speaks, line_max: usize, header: &[u8], seed: u64) -> Client {
         let mut rng = Rng(seed);
-        let script = script(&mut rng, speaks, line_max);
+        let script = [header, &script(&mut rng, speaks, line_max)].concat();
         let often = [1, 10, 60, 100];
         Client {
             cable,
             script,
+            header: header.len(),
             at: 0,
             received: Vec::new(),
             shut: false,
@@ -54,9 +56,9 @@ impl Client {
         }
     }
 
-    /// All it has sent.
+    /// All it has sent after the header of its proxy.
     pub fn sent(&self) -> &[u8] {
-        &self.script[..self.at]
+        &self.script[self.header.min(self.at)..self.at]
     }
 
     pub fn step(&mut self) {

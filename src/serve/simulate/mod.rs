@@ -3,10 +3,11 @@
 //! those of the server. Sockets, guests and time are simulated, from one seed.
 //!
 //! A world has one protocol and clients that are slow, cut their lines anywhere, send ahead, read
-//! nothing, reset or send on after the end. Its guests read and write in pieces, sleep, write too
-//! much and end at any moment in any way. Connections are drained, programs replaced. What must
-//! hold is in [`model`]: each request is served once and in order or there is a stated reason, no
-//! byte is lost or doubled, no wake is lost, times hold, nothing is left.
+//! nothing, reset or send on after the end. Some come by a proxy, whose header may be broken. Its
+//! guests read and write in pieces, sleep, write too much and end at any moment in any way.
+//! Connections are drained, programs replaced. What must hold is in [`model`]: each request is served
+//! once and in order or there is a stated reason, no byte is lost or doubled, no wake is lost, times
+//! hold, nothing is left.
 //!
 //! ```console
 //! $ cargo test --lib serve::simulate                        # a million steps
@@ -18,6 +19,7 @@ mod client;
 mod guest;
 mod model;
 mod packets;
+mod proxy;
 mod wire;
 mod world;
 

@@ -27,6 +27,9 @@ pub struct Model {
     /// The connection was given up because nothing moved, or the server had no more patience.
     pub gave_up: bool,
     pub drained: bool,
+    pub retired: bool,
+    /// The header of its proxy is broken.
+    pub is_refused: bool,
     /// When the server's end of the stream was seen, and that this is long ago.
     pub shut_at: Option<Instant>,
     pub lingered: bool,
@@ -42,6 +45,8 @@ impl Model {
             refused: None,
             gave_up: false,
             drained: false,
+            retired: false,
+            is_refused: false,
             shut_at: None,
             lingered: false,
         }
@@ -62,6 +67,7 @@ impl Model {
     /// The connection is closed, and its client has read what it could.
     pub fn check(&self, client: &Client, seen: &mut Seen) {
         assert_eq!(self.begun, self.jobs.len(), "each job has ended");
+        assert!(!self.is_refused || self.begun == 0, "nothing is served that was refused");
         let gone = client.reset;
         // In what order things came is known to the end, but not what a reset has destroyed.
         let requests = self.requests(client.sent());
@@ -95,6 +101,7 @@ impl Model {
         let closing = self.jobs.iter().any(|job| job.outcome != Outcome::Ok)
             || self.refused.is_some()
             || self.drained
+            || self.retired
             || self.speaks == Speaks::Bytes
             || self.speaks == Speaks::Lines { keep_open: false };
         if !(gone || self.gave_up || self.drained || self.refused == Some(Outcome::Timeout)) {
@@ -228,8 +235,10 @@ pub struct Seen {
     bytes: u64,
     resets: u64,
     refused: u64,
+    broken: u64,
     gave_up: u64,
     drained: u64,
+    retired: u64,
     lost: u64,
     unserved: u64,
     pub abandoned: u64,
@@ -243,8 +252,10 @@ impl Seen {
         self.bytes += client.received.len() as u64;
         self.resets += u64::from(client.reset);
         self.refused += u64::from(model.refused.is_some());
+        self.broken += u64::from(model.is_refused && model.gave_up);
         self.gave_up += u64::from(model.gave_up);
         self.drained += u64::from(model.drained);
+        self.retired += u64::from(model.retired);
         self.lost += u64::from(lost);
         self.unserved += unserved as u64;
         model.jobs.iter().for_each(|job| self.outcomes[job.outcome as usize] += 1);
@@ -256,8 +267,10 @@ impl Seen {
         self.bytes += other.bytes;
         self.resets += other.resets;
         self.refused += other.refused;
+        self.broken += other.broken;
         self.gave_up += other.gave_up;
         self.drained += other.drained;
+        self.retired += other.retired;
         self.lost += other.lost;
         self.unserved += other.unserved;
         self.abandoned += other.abandoned;
@@ -270,8 +283,10 @@ impl Seen {
             self.connections,
             self.resets,
             self.refused,
+            self.broken,
             self.gave_up,
             self.drained,
+            self.retired,
             self.lost,
             self.unserved,
             self.abandoned,

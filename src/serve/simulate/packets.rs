@@ -48,6 +48,10 @@ impl Packets {
 }
 
 impl Protocol for Packets {
+    fn retire(&mut self) {
+        self.lines.retire();
+    }
+
     fn next(&mut self, exchange: Exchange<'_>) -> Next {
         let Exchange { received, ended, output, .. } = exchange;
         self.body -= received.take(self.body).len();

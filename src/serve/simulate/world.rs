@@ -12,10 +12,13 @@ use super::client::{Client, Speaks};
 use super::guest::Guest;
 use super::model::{Model, Seen};
 use super::packets::Packets;
+use super::proxy::Announcement;
 use super::wire::Cable;
 use crate::serve::admission::Admission;
 use crate::serve::client::link::{Dirty, Link};
+use crate::serve::client::proxy::Proxied;
 use crate::serve::client::stdio::{self, PendingLink};
+use crate::serve::client::wire::{Stage, Wire};
 use crate::serve::config::{DRAIN_MAX, Limits};
 use crate::serve::conn::line::Lines;
 use crate::serve::conn::protocol::{Job, Protocol, Stdin};
@@ -25,7 +28,9 @@ use crate::serve::conn::session::{
 use crate::serve::conn::stream::ByteStream;
 use crate::serve::conn::table::Table;
 use crate::serve::conn::{Conn, LINGER, Timeouts};
-use crate::serve::observe::metrics::Outcome;
+use crate::serve::door::Local;
+use crate::serve::observe::metrics::{Outcome, Refusal};
+use crate::vfs::Peer;
 
 /// Connections at once.
 const CONNS_MAX: usize = 6;
@@ -35,6 +40,8 @@ struct Pair {
     client: Client,
     model: Model,
     link: Weak<Link>,
+    /// Whose connection it is, once a proxy has said so.
+    peer: Peer,
 }
 
 /// What a worker has besides its connections.
@@ -59,6 +66,9 @@ pub struct World {
     speaks: Speaks,
     lines: Lines,
     times: Timeouts,
+    /// Steps until the server is about to end.
+    retires_in: usize,
+    retiring: bool,
     draining: bool,
     seen: Seen,
 }
@@ -76,6 +86,7 @@ impl World {
             max_line: [20, 1000, 70_000][rng.below(3)],
             max_reply: [30, 5_000, 1 << 20][rng.below(3)],
             keep_open: speaks != Speaks::Lines { keep_open: false },
+            retiring: false,
         };
         let limits = Limits {
             max_conns: CONNS_MAX,
@@ -84,6 +95,7 @@ impl World {
             ..Limits::default()
         };
         let ms = |ms| Duration::from_millis(ms);
+        let retires_in = rng.below(4000);
         World {
             times: Timeouts { timeout: ms(500), idle: ms([100, 800][rng.below(2)]) },
             hands: Hands {
@@ -103,6 +115,8 @@ impl World {
             admission: Arc::new(Admission::new(&limits)),
             speaks,
             lines,
+            retires_in,
+            retiring: false,
             draining: false,
             seen: Seen::default(),
         }
@@ -110,6 +124,10 @@ impl World {
 
     /// Something happens.
     pub fn step(&mut self) {
+        self.retires_in = self.retires_in.saturating_sub(1);
+        if self.retires_in == 0 && !self.retiring {
+            self.retire();
+        }
         let hands = &mut self.hands;
         match hands.rng.below(100) {
             0..10 => self.connect(),
@@ -131,24 +149,44 @@ impl World {
     fn connect(&mut self) {
         let hands = &mut self.hands;
         let addr = Ipv4Addr::new(10, 0, 0, 1 + hands.rng.below(3) as u8);
-        let Ok(ticket) = self.admission.ticket(addr.into()) else { return };
+        let Ok(mut ticket) = self.admission.ticket() else { return };
+        let proxy = hands.rng.chance(10).then(|| Announcement::new(&mut hands.rng));
+        if proxy.is_none() && ticket.count_for(addr.into()).is_err() {
+            return;
+        }
         assert!(self.sessions.len() < CONNS_MAX);
         let room = [1, 100, 20_000][hands.rng.below(3)];
         let cable = Cable::new(hands.rng.next(), hands.rng.chance(25), room);
-        let peer = SocketAddr::from((addr, 1));
+        let addr = SocketAddr::from((addr, 1));
+        let (peer, local) = (Peer::Inet(addr), Local::Inet(addr));
         let key = self.sessions.reserve();
-        let link = Link::new(cable.wire(), peer, key, self.dirty.clone());
+        let wire: Box<dyn Wire> = match &proxy {
+            Some(proxy) => Box::new(Proxied::new(cable.wire(), proxy.required)),
+            None => cable.wire(),
+        };
+        let link = Link::new(wire, peer, key, self.dirty.clone());
         let protocol: Box<dyn Protocol> = match self.speaks {
             Speaks::Lines { .. } => Box::new(self.lines),
             Speaks::Bytes => Box::new(ByteStream),
             Speaks::Packets => Box::new(Packets { lines: self.lines, body: 0 }),
         };
         let conn = Conn::new(protocol, self.times, hands.now);
-        let mut session = Box::new(Session::new(link, conn, peer, hands.now, ticket));
-        let client = Client::new(cable, self.speaks, self.lines.max_line, hands.rng.next());
-        let model = Model::new(self.speaks, self.lines);
+        let mut session = Box::new(Session::new(link, conn, local, hands.now, ticket));
+        if proxy.is_some() {
+            session.conn.opening(hands.now);
+        }
+        if self.retiring {
+            session.conn.retire();
+        }
+        let header = proxy.as_ref().map_or(&[][..], |proxy| &proxy.header);
+        let seed = hands.rng.next();
+        let client = Client::new(cable, self.speaks, self.lines.max_line, header, seed);
+        let mut model = Model::new(self.speaks, self.lines);
+        model.retired = self.retiring;
+        model.is_refused = proxy.as_ref().is_some_and(|proxy| proxy.is_broken);
+        let peer = proxy.and_then(|proxy| proxy.peer).map_or(peer, Peer::Inet);
         let link = Arc::downgrade(&session.link);
-        hands.pairs.insert(key, Pair { client, model, link });
+        hands.pairs.insert(key, Pair { client, model, link, peer });
         hands.queue(&mut session);
         self.put(session);
     }
@@ -166,6 +204,15 @@ impl World {
     fn replace(&mut self) {
         self.hands.version += 1;
         self.hands.ahead.clear();
+    }
+
+    /// The server is about to end: its connections close after a reply.
+    fn retire(&mut self) {
+        self.retiring = true;
+        for key in self.sessions.keys() {
+            self.hands.pairs.get_mut(&key).expect("it is there").model.retired = true;
+            self.visit(key, |session| session.conn.retire());
+        }
     }
 
     /// A guest is run up to where it waits for its input.
@@ -382,6 +429,7 @@ impl ActionHost for Hands {
         guest.until = session.conn.job_until(&job, now);
         let fed = job.stdin == Stdin::Fed;
         assert_eq!(fed, job.env.count == 1, "a job brings its variables");
+        assert_eq!(session.link.peer(), self.pairs[&session.key].peer);
         self.model(session).began();
         let end = if job.stdin == Stdin::Wire { None } else { guest.slice(self.now) };
         if let Some(end) = end {
@@ -405,7 +453,15 @@ impl ActionHost for Hands {
         self.model(session).refused = Some(outcome);
     }
 
-    fn report_opened(&mut self, _session: &Session, _result: &io::Result<()>) {}
+    fn report_opened(&mut self, session: &Session, _stage: Stage, result: &io::Result<()>) {
+        let model = self.model(session);
+        assert!(result.is_err() || !model.is_refused, "a broken header was taken");
+        model.gave_up |= result.is_err();
+    }
+
+    fn report_not_admitted(&mut self, session: &Session, _refusal: Refusal) {
+        self.model(session).gave_up = true;
+    }
 
     fn report_idle(&mut self, session: &Session, _why: &str) {
         self.model(session).gave_up = true;

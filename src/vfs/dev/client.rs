@@ -6,41 +6,59 @@ use std::sync::Arc;
 
 use super::Listing;
 use crate::vfs::charge::{self, Ends};
-use crate::vfs::{Access, Errno, File, Filetype, Name, Node, Open, Opened, Result, Stat};
+use crate::vfs::{Access, Errno, File, Filetype, Name, Node, Open, Opened, Peer, Result, Stat};
 
 /// The directory's name in `/dev`.
 pub(super) const NAME: &str = "client";
 
-/// A file. An address or a port ends with a newline.
+/// A file. A fact that is a number or an address ends with a newline.
 #[derive(Clone, Copy)]
 enum Fact {
     Addr,
     Port,
     LocalAddr,
     LocalPort,
+    /// Of the process that connected to a Unix socket, as are those that follow.
+    Pid,
+    Uid,
+    Gid,
     /// The guest's environment, in the form of `/proc/PID/environ` (proc(5)).
     Environ,
 }
 
-const FACTS: [(&str, Fact); 5] = [
+const FACTS: [(&str, Fact); 8] = [
     ("addr", Fact::Addr),
     ("port", Fact::Port),
     ("local-addr", Fact::LocalAddr),
     ("local-port", Fact::LocalPort),
+    ("pid", Fact::Pid),
+    ("uid", Fact::Uid),
+    ("gid", Fact::Gid),
     ("environ", Fact::Environ),
 ];
 
 impl Fact {
-    fn text(self, ends: Ends) -> Arc<Vec<u8>> {
-        let addr = |end: SocketAddr| Arc::new(format!("{}\n", end.ip().to_canonical()).into());
-        let port = |end: SocketAddr| Arc::new(format!("{}\n", end.port()).into());
-        match self {
-            Fact::Addr => addr(ends.peer),
-            Fact::Port => port(ends.peer),
-            Fact::LocalAddr => addr(ends.local),
-            Fact::LocalPort => port(ends.local),
-            Fact::Environ => charge::environ(),
-        }
+    /// `None` if a connection of this kind has no such fact.
+    fn text(self, ends: Ends) -> Option<Arc<Vec<u8>>> {
+        let line = |fact: String| Arc::new(format!("{fact}\n").into());
+        let addr = |end: SocketAddr| end.ip().to_canonical().to_string();
+        let port = |end: SocketAddr| end.port().to_string();
+        let (peer, by) = match ends.peer {
+            Peer::Inet(peer) => (Some(peer), None),
+            Peer::Unix(peer) => (None, peer.credentials),
+        };
+        let fact = match self {
+            // What is neither of IPv4 nor of IPv6 says so.
+            Fact::Addr => Some(peer.map_or_else(|| "unix".to_owned(), addr)),
+            Fact::Port => peer.map(port),
+            Fact::LocalAddr => ends.local.map(addr),
+            Fact::LocalPort => ends.local.map(port),
+            Fact::Pid => by.map(|by| by.pid.to_string()),
+            Fact::Uid => by.map(|by| by.uid.to_string()),
+            Fact::Gid => by.map(|by| by.gid.to_string()),
+            Fact::Environ => return Some(charge::environ()),
+        };
+        fact.map(line)
     }
 }
 
@@ -53,13 +71,13 @@ impl Node for Directory {
     }
 
     fn open(&self, _how: Open) -> Result<Opened> {
-        let names = FACTS.map(|(name, _)| (name, Filetype::RegularFile));
-        Ok(Opened::file(Listing(names.to_vec())))
+        let there = FACTS.iter().filter(|(_, fact)| fact.text(self.0).is_some());
+        Ok(Opened::file(Listing(there.map(|(name, _)| (*name, Filetype::RegularFile)).collect())))
     }
 
     fn lookup(&self, name: Name<'_>) -> Result<Arc<dyn Node>> {
         let fact = super::find(&FACTS, name).ok_or(Errno::Noent)?;
-        Ok(Arc::new(Text(fact.text(self.0))))
+        Ok(Arc::new(Text(fact.text(self.0).ok_or(Errno::Noent)?)))
     }
 }
 

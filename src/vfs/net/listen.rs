@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 /// Connections that wait to be accepted; the system may have a lower limit. The standard
 /// library asks for 128, which a burst of clients exceeds: each then waits a second for its
 /// next try.
-const BACKLOG: i32 = 4096;
+pub(crate) const BACKLOG: i32 = 4096;
 
 /// A socket that listens at an address, for a [`Listener`](super::Listener) or a server.
 ///

@@ -42,10 +42,14 @@ pub use accept::Listener;
 pub use endpoint::{Endpoint, Family, OptionName, OptionValue, Received};
 #[cfg(feature = "tls")]
 pub use https::{Secret, SecretError};
+#[cfg(feature = "serve")]
+pub(crate) use listen::BACKLOG;
 pub use listen::listen;
 pub use lookup::SystemResolver;
 pub(crate) use names::NetworkName;
 pub use policy::Policy;
+#[cfg(feature = "serve")]
+pub(crate) use policy::addr::Cidr;
 pub use policy::addr::{Class, Host, HostName};
 pub use policy::protocol::RuleProtocol;
 pub use policy::rule::{ListenRule, Rule, RuleError};

@@ -29,6 +29,8 @@ pub(crate) struct Http {
     reply: Reply,
     /// Why the body can't be read any further.
     broken: Option<Refused>,
+    /// The server is about to end.
+    retiring: bool,
 }
 
 /// Limits on requests.
@@ -52,6 +54,7 @@ impl Http {
             discarded: 0,
             reply: Reply::new(false, true, true),
             broken: None,
+            retiring: false,
         }
     }
 
@@ -96,7 +99,7 @@ impl Http {
         self.reply = Reply::new(false, true, false);
         let head = exchange.received.take(len);
         let request = request::request(head, self.limits.body as u64)?;
-        self.reply = Reply::new(request.is_head, request.is_1_1, request.keep);
+        self.reply = Reply::new(request.is_head, request.is_1_1, request.keep && !self.retiring);
         self.body = request.body;
         if request.expects && !self.body.is_done() && exchange.received.len() == 0 {
             exchange.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -145,6 +148,11 @@ impl Protocol for Http {
             self.reply.error(output, broken, now);
         }
         self.reply.frame(written, output, end, now);
+    }
+
+    fn retire(&mut self) {
+        self.retiring = true;
+        self.reply.close();
     }
 
     fn ended(&mut self, _outcome: Outcome, _output: &mut Vec<u8>) -> After {

@@ -50,6 +50,11 @@ impl Reply {
         Reply { is_head, is_1_1, keep, state: State::Head }
     }
 
+    /// No other reply follows, unless the head of this one has already promised it.
+    pub fn close(&mut self) {
+        self.keep &= self.state != State::Head;
+    }
+
     /// Moves what the guest wrote to the output. `end` is set once it has ended.
     pub fn frame(
         &mut self,
