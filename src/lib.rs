@@ -106,6 +106,7 @@ pub use guest::running::Running;
 pub use instance::GuestAllocator;
 pub use pool::{Ahead, Pool};
 pub use program::capture::CaptureError;
+pub use program::{Export, Import, Inspection, MemorySize, Producer};
 pub use program::{Program, ProgramConfig, ProgramError, Warm, Warmth};
 #[cfg(feature = "os-random")]
 pub use random::SystemRandom;

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let status = match command() {
         Ok(status) => status,
         Err(Failure { status, text, signal }) => {
-            let name = style::stderr().red("tinyhost:");
+            let name = format!("{}{}", severity(), style::stderr().red("tinyhost:"));
             // What steers a terminal has no place in what is said, wherever it came from.
             let lines: Vec<String> = text.split('\n').map(|line| Line(line).to_string()).collect();
             say(&format!("{name} {}\n", lines.join("\n")));
@@ -39,6 +39,15 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(status)
+}
+
+/// What precedes the failure where systemd's journal reads it.
+fn severity() -> &'static str {
+    #[cfg(unix)]
+    if cli::journal::reads_stderr() {
+        return cli::journal::priority(log::Level::Error);
+    }
+    ""
 }
 
 /// A write beyond the process's limit of file size (RLIMIT_FSIZE) ends it by a signal, unless
@@ -75,6 +84,8 @@ fn command() -> CliResult<u8> {
         Command::Serve(args) => cli::serve::serve(args),
         #[cfg(feature = "serve")]
         Command::Pipe(args) => cli::pipe::pipe(args),
+        Command::Check(args) => answer(&cli::check::check(&args)?),
+        Command::Inspect(args) => answer(&cli::inspect::inspect(args)?),
         Command::Completions(args) => answer(&complete::completions(&args.shell)?),
         Command::Man(_) => answer(&complete::man()),
     }

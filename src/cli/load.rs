@@ -49,12 +49,16 @@ pub fn load_capturable(path: &str, config: &ProgramConfig, refused: &str) -> Cli
 }
 
 /// A program can't be used. Names of what it imports are in the text, and its author's.
-fn unfit(path: &str, error: &dyn std::error::Error) -> Failure {
+pub fn unfit(path: &str, error: &dyn std::error::Error) -> Failure {
     Failure::not_started(format!("{path}: {}", Line(&error.to_string())))
 }
 
 /// Reads a module.
-fn read(path: &str) -> CliResult<Vec<u8>> {
+///
+/// # Errors
+///
+/// If it can't be read.
+pub fn read(path: &str) -> CliResult<Vec<u8>> {
     let fail = |text: String| Failure::not_started(format!("{path}: {text}"));
     #[cfg(unix)]
     fatal_signal::set_program(path);

@@ -4,6 +4,7 @@
 //! bound or started. Which may import which is in `tests/tidy/layers.rs`.
 
 pub mod args;
+pub mod check;
 pub mod failure;
 #[cfg(unix)]
 pub mod fatal_signal;
@@ -11,6 +12,9 @@ mod grant;
 #[cfg(feature = "serve")]
 mod guests;
 pub mod help;
+pub mod inspect;
+#[cfg(unix)]
+pub mod journal;
 #[cfg(feature = "serve")]
 mod limits;
 mod load;

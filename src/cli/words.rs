@@ -36,6 +36,9 @@ pub fn understand(typed: &[String], width: usize) -> CliResult<Asked> {
         }
         _ => {}
     }
+    if first == "check" {
+        return check(rest, width);
+    }
     let command = command(first)?;
     let (mut words, mut rest) = (vec![first.clone()], rest.iter());
     while let Some(word) = rest.next() {
@@ -68,6 +71,24 @@ fn command(name: &str) -> CliResult<CommandRow> {
         format!("unknown command '{name}'{near}")
     };
     Err(Failure::usage(format!("{what}\n{}", help::usage())))
+}
+
+/// What would be started by the words after `check`; `run` may be left out.
+fn check(rest: &[String], width: usize) -> CliResult<Asked> {
+    let first = rest.first().map(String::as_str);
+    if matches!(first, Some("--help" | "-h")) {
+        return Ok(Asked::Answer(help::page(&command("check")?, width)));
+    }
+    let named = matches!(first, Some("run" | "serve" | "pipe" | "warm"));
+    let run = (!named).then(|| "run".to_owned());
+    let words: Vec<String> = run.into_iter().chain(rest.iter().cloned()).collect();
+    Ok(match understand(&words, width)? {
+        // All of them are one operand, whatever is among them.
+        Asked::Command(words) => {
+            Asked::Command(["check", "--"].into_iter().map(str::to_owned).chain(words).collect())
+        }
+        other => other,
+    })
 }
 
 fn option<'w>(

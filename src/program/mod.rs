@@ -8,6 +8,7 @@ pub(crate) mod exports;
 pub(crate) mod growth;
 mod hook;
 pub(crate) mod image;
+mod inspect;
 pub(crate) mod recipe;
 mod refusal;
 mod rewrite;
@@ -37,6 +38,7 @@ pub(crate) use end::end_of;
 pub use error::ProgramError;
 pub(crate) use error::survey;
 pub(crate) use hook::{EntryPoint, complete, install};
+pub use inspect::{Export, Import, Inspection, MemorySize, Producer};
 pub(crate) use rewrite::Hooks;
 pub use warmth::{Warm, Warmth};
 

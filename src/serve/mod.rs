@@ -21,7 +21,7 @@
 //! A door accepts connections, a protocol says what their bytes mean, a worker runs the guests.
 //!
 //! ```text
-//!   door/     Source --accept--> Wire (a socket, or TLS around one)
+//!   door/     Source --accept--> Wire (a socket, or TLS or a PROXY header around one)
 //!                                  |
 //!   client/                      Link: the wire, and Io: the bytes on their way
 //!                                /     \

@@ -126,6 +126,7 @@ const CLI_ROOMS: &[(&str, &[&str])] = &[
     // Why a command ends before its guest does.
     ("failure", &[]),
     ("style", &[]),
+    ("journal", &[]),
     ("output", &["failure"]),
     ("logger", &["output"]),
     // What can be typed: definitions, their table, units.
@@ -149,6 +150,7 @@ const CLI_ROOMS: &[(&str, &[&str])] = &[
         &[
             "failure",
             "fatal_signal",
+            "journal",
             "logger",
             "args",
             "load",
@@ -163,6 +165,9 @@ const CLI_ROOMS: &[(&str, &[&str])] = &[
         "pipe",
         &["failure", "output", "logger", "args", "load", "observe", "limits", "guests", "start"],
     ),
+    // What a program is, and what a command would be started with.
+    ("inspect", &["failure", "args", "load"]),
+    ("check", &["failure", "args", "load", "grant", "inspect", "run", "serve"]),
 ];
 
 /// The module of a file, as a path below the crate: `src/cli/run/ended.rs` is `cli::run::ended`.

@@ -12,7 +12,7 @@ pub mod units;
 
 use argh::{ArgsInfo, FromArgs};
 
-pub use about::{CompletionsArgs, ManArgs};
+pub use about::{CheckArgs, CompletionsArgs, InspectArgs, ManArgs};
 pub use one::{GuestLimits, OneGuest};
 
 /// A small WASI host: runs WebAssembly programs, with the network as files in /dev.
@@ -37,6 +37,10 @@ pub enum Command {
     Pipe(PipeArgs),
     /// `tinyhost warm`
     Warm(WarmArgs),
+    /// `tinyhost check`
+    Check(CheckArgs),
+    /// `tinyhost inspect`
+    Inspect(InspectArgs),
     /// `tinyhost completions`
     Completions(CompletionsArgs),
     /// `tinyhost man`

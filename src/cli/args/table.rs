@@ -89,6 +89,8 @@ fn command(info: SubCommandInfo) -> CommandRow {
         "run" | "pipe" => "PROGRAM [ARGS...]",
         "warm" => "-o FILE PROGRAM [ARGS...]",
         "serve" => "[PROGRAM [ARGS...]]",
+        "check" => "[run|serve] [OPTIONS] PROGRAM [ARGS...]",
+        "inspect" => "PROGRAM",
         "completions" => "SHELL",
         _ => "",
     };

@@ -1,5 +1,6 @@
 //! What a guest is given: mounts, network, and what a policy file allows.
 
+pub mod checked;
 pub mod environment;
 pub mod learn;
 pub mod mounts;

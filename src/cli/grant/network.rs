@@ -27,7 +27,7 @@ pub struct Rules {
     pub net: Vec<(String, Rule)>,
     /// `--net none`: without the rule there is at first.
     none: bool,
-    net_listen: Vec<ListenRule>,
+    net_listen: Vec<(String, ListenRule)>,
     /// Where sockets of a guest listen.
     pub listen: Vec<SocketAddr>,
     #[cfg(feature = "tls")]
@@ -45,12 +45,27 @@ impl Rules {
         match name {
             "net" if text == "none" => self.none = true,
             "net" => self.net.push((text.to_owned(), text.parse().map_err(failed)?)),
-            "net-listen" => self.net_listen.push(text.parse().map_err(failed)?),
+            "net-listen" => self.net_listen.push((text.to_owned(), text.parse().map_err(failed)?)),
             #[cfg(feature = "tls")]
             "tls-ca" | "tls-pin" | "secret" => self.tls.add(name, text)?,
             _ => self.listen.push(units::address("--listen", text, 8080)?),
         }
         Ok(())
+    }
+}
+
+impl Rules {
+    /// What a guest may do with the network, a row each.
+    pub fn shown(&self, is_run: bool) -> Vec<(&'static str, String)> {
+        let joined = |list: Vec<String>| match list.is_empty() {
+            true => "nothing".to_owned(),
+            false => list.join(" "),
+        };
+        let first = (is_run && !self.none).then(|| "localhost:1997".to_owned());
+        let dials = first.into_iter().chain(self.net.iter().map(|(typed, _)| typed.clone()));
+        let listens = self.net_listen.iter().map(|(typed, _)| typed.clone());
+        let listens = listens.chain(self.listen.iter().map(ToString::to_string));
+        vec![("may dial", joined(dials.collect())), ("may listen", joined(listens.collect()))]
     }
 }
 
@@ -86,7 +101,7 @@ impl Network {
         for (_, rule) in &rules.net {
             policy.allow(rule.clone());
         }
-        for rule in &rules.net_listen {
+        for (_, rule) in &rules.net_listen {
             policy.listen(rule.clone());
         }
         let config = NetConfig { policy, report, ..Default::default() };

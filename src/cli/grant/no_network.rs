@@ -36,6 +36,13 @@ impl Rules {
     }
 }
 
+impl Rules {
+    /// What a guest may do with the network, a row each.
+    pub fn shown(&self, _is_run: bool) -> Vec<(&'static str, String)> {
+        vec![("network", "none: this tinyhost was built without it".to_owned())]
+    }
+}
+
 /// There is none.
 pub struct Network;
 

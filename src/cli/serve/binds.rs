@@ -50,6 +50,14 @@ impl Binds {
         Ok(Binds { clients, metrics })
     }
 
+    /// Where it listens.
+    pub fn shown(&self) -> String {
+        match self.clients.is_empty() {
+            true => format!("127.0.0.1:{PORT} [::1]:{PORT}"),
+            false => self.clients.iter().map(shown).collect::<Vec<_>>().join(" "),
+        }
+    }
+
     /// Listens at the usual addresses if nothing was typed or handed over.
     ///
     /// # Errors
@@ -83,6 +91,16 @@ impl Binds {
             }
         }
         Ok(())
+    }
+}
+
+/// A place as it is typed.
+pub fn shown(bind: &Bind) -> String {
+    match bind {
+        Bind::Tcp(addr) => addr.to_string(),
+        Bind::Unix { path, mode: None } => format!("unix:{}", path.display()),
+        Bind::Unix { path, mode: Some(mode) } => format!("unix:{},mode={mode:04o}", path.display()),
+        Bind::Open(_) => "a socket that was handed over".to_owned(),
     }
 }
 

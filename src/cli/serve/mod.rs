@@ -15,18 +15,21 @@ use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tinyhost::serve::logging::LogFormat;
-use tinyhost::serve::{Handle, Load, Prepare, ServeConfig, Server, Unit};
+use tinyhost::serve::{Handle, Limits, Load, Prepare, ProxyProtocol, ServeConfig, Server, Unit};
 use tinyhost::trace::{Last, ReportHint, Sink, Tracer};
 use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::{Tee, Trace};
-use tinyhost::{Program, ProgramConfig as Compile};
+use tinyhost::{Program, ProgramConfig as Compile, WarmUp};
 
 use binds::Binds;
+#[cfg(feature = "tls")]
+use certificate::Certificate;
 use inherited::HandedOver;
 
 use super::args::{ServeArgs, units};
 use super::failure::{CliResult, Failure, plain};
 use super::fatal_signal;
+use super::grant::checked::Checked;
 use super::grant::environment::Variable;
 use super::guests::{self, GuestRequest, Guests};
 use super::limits;
@@ -83,7 +86,7 @@ pub fn serve(mut args: ServeArgs) -> CliResult<u8> {
     logger::install(format, level);
     let trace = observe::wanted(args.take_traced(), true)?;
     let crash_dir = args.crash_dir.take();
-    let (mut config, reach) = config(args, handed_over, trace.is_some())?;
+    let (mut config, reach) = config(plan(args, handed_over, trace.is_some())?)?;
     let trace = trace.map(|trace| trace.open(&reach)).transpose()?.map(Arc::new);
     let sink = trace.as_ref().map(|trace| trace.sink.clone());
     let dir = crash_dir.as_deref();
@@ -169,19 +172,34 @@ fn logging(args: &ServeArgs) -> CliResult<(LogFormat, LevelFilter)> {
     Ok((format, level))
 }
 
-fn config(
-    mut args: ServeArgs,
-    handed_over: HandedOver,
-    traced: bool,
-) -> CliResult<(ServeConfig, Reach)> {
+/// What is meant by these options, with nothing opened or bound yet.
+struct ServePlan {
+    unit: Unit,
+    keep_open: bool,
+    limits: Limits,
+    ahead: usize,
+    workers: usize,
+    drain: Duration,
+    wanted: GuestRequest,
+    binds: Binds,
+    proxies: Option<ProxyProtocol>,
+    #[cfg(feature = "tls")]
+    certificate: Option<Certificate>,
+    warm_up: Option<WarmUp>,
+    /// Where the program is read from, unless it is built in.
+    path: Option<String>,
+    args: Vec<String>,
+    watch: bool,
+}
+
+fn plan(mut args: ServeArgs, handed_over: HandedOver, traced: bool) -> CliResult<ServePlan> {
     let unit = unit(&args)?;
     let limited = args.take_limited();
     let limits = limits::of_server(&args, &limited, unit)?;
     let ahead = ahead(&args, unit, traced)?;
     let wanted = wanted(&mut args, limited.stack.as_deref(), unit)?;
-    let proxy_protocol = proxies::wanted(&args)?;
+    let proxies = proxies::wanted(&args)?;
     let drain = args.drain.as_deref().map(|text| units::time("--drain", text)).transpose()?;
-    let drain = drain.unwrap_or(Duration::ZERO);
     let binds = Binds::new(&args.bind, args.metrics.as_deref(), handed_over)?;
     let workers = guests::workers(args.workers.as_deref())?;
     #[cfg(feature = "tls")]
@@ -189,19 +207,41 @@ fn config(
     let warm_up = start::wanted(args.warm, args.call.take(), &wanted.compile)?;
     let mut command = args.program.into_iter();
     let path = command.next();
+    // What came by standard input can't be had again.
+    if args.watch && path.as_deref().is_none_or(|path| path == "-") {
+        return Err(Failure::usage(
+            "--watch needs a program that is read from a file: give its path",
+        ));
+    }
+    Ok(ServePlan {
+        unit,
+        keep_open: args.keep_open,
+        limits,
+        ahead,
+        workers,
+        drain: drain.unwrap_or(Duration::ZERO),
+        wanted,
+        binds,
+        proxies,
+        #[cfg(feature = "tls")]
+        certificate,
+        warm_up,
+        path,
+        args: command.collect(),
+        watch: args.watch,
+    })
+}
+
+/// Opens what is meant, and compiles the program. Nothing listens yet but the usual addresses.
+fn config(plan: ServePlan) -> CliResult<(ServeConfig, Reach)> {
+    let ServePlan { unit, limits, wanted, binds, warm_up, path, .. } = plan;
     let name = path.as_deref().map_or("echo", guests::name).to_owned();
     // One that is to be warm runs when all it needs is there.
     let cold =
         if warm_up.is_none() { Some(program(path.as_deref(), &wanted.compile)?) } else { None };
-    // What came by standard input can't be had again.
     let file = path.clone().filter(|path| path != "-");
-    if args.watch && file.is_none() {
-        let message = "--watch needs a program that is read from a file: give its path";
-        return Err(Failure::usage(message));
-    }
     let compile = wanted.compile.clone();
-    let Guests { args: own, env, namespace, hints, reach } =
-        wanted.open(command.collect(), denials())?;
+    let Guests { args: own, env, namespace, hints, reach } = wanted.open(plan.args, denials())?;
     guests::warn_of_misplaced("serve", &own);
 
     let prepare =
@@ -221,20 +261,60 @@ fn config(
     };
     let mut config = ServeConfig::new(program, name);
     #[cfg(feature = "tls")]
-    certificate::add(&mut config, certificate);
+    certificate::add(&mut config, plan.certificate);
     (config.args, config.env, config.namespace) = (own, env, namespace);
     config.prepare = prepare;
-    (config.unit, config.keep_open, config.workers) = (unit, args.keep_open, workers);
-    config.ahead = ahead;
+    (config.unit, config.keep_open, config.workers) = (unit, plan.keep_open, plan.workers);
+    config.ahead = plan.ahead;
     config.limits = limits;
-    config.proxy_protocol = proxy_protocol;
-    config.drain = drain;
-    config.watch = file.as_ref().filter(|_| args.watch).map(PathBuf::from);
+    config.proxy_protocol = plan.proxies;
+    config.drain = plan.drain;
+    config.watch = file.as_ref().filter(|_| plan.watch).map(PathBuf::from);
     config.reload = file.map(|path| reload(path, compile, start));
     binds.out_of(&reach)?;
     let Binds { clients, metrics } = binds.or_default()?;
     (config.binds, config.metrics) = (clients, metrics);
     Ok((config, reach))
+}
+
+/// What a server would be started with. Nothing is bound or run; its mounts are opened.
+///
+/// # Errors
+///
+/// Whatever would keep it from being started, but that its addresses are taken and what a warm
+/// program does.
+pub fn check(mut args: ServeArgs) -> CliResult<Checked> {
+    let handed_over = HandedOver::take()?;
+    logging(&args)?;
+    let trace = observe::wanted(args.take_traced(), true)?;
+    let plan = plan(args, handed_over, trace.is_some())?;
+    let mut facts = vec![("listens at", plan.binds.shown()), ("a guest for", shown_unit(&plan))];
+    if let Some(metrics) = &plan.binds.metrics {
+        facts.push(("metrics at", binds::shown(metrics)));
+    }
+    if let Some(proxies) = &plan.proxies {
+        let how = if proxies.required { "required" } else { "not required" };
+        let from: Vec<String> = proxies.from.iter().map(ToString::to_string).collect();
+        facts.push(("PROXY header", format!("{how}, of {}", from.join(" "))));
+    }
+    #[cfg(feature = "tls")]
+    if plan.certificate.is_some() {
+        facts.push(("TLS", "its certificate and key fit".to_owned()));
+    }
+    let grant = plan.wanted.grant.clone();
+    let Guests { reach, .. } = plan.wanted.open(plan.args, denials())?;
+    plan.binds.out_of(&reach)?;
+    Ok(Checked { grant, program: plan.path, facts, is_run: false })
+}
+
+fn shown_unit(plan: &ServePlan) -> String {
+    let unit = match plan.unit {
+        Unit::Line if plan.keep_open => "each line of a connection that is kept open",
+        Unit::Line => "the line of each connection",
+        Unit::Connection => "each connection",
+        Unit::Http => "each request of HTTP",
+    };
+    unit.to_owned()
 }
 
 /// Loads the program again, as it was loaded.

@@ -71,6 +71,15 @@ impl TrustedProxy {
     }
 }
 
+impl fmt::Display for TrustedProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Unix => f.write_str("unix"),
+            Kind::Inet(range) => write!(f, "{range}"),
+        }
+    }
+}
+
 impl FromStr for TrustedProxy {
     type Err = TrustedProxyError;
 
