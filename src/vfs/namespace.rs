@@ -154,8 +154,8 @@ impl NamespaceBuilder {
     }
 
     /// Lets a server give the namespace to one guest after another. What its mounts hold is then common to
-    /// them. A [`Dev`](super::dev::Dev) counts for each of them as its own: once its network was used, the
-    /// next guest is given another namespace.
+    /// them. A [`Dev`] counts for each of them as its own: once its network was used, the next guest is
+    /// given another namespace.
     #[must_use]
     pub fn reusable(mut self) -> NamespaceBuilder {
         self.reusable = true;
