@@ -2,11 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::busy::given_time;
+use tinyhost::Program;
 use tinyhost::serve::Outcome;
+use tinyhost::vfs::Namespace;
+use tinyhost::vfs::dev::Dev;
+use tinyhost::vfs::net::{Net, NetConfig};
 
 use crate::support::{assembled, program, serve};
 
@@ -254,4 +259,50 @@ fn never_pauses(idle: Duration) -> bool {
     let sent = sender.join().unwrap();
     assert_eq!(server.handle.metrics().outcome(Outcome::Timeout), 0);
     read.is_ok() && sent == Some(reply.len())
+}
+
+/// Opens a name in /dev, and replies.
+fn opens(name: &str) -> Program {
+    let text = format!(
+        r#"(module
+          (import "wasi_snapshot_preview1" "path_open" (func $path_open
+              (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+          (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+          (memory (export "memory") 1)
+          (data (i32.const 0) "\20\00\00\00\02\00\00\00")
+          (data (i32.const 32) "x\n{name}")
+          (func (export "_start")
+            (drop (call $path_open (i32.const 3) (i32.const 0) (i32.const 34) (i32.const {len})
+              (i32.const 0) (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 24)))
+            (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 24)))))"#,
+        len = name.len()
+    );
+    Program::new(wat::parse_str(text).unwrap()).unwrap()
+}
+
+#[test]
+fn a_namespace_is_made_again_where_its_network_was_used() {
+    let net = Net::new(NetConfig::default());
+    for (name, reusable, again) in [
+        ("null", true, false),
+        ("null", false, true),
+        ("localhost:1", true, true),
+        ("tcp", true, true),
+    ] {
+        let made = Arc::new(AtomicUsize::new(0));
+        let server = serve(opens(name), |config| {
+            let (made, net) = (made.clone(), net.clone());
+            config.keep_open = true;
+            config.namespace = Arc::new(move || {
+                made.fetch_add(1, Ordering::Relaxed);
+                let namespace = Namespace::builder();
+                let namespace = if reusable { namespace.reusable() } else { namespace };
+                namespace.mount("/dev", Arc::new(Dev::with_net(net.for_guest()))).unwrap().build()
+            });
+        });
+        let replies = server.ask_and_shut("line\n".repeat(50).as_bytes());
+        assert_eq!(replies, "x\n".repeat(50).as_bytes());
+        let made = made.load(Ordering::Relaxed);
+        assert_eq!(made >= 50, again, "{name}, reusable: {reusable}: made {made} times");
+    }
 }
