@@ -116,6 +116,30 @@ fn a_guest_finds_its_client_in_dev_client() {
     assert_eq!(told, format!("unix\n{}\n{uid}\n", std::process::id()));
 }
 
+/// A container that shares a socket with its host: the kernel says 0 for the client's process.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_client_outside_of_the_pid_namespace_has_no_number() {
+    let apart = ["--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
+    let tried = std::process::Command::new("unshare").args(apart).arg("true").status();
+    if !tried.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: unshare can't make a PID namespace");
+        return;
+    }
+    let dir = TempDir::new();
+    let path = dir.path().join("s.sock");
+    let mut command = std::process::Command::new("unshare");
+    command.args(apart).arg(env!("CARGO_BIN_EXE_tinyhost")).current_dir(util::root());
+    command.args(["serve", "--workers=1", "--log-level=debug"]);
+    command.arg(format!("--bind=unix:{}", path.display())).arg(fixture("envdump"));
+    let server = Process::start(command);
+    server.wait_for_line("listening on ");
+    let told = ask(dial(&path), "x\n");
+    assert!(told.contains("UNIXREMOTEEUID=0\n"), "{told}");
+    assert!(!told.contains("UNIXREMOTEPID"), "{told}");
+    server.wait_for_line("guest ended client=unix:1 ");
+}
+
 #[test]
 fn sigterm_drains_and_sigint_does_not() {
     let options = ["--bind=127.0.0.1:0", "--metrics=127.0.0.1:0", "--drain=10m"];

@@ -32,6 +32,8 @@ mod operations;
 mod pages;
 #[path = "serve/proxy.rs"]
 mod proxy;
+#[path = "serve/scgi.rs"]
+mod scgi;
 #[path = "serve/unix.rs"]
 mod unix;
 #[path = "serve/warm.rs"]

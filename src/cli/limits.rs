@@ -41,8 +41,9 @@ pub fn of_server(args: &ServeArgs, limited: &Limited, unit: Unit) -> CliResult<L
         out_of_place("--max-line", limited.max_line.as_ref(), "with --per connection")?;
         out_of_place("--max-reply", limited.max_reply.as_ref(), "with --per connection")?;
     }
-    if unit == Unit::Http {
-        out_of_place("--max-line", limited.max_line.as_ref(), "with --http")?;
+    if matches!(unit, Unit::Http | Unit::Scgi) {
+        let with = if unit == Unit::Http { "with --http" } else { "with --scgi" };
+        out_of_place("--max-line", limited.max_line.as_ref(), with)?;
     } else {
         out_of_place("--max-head", args.max_head.as_ref(), "without --http")?;
         out_of_place("--max-body", args.max_body.as_ref(), "without --http")?;

@@ -56,7 +56,7 @@ impl Running {
                 Some(Peer::Inet(SocketAddr::new(ip, port)))
             } else if state & A_UNIX_CLIENTS != 0 {
                 let credentials = (state & KNOWN != 0).then_some(Credentials {
-                    pid: (low >> GROUP_SHIFT) as u32,
+                    pid: Some((low >> GROUP_SHIFT) as u32).filter(|pid| *pid != 0),
                     uid: low as u32,
                     gid: (state >> GROUP_SHIFT) as u32,
                 });
@@ -97,7 +97,10 @@ impl Tag {
             }
             Peer::Unix(UnixPeer { number, credentials: Some(Credentials { pid, uid, gid }) }) => {
                 let state = A_GUEST | A_UNIX_CLIENTS | KNOWN | u64::from(gid) << GROUP_SHIFT;
-                Tag { state, address: [number, u64::from(pid) << GROUP_SHIFT | u64::from(uid)] }
+                Tag {
+                    state,
+                    address: [number, u64::from(pid.unwrap_or(0)) << GROUP_SHIFT | u64::from(uid)],
+                }
             }
         }
     }
@@ -133,8 +136,9 @@ mod tests {
     fn a_client_is_told_as_it_is() {
         let inet = ["127.0.0.1:65535", "[2001:db8::1]:1", "[::1]:0"];
         let inet = inet.map(|addr| Peer::Inet(addr.parse().unwrap()));
-        let known = Credentials { pid: 7, uid: u32::MAX, gid: u32::MAX - 1 };
-        let unix = [None, Some(known)]
+        let known = Credentials { pid: Some(7), uid: u32::MAX, gid: u32::MAX - 1 };
+        let unseen = Credentials { pid: None, ..known };
+        let unix = [None, Some(known), Some(unseen)]
             .map(|credentials| Peer::Unix(UnixPeer { number: u64::MAX, credentials }));
         for client in inet.into_iter().chain(unix) {
             let noted = Tag::of(client).note();

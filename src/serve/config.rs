@@ -32,6 +32,9 @@ pub enum Unit {
     /// environment, the body its standard input, and it writes header lines, an empty line, and the
     /// body of the reply. A guest whose client resets the connection is ended at once.
     Http,
+    /// A new guest for each request of SCGI, as a program of CGI: a server in front has read the request
+    /// of HTTP. What the guest writes goes back as it is.
+    Scgi,
 }
 
 /// Makes the namespace of each guest.
@@ -165,9 +168,9 @@ pub struct Limits {
     pub count_loopback: bool,
     /// Bytes of a line without its newline.
     pub max_line: usize,
-    /// With [`Unit::Http`]: bytes of the head of a request.
+    /// With [`Unit::Http`] and [`Unit::Scgi`]: bytes of the head of a request.
     pub max_head: usize,
-    /// With [`Unit::Http`]: bytes of the body of a request.
+    /// With [`Unit::Http`] and [`Unit::Scgi`]: bytes of the body of a request.
     pub max_body: usize,
     /// Bytes of the reply to a line or a request. The output of a guest that serves a whole connection is not
     /// limited.

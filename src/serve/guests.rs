@@ -197,7 +197,9 @@ fn environment(
         Peer::Unix(peer) => {
             push("PROTO", b"UNIX");
             if let Some(by) = peer.credentials {
-                push("UNIXREMOTEPID", by.pid.to_string().as_bytes());
+                if let Some(pid) = by.pid {
+                    push("UNIXREMOTEPID", pid.to_string().as_bytes());
+                }
                 push("UNIXREMOTEEUID", by.uid.to_string().as_bytes());
                 push("UNIXREMOTEEGID", by.gid.to_string().as_bytes());
             }

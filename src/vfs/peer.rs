@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 /// The client of a connection.
 ///
 /// As text it is `127.0.0.1:52812`, or `unix:4242:7`: the seventh connection of the process's Unix
-/// sockets, made by process 4242.
+/// sockets, made by process 4242, or `unix:7` if it is not known which process that was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Peer {
     /// A client of TCP, by its address.
@@ -27,8 +27,9 @@ pub struct UnixPeer {
 /// Who a process was when it called connect(2). Its numbers are those of the host's namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Credentials {
-    /// The process, which may have ended since.
-    pub pid: u32,
+    /// The process, which may have ended since. `None` for one that this process can't see, because
+    /// it is outside of its PID namespace.
+    pub pid: Option<u32>,
     /// Its effective user.
     pub uid: u32,
     /// Its effective group.
@@ -56,10 +57,12 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Peer::Inet(addr) => write!(f, "{addr}"),
-            Peer::Unix(UnixPeer { number, credentials: Some(by) }) => {
-                write!(f, "unix:{}:{number}", by.pid)
+            Peer::Unix(UnixPeer { number, credentials }) => {
+                match credentials.and_then(|by| by.pid) {
+                    Some(pid) => write!(f, "unix:{pid}:{number}"),
+                    None => write!(f, "unix:{number}"),
+                }
             }
-            Peer::Unix(UnixPeer { number, credentials: None }) => write!(f, "unix:{number}"),
         }
     }
 }

@@ -391,6 +391,9 @@ answers_lines! {
         /// serving | answer requests of HTTP/1.1, each by a guest as in CGI
         #[argh(switch)]
         pub http: bool,
+        /// serving | answer requests of SCGI, of nginx or Apache in front
+        #[argh(switch)]
+        pub scgi: bool,
         /// serving | event loops (one per processor)
         #[argh(option, arg_name = "count")]
         pub workers: Option<String>,

@@ -92,7 +92,7 @@ pub fn page(command: &CommandRow, width: usize) -> String {
         wrap(&mut out, &names.join(" "), "  ", width);
     }
     if !command.examples.is_empty() {
-        let _ = writeln!(out, "\n{}", bold("examples:"));
+        let _ = writeln!(out, "{}", bold("examples:"));
         command.examples.iter().for_each(|example| {
             let _ = writeln!(out, "  {example}");
         });

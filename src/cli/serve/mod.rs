@@ -313,6 +313,7 @@ fn shown_unit(plan: &ServePlan) -> String {
         Unit::Line => "the line of each connection",
         Unit::Connection => "each connection",
         Unit::Http => "each request of HTTP",
+        Unit::Scgi => "each request of SCGI",
     };
     unit.to_owned()
 }
@@ -346,7 +347,7 @@ fn wanted(args: &mut ServeArgs, stack: Option<&str>, unit: Unit) -> CliResult<Gu
     let own = |variable: &&Variable| {
         let name = variable.name.as_str();
         let of_request = CGI.contains(&name) || name.starts_with("HTTP_");
-        CLIENT.contains(&name) || unit == Unit::Http && of_request
+        CLIENT.contains(&name) || matches!(unit, Unit::Http | Unit::Scgi) && of_request
     };
     match wanted.grant.env.iter().find(own) {
         Some(Variable { name, .. }) => Err(Failure::usage(format!(
@@ -370,22 +371,34 @@ fn unit(args: &ServeArgs) -> CliResult<Unit> {
             )));
         }
     };
-    if !args.http {
-        return Ok(unit);
-    }
+    let (option, unit_of_request) = match (args.http, args.scgi) {
+        (false, false) => return Ok(unit),
+        (true, true) => {
+            return Err(Failure::usage(
+                "--http can't be combined with --scgi: leave out --http if a server in front speaks \
+                 SCGI, or --scgi if clients speak HTTP",
+            ));
+        }
+        (true, false) => ("--http", Unit::Http),
+        (false, true) => ("--scgi", Unit::Scgi),
+    };
     let other = if args.per.is_some() {
         "--per, as a request has a guest"
-    } else if args.keep_open {
+    } else if args.keep_open && args.http {
         "--keep-open, as each client says whether more requests follow"
+    } else if args.keep_open {
+        "--keep-open, as a connection has one request"
+    } else if args.warm && args.scgi {
+        "--warm, as its guests would have the environment of the start"
     } else if args.program.is_empty() {
-        return Err(Failure::usage(
-            "--http needs a program: give the path of one that speaks CGI (it reads \
-             REQUEST_METHOD and PATH_INFO, and writes header lines, an empty line and a body)",
-        ));
+        return Err(Failure::usage(format!(
+            "{option} needs a program: give the path of one that speaks CGI (it reads \
+             REQUEST_METHOD and PATH_INFO, and writes header lines, an empty line and a body)"
+        )));
     } else {
-        return Ok(Unit::Http);
+        return Ok(unit_of_request);
     };
-    Err(Failure::usage(format!("--http can't be combined with {other}: leave it out")))
+    Err(Failure::usage(format!("{option} can't be combined with {other}: leave it out")))
 }
 
 /// Guests run ahead by each worker.
@@ -400,9 +413,9 @@ fn ahead(args: &ServeArgs, unit: Unit, traced: bool) -> CliResult<usize> {
     // under whose address its calls could be traced.
     let other = if unit == Unit::Connection {
         "--per connection"
-    } else if unit == Unit::Http {
+    } else if matches!(unit, Unit::Http | Unit::Scgi) {
         // It looks at its environment first, which is that of its request.
-        "--http"
+        if unit == Unit::Http { "--http" } else { "--scgi" }
     } else if traced {
         "--trace"
     } else {

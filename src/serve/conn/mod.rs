@@ -11,6 +11,7 @@ mod events;
 pub(crate) mod http;
 pub(crate) mod line;
 pub(crate) mod protocol;
+pub(crate) mod scgi;
 pub(crate) mod session;
 pub(crate) mod stream;
 pub(crate) mod table;

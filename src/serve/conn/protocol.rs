@@ -6,6 +6,7 @@ use super::Timeouts;
 use super::buffer::ReceiveBuffer;
 use super::http::{Http, HttpLimits};
 use super::line::Lines;
+use super::scgi::Scgi;
 use super::stream::ByteStream;
 use crate::serve::admission::Admission;
 use crate::serve::config::{ServeConfig, Unit};
@@ -166,12 +167,12 @@ impl Service {
                 }
                 Unit::Connection => (Box::new(|| Box::new(ByteStream)), 0),
                 Unit::Http => {
-                    let limits = HttpLimits {
-                        head: limits.max_head,
-                        body: limits.max_body,
-                        reply: limits.max_reply,
-                    };
+                    let limits = HttpLimits::of(limits);
                     (Box::new(move || Box::new(Http::new(limits))), 0)
+                }
+                Unit::Scgi => {
+                    let limits = HttpLimits::of(limits);
+                    (Box::new(move || Box::new(Scgi::new(limits))), 0)
                 }
             };
         let times = Timeouts { timeout: limits.timeout, idle: limits.idle };

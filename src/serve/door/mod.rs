@@ -4,6 +4,7 @@
 //! and who is at its ends. What lies between the socket and the protocol (TLS, the header of the
 //! PROXY protocol) is put around the wire here.
 
+mod peercred;
 pub(crate) mod proxy;
 pub(crate) mod tcp;
 #[cfg(feature = "tls")]

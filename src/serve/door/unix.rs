@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use mio::net::{UnixListener, UnixStream};
+use mio::net::UnixListener;
 use mio::{Interest, Registry, Token};
 use rustix::fs::{
     AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, chmod, fchmod, flock, openat, statat,
@@ -17,9 +17,9 @@ use rustix::fs::{
 use rustix::io::Errno as Os;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, connect, listen, socket};
 
-use super::{Accepted, Local, Source};
+use super::{Accepted, Local, Source, peercred};
 use crate::vfs::net::BACKLOG;
-use crate::vfs::{Credentials, Peer, UnixPeer};
+use crate::vfs::{Peer, UnixPeer};
 
 /// How long a socket that no program listens at is watched before it is taken to be left over: between
 /// bind(2) and listen(2) that of another server looks the same.
@@ -63,7 +63,7 @@ impl Source for Unix {
 
     fn accept(&mut self) -> io::Result<Accepted> {
         let (stream, _) = self.socket.accept()?;
-        let peer = Peer::Unix(UnixPeer { number: number(), credentials: credentials(&stream) });
+        let peer = Peer::Unix(UnixPeer { number: number(), credentials: peercred::of(&stream) });
         let local = Local::Unix(self.path.clone());
         Ok(Accepted { wire: Box::new(stream), peer, local, refusal: None })
     }
@@ -73,18 +73,6 @@ impl Source for Unix {
 pub(crate) fn number() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     LAST.fetch_add(1, Relaxed) + 1
-}
-
-#[cfg(target_os = "linux")]
-fn credentials(stream: &UnixStream) -> Option<Credentials> {
-    let by = rustix::net::sockopt::socket_peercred(stream).ok()?;
-    let pid = by.pid.as_raw_nonzero().get().unsigned_abs();
-    Some(Credentials { pid, uid: by.uid.as_raw(), gid: by.gid.as_raw() })
-}
-
-#[cfg(not(target_os = "linux"))]
-fn credentials(_stream: &UnixStream) -> Option<Credentials> {
-    None
 }
 
 /// The file of a socket that this process has made. It is removed when this is dropped, unless

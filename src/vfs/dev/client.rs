@@ -53,7 +53,7 @@ impl Fact {
             Fact::Port => peer.map(port),
             Fact::LocalAddr => ends.local.map(addr),
             Fact::LocalPort => ends.local.map(port),
-            Fact::Pid => by.map(|by| by.pid.to_string()),
+            Fact::Pid => by.and_then(|by| by.pid).map(|pid| pid.to_string()),
             Fact::Uid => by.map(|by| by.uid.to_string()),
             Fact::Gid => by.map(|by| by.gid.to_string()),
             Fact::Environ => return Some(charge::environ()),

@@ -77,14 +77,14 @@ fn text(bytes: &[u8]) -> Result<Header, String> {
         return if broken { Err(why) } else { Ok(Header::Partial) };
     };
     let line = &within[TEXT.len()..end];
-    let line = std::str::from_utf8(line).map_err(|_| "it is not ASCII text".to_owned())?;
     let len = end + 2;
-    let mut words = line.split(' ');
-    let family = words.next().unwrap_or_default();
-    if family == "UNKNOWN" {
-        // Whatever follows is to be ignored.
+    // Whatever follows is to be ignored.
+    if line == b"UNKNOWN" || line.starts_with(b"UNKNOWN ") {
         return Ok(Header::Whole { len, ends: None });
     }
+    let line = std::str::from_utf8(line).map_err(|_| "it is not ASCII text".to_owned())?;
+    let mut words = line.split(' ');
+    let family = words.next().unwrap_or_default();
     let addr: fn(&str) -> Option<IpAddr> = match family {
         "TCP4" => |word| word.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
         "TCP6" => |word| word.parse::<Ipv6Addr>().ok().map(IpAddr::V6),

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use super::buffer::ReceiveBuffer;
 use super::protocol::{After, Exchange, Feed, Job, Next, Protocol, Stdin};
+use crate::serve::config::Limits;
 use crate::serve::observe::metrics::Outcome;
 use reply::Reply;
 use request::{Body, Refused};
@@ -42,6 +43,13 @@ pub(crate) struct HttpLimits {
     pub body: usize,
     /// Bytes that a guest may write.
     pub reply: usize,
+}
+
+impl HttpLimits {
+    /// Those of a server.
+    pub fn of(limits: &Limits) -> HttpLimits {
+        HttpLimits { head: limits.max_head, body: limits.max_body, reply: limits.max_reply }
+    }
 }
 
 impl Http {

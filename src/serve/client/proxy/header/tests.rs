@@ -53,6 +53,7 @@ fn text_says_who_the_client_is() {
     );
     whole(b"PROXY UNKNOWN\r\n", None);
     whole(b"PROXY UNKNOWN ffff:: nonsense  0 99999\r\n", None);
+    whole(b"PROXY UNKNOWN \xff\0\r\n", None);
 }
 
 #[test]
@@ -173,6 +174,29 @@ fn all_else_is_what_it_is() {
         assert_eq!(parse(bytes), Ok(Header::Other), "{bytes:?}");
     }
     assert_eq!(parse(b""), Ok(Header::Partial));
+}
+
+/// Whatever a proxy sends, it is a header, or not, or refused, and nothing else happens.
+#[test]
+fn no_bytes_do_harm() {
+    let mut state = 1_u64;
+    let mut random = || {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    let begins = [TEXT, b"PROXY TCP4 1.1.1.1 ", BINARY, &version_2(1, 0x11, FOUR), b""];
+    for _ in 0..20_000 {
+        let mut bytes = begins[usize::from(random()) % begins.len()].to_vec();
+        let len = usize::from(random());
+        bytes.extend((0..len).map(|_| random()));
+        if let (Some(at), true) = (bytes.len().checked_sub(1), random() > 128) {
+            bytes[usize::from(random()) % (at + 1)] = random();
+        }
+        if let Ok(Header::Whole { len, .. }) = parse(&bytes) {
+            assert!(len <= bytes.len());
+        }
+    }
 }
 
 #[test]
