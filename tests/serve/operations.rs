@@ -318,3 +318,46 @@ fn many_threads_of_clients_and_workers_get_every_reply() {
     assert_eq!(metrics.outcome(Outcome::Ok), 16 * 50);
     assert_eq!(metrics.conns, 16 * 50);
 }
+
+#[test]
+fn a_reload_that_fails_is_counted_and_the_old_program_stays() {
+    let tries = Arc::new(AtomicUsize::new(0));
+    let server = serve(program("echo"), |config| {
+        let tries = tries.clone();
+        config.reload = Some(Arc::new(move || match tries.fetch_add(1, Ordering::Relaxed) {
+            0 => Err("it is damaged".to_owned()),
+            _ => Ok(program("exit")),
+        }));
+    });
+    server.handle.reload();
+    let metrics = server.until("the first to fail", |metrics| metrics.reloads_failed == 1);
+    assert_eq!(metrics.reloads, 0);
+    assert_eq!(server.ask(b"x\n"), b"x\n");
+    assert!(server.until_record("not reloaded").contains("error=\"it is damaged\""));
+    server.handle.reload();
+    let metrics = server.until("the second", |metrics| metrics.reloads == 1);
+    let text = metrics.prometheus();
+    for line in
+        ["tinyhost_reloads_total{result=\"ok\"} 1", "tinyhost_reloads_total{result=\"failed\"} 1"]
+    {
+        assert!(text.lines().any(|there| there == line), "{line} is not in {text}");
+    }
+    assert_eq!(server.ask(b"x\n"), b"");
+}
+
+#[test]
+fn the_process_is_measured() {
+    let server = serve(program("echo"), |_| {});
+    server.ask(b"x\n");
+    let process = server.handle.metrics().process;
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert!(process.started <= since && process.started + crate::busy::LIMIT > since);
+    assert!(!process.cpu.is_zero() && process.fds_max > 0);
+    if cfg!(target_os = "linux") {
+        assert!(process.resident > 0 && process.virtual_memory > process.resident);
+        assert!(process.fds > 3 && process.fds <= process.fds_max);
+    }
+    let text = server.handle.metrics().prometheus();
+    let version = format!("tinyhost_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+    assert!(text.contains(&version), "{text}");
+}

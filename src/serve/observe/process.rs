@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// See the [module](self). What the system does not say is 0.
+/// What the process takes of its machine. What the system does not say is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Process {
     /// When the server was made, since 1970.
