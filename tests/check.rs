@@ -135,6 +135,11 @@ fn what_could_not_be_started_is_said_as_it_would_be() {
         assert_eq!((checked.status, started.status), (Some(status), Some(status)), "{words:?}");
         assert_eq!(checked.stdout, b"");
     }
+    for words in [&["check"][..], &["check", "run"], &["check", "--dir", "."]] {
+        let ended = typed(words);
+        assert_eq!(ended.status, Some(2), "{words:?}");
+        assert!(ended.stderr.contains("no program given: write tinyhost check"), "{ended:?}");
+    }
     let ended = typed(&["check", "pipe", &cat]);
     assert!(ended.stderr.contains("write tinyhost check [run|serve] [OPTIONS]"), "{ended:?}");
     assert_eq!(ended.status, Some(2));

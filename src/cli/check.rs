@@ -38,6 +38,11 @@ pub fn check(args: &CheckArgs) -> CliResult<String> {
 }
 
 fn of_run(args: OneGuest) -> CliResult<Checked> {
+    if args.program.is_empty() {
+        return Err(Failure::usage(
+            "no program given: write tinyhost check [run|serve] [OPTIONS] PROGRAM [ARGS...]",
+        ));
+    }
     let plan = run::plan(args)?;
     run::fresh(&plan)?;
     Ok(Checked { program: Some(plan.program), grant: plan.grant, facts: Vec::new(), is_run: true })
