@@ -64,6 +64,9 @@ pub fn a_directory_does_not_go_below_itself(root: &Root) {
     refused!(a.rename(name("b"), &c, name("x")), Inval);
     // The other way round: what it would replace holds it.
     refused!(b.rename(name("c"), root, name("a")), Notempty);
+    put(&b, "f", b"");
+    refused!(b.rename(name("f"), root, name("a")), Notempty);
+    refused!(b.rename(name("f"), &a, name("b")), Notempty);
     // Below a sister, and up, is fine.
     let d = dir(root, "d");
     a.rename(name("b"), &d, name("b")).expect("rename");

@@ -274,6 +274,10 @@ impl Tree {
         }
         match replaced {
             Some(there) if there == moved => return Ok(()),
+            // Linux says ENOTEMPTY of a directory that holds what would replace it, whatever that is.
+            Some(there) if self.inode(there).is_dir() && self.is_within(from, there)? => {
+                return Err(Errno::Notempty);
+            }
             Some(there) => self.replaceable(there, is_dir)?,
             None => {
                 // Only the difference must fit: a full tree can still be tidied.
