@@ -26,6 +26,8 @@ mod http_warm;
 mod limits;
 #[path = "serve/lines.rs"]
 mod lines;
+#[path = "serve/nats.rs"]
+mod nats;
 #[path = "serve/operations.rs"]
 mod operations;
 #[path = "serve/pages.rs"]

@@ -9,6 +9,7 @@ use super::bind::Bind;
 use super::door::proxy::ProxyProtocol;
 #[cfg(feature = "tls")]
 use super::door::tls::Identity;
+use super::from::nats::NatsConfig;
 use crate::guest::Guest;
 use crate::program::Program;
 use crate::vfs::{Namespace, Peer};
@@ -79,6 +80,9 @@ pub struct ServeConfig {
     /// with `/healthz` at 503, so that balancers find out before they are refused. Connections that
     /// are kept open close after a reply meanwhile.
     pub drain: Duration,
+    /// A NATS server whose messages are served besides, a new guest for each: the message and a newline
+    /// are its standard input, and its standard output is the reply.
+    pub from: Option<NatsConfig>,
     /// What one guest serves.
     pub unit: Unit,
     /// With [`Unit::Line`]: answer line after line until the client closes the connection. If not
@@ -129,6 +133,7 @@ impl ServeConfig {
             binds: Vec::new(),
             proxy_protocol: None,
             drain: Duration::ZERO,
+            from: None,
             unit: Unit::default(),
             keep_open: false,
             ahead: 0,

@@ -14,6 +14,7 @@ use super::client::wire::Stage;
 use super::config::Unit;
 use super::conn::protocol::{Job, Stdin};
 use super::conn::session::{ActionHost, PollInterest, Session};
+use super::from::nats::driver::DriverTurn;
 use super::guests::Guests;
 use super::observe::logging::TARGET;
 use super::observe::metrics::{Counters, Refusal, add};
@@ -153,8 +154,22 @@ impl Jobs {
         let report =
             Report { client, outcome, why, elapsed, cpu, fuel, bytes_in, bytes_out, memory_peak };
         self.reporter.ended(&report);
+        if let Some(message) = &mut session.message {
+            message.outcome = outcome;
+            message.why = why.to_owned();
+        }
         session.ended(outcome, now);
         now
+    }
+
+    /// What a driver needs in this turn.
+    pub fn driver_turn(&mut self) -> DriverTurn<'_> {
+        DriverTurn {
+            registry: self.sched.registry(),
+            reporter: &self.reporter,
+            scratch: &mut self.scratch,
+            now: self.now,
+        }
     }
 
     /// Guests, counted as far as they take memory.
@@ -292,7 +307,7 @@ impl ActionHost for Jobs {
 
     fn watch(&mut self, session: &mut Session, wanted: PollInterest) -> io::Result<()> {
         let before = std::mem::replace(&mut session.watched, wanted);
-        let fd = session.link.wire.descriptor();
+        let Some(fd) = session.link.wire.descriptor() else { return Ok(()) };
         let registry = self.sched.registry();
         let token = Token(session.key);
         let interest = match wanted {

@@ -44,6 +44,8 @@
 //! simulator (`simulate/`, run by `cargo test --lib serve::simulate`), which prints the seed of a
 //! failure.
 //!
+//! Messages of a server that is dialled ([`NatsConfig`]) are connections of one job: `from/`.
+//!
 //! A connection has one job at a time, so replies are in the order of the requests. Jobs that are
 //! to run at once are connections of their own: a door can make a wire out of a message.
 //!
@@ -68,6 +70,7 @@ mod client;
 mod config;
 mod conn;
 mod door;
+mod from;
 mod guests;
 mod jobs;
 mod observe;
@@ -101,6 +104,7 @@ use door::tcp::Tcp;
 #[cfg(feature = "tls")]
 pub use door::tls::Identity;
 use door::unix::{Bound, Unix};
+pub use from::nats::{NatsConfig, NatsIntake, NatsLogin};
 use observe::http::Status;
 pub use observe::logging;
 pub use observe::metrics::{Metrics, Outcome, Process, Refusal};

@@ -15,9 +15,11 @@ use super::config::DRAIN_MAX;
 use super::conn::Conn;
 use super::conn::protocol::Service;
 use super::conn::session::{ActionHost, Disposition, Readiness, Session, TurnTime, advance};
-use super::conn::table::{LISTENER, Table};
+use super::conn::table::{FETCHED, LISTENER, Table};
 use super::door::tcp::{is_final, is_of_connection};
-use super::door::{ACCEPTS_PER_TURN, Accepted, Arrival, Door, PAUSE, Source};
+use super::door::{ACCEPTS_PER_TURN, Accepted, Arrival, Door, Local, PAUSE, Source};
+use super::from::message::{Delivery, MessageEnd, MessageProtocol};
+use super::from::nats::driver::NatsDriver;
 use super::jobs::Jobs;
 use super::observe::metrics::{Refusal, add};
 use super::observe::outcome::Outcome;
@@ -32,6 +34,7 @@ const TURN: u64 = u64::MAX - 2;
 const CLEANUP: u64 = u64::MAX - 3;
 pub(super) const EXPIRY: u64 = u64::MAX - 4;
 const STOP: u64 = u64::MAX - 5;
+const FETCH: u64 = u64::MAX - 6;
 
 /// How often a worker turns at least, if there is a status page to report on it. The memory of its
 /// guests is added up then.
@@ -53,6 +56,8 @@ pub(super) struct Worker {
     service: Service,
     jobs: Jobs,
     door: Door,
+    /// Where messages come from.
+    nats: Option<NatsDriver>,
     sessions: Table,
     /// Connections whose guests wrote something.
     dirty: Arc<Dirty>,
@@ -73,11 +78,16 @@ impl Worker {
         sources: Vec<Box<dyn Source>>,
     ) -> io::Result<Worker> {
         let door = Door::new(sources, sched.registry())?;
+        let from = shared.config.from.clone().filter(|_| !service.of_status).map(Arc::new);
+        let limits = &shared.config.limits;
+        let now = Instant::now();
+        let nats = from.map(|from| NatsDriver::new(&from, limits, sched.waker(), now));
         let jobs = Jobs::new(shared, handle, sched, service.ahead, service.of_status);
         Ok(Worker {
             service,
             jobs,
             door,
+            nats,
             sessions: Table::default(),
             dirty: Arc::default(),
             dirty_keys: Vec::new(),
@@ -92,12 +102,15 @@ impl Worker {
         if self.jobs.shared.reports {
             self.jobs.sched.alarm(self.jobs.now + TURN_EVERY, TURN);
         }
+        // Dials in its first turn.
+        self.flush_messages();
         let mut events = Vec::new();
         let result = loop {
             if let Err(error) = self.turn(&mut events) {
                 break Err(error);
             }
-            if self.drain_expired || self.draining && self.sessions.len() == 0 {
+            let fetches = self.nats.as_ref().is_some_and(|nats| !nats.is_over());
+            if self.drain_expired || self.draining && self.sessions.len() == 0 && !fetches {
                 break Ok(());
             }
         };
@@ -112,7 +125,8 @@ impl Worker {
     }
 
     fn turn(&mut self, events: &mut Vec<Event>) -> io::Result<()> {
-        let busy = !self.jobs.ready.is_empty() || self.door.pending();
+        let fetches = self.nats.as_ref().is_some_and(NatsDriver::is_busy);
+        let busy = !self.jobs.ready.is_empty() || self.door.pending() || fetches;
         let at_once = busy || self.wants_ahead() || self.jobs.cleanup.has_large();
         self.jobs.sched.turn(at_once.then_some(Duration::ZERO), events)?;
         self.jobs.now = Instant::now();
@@ -128,9 +142,11 @@ impl Worker {
         events.drain(..).for_each(|event| self.on_event(event));
         self.accept()?;
         self.take_mail();
+        self.run_messages();
         self.run_ready();
         // Last, for what guests wrote in this turn goes out in one piece.
         self.advance_dirty();
+        self.flush_messages();
         if quiet && self.wants_ahead() {
             self.jobs.run_ahead();
         }
@@ -164,6 +180,11 @@ impl Worker {
 
     fn on_event(&mut self, event: Event) {
         match event {
+            Event::Io { token: Token(FETCHED), readable, writable, read_closed, hangup } => {
+                if let Some(nats) = &mut self.nats {
+                    nats.on_event(readable || read_closed || hangup, writable || hangup);
+                }
+            }
             Event::Io { token: Token(token), .. } if token >= LISTENER => {
                 self.door.on_event(token);
             }
@@ -187,6 +208,7 @@ impl Worker {
                 self.jobs.update_memory_gauge();
                 self.jobs.sched.alarm(self.jobs.now + TURN_EVERY, TURN);
             }
+            Event::Time(FETCH) => self.nats.iter_mut().for_each(NatsDriver::on_alarm),
             Event::Time(CLEANUP) => self.clean_up(),
             Event::Time(EXPIRY) => self.jobs.expire_ahead(),
             Event::Time(slot) => {
@@ -222,6 +244,10 @@ impl Worker {
 
     fn close(&mut self, mut session: Box<Session>) {
         self.jobs.cleanup.changed = true;
+        let now = self.jobs.now;
+        if let (Some(message), Some(nats)) = (session.message.take(), &mut self.nats) {
+            nats.finished(&message, now);
+        }
         // Not counted here: the code that decided to close has done that.
         if let Some(guest) = self.jobs.take_guest(&mut session) {
             self.jobs.release(guest);
@@ -261,6 +287,49 @@ impl Worker {
             });
         }
         self.dirty_keys = keys;
+    }
+
+    // Messages.
+
+    /// Has messages fetched, and starts guests for those that have come, for a while.
+    fn run_messages(&mut self) {
+        let Some(nats) = &mut self.nats else { return };
+        nats.advance(&mut self.jobs.driver_turn());
+        let mut now = Instant::now();
+        let long = if self.door.pending() { READY_AMONG_ACCEPTS } else { READY_PER_TURN };
+        let until = now + long;
+        while now < until
+            && let Some(delivery) = self.nats.as_mut().and_then(|nats| nats.next(now))
+        {
+            self.run_message(delivery, now);
+            now = Instant::now();
+        }
+    }
+
+    /// Runs a message: it is a connection whose one request is there. Most are over at once.
+    fn run_message(&mut self, delivery: Delivery, now: Instant) {
+        let Some((peer, local)) = self.nats.as_ref().map(NatsDriver::ends) else { return };
+        let (message, wire) = MessageEnd::new(delivery.id);
+        let key = self.sessions.reserve();
+        let link = Link::new(wire, peer.into(), key, self.dirty.clone());
+        let protocol = Box::new(MessageProtocol(Some(delivery)));
+        let conn = Conn::new(protocol, self.service.times, now);
+        let mut session = Box::new(Session::new(link, conn, Local::Inet(local), now, None));
+        session.message = Some(Box::new(message));
+        // It has no client whose addresses could be told.
+        session.env = Some(self.jobs.shared.env.clone());
+        self.jobs.handle.live.fetch_add(1, Relaxed);
+        self.jobs.cleanup.changed = true;
+        self.advance_session(session, Some(TurnTime { now, until: now + TURN_OF_ONE }));
+    }
+
+    /// Sends replies.
+    fn flush_messages(&mut self) {
+        let Some(nats) = &mut self.nats else { return };
+        nats.flush(&mut self.jobs.driver_turn());
+        if let Some(when) = nats.next_alarm() {
+            self.jobs.sched.alarm(when, FETCH);
+        }
     }
 
     // Connections.
@@ -366,7 +435,8 @@ impl Worker {
         let key = self.sessions.reserve();
         let link = Link::new(wire, peer, key, self.dirty.clone());
         let conn = Conn::new((self.service.protocol)(), self.service.times, self.jobs.now);
-        let mut session = Box::new(Session::new(link, conn, local, self.jobs.now, arrival.ticket));
+        let mut session =
+            Box::new(Session::new(link, conn, local, self.jobs.now, Some(arrival.ticket)));
         if self.retiring && !self.service.of_status {
             session.conn.retire();
         }
@@ -403,6 +473,7 @@ impl Worker {
         self.draining = true;
         self.jobs.guests.ahead.clear();
         self.door.close();
+        self.nats.iter_mut().for_each(|nats| nats.drain(self.jobs.now));
         self.jobs.sched.alarm(self.jobs.now + DRAIN_MAX, DRAINED);
         for key in self.sessions.keys() {
             self.with_session(key, |_, session| session.drain());
@@ -417,6 +488,8 @@ impl Worker {
                 self.close(session);
             }
         }
+        // What was not finished is given back.
+        self.flush_messages();
         self.jobs.counters().reset_gauges();
     }
 

@@ -370,7 +370,8 @@ answers_lines! {
     #[argh(
         subcommand,
         name = "serve",
-        example = "tinyhost serve --keep-open --bind 0.0.0.0:7000 filter.wasm"
+        example = "tinyhost serve --keep-open --bind 0.0.0.0:7000 filter.wasm",
+        example = "tinyhost serve --from 'nats://localhost/in.>?queue=filters' filter.wasm"
     )]
     pub struct ServeArgs {
         /// serving | listen at ADDR:PORT, unix:PATH[,mode=MODE], fd:NAME
@@ -382,6 +383,12 @@ answers_lines! {
         /// serving | trusted proxy: ADDR[/BITS] or unix (this machine's)
         #[argh(option, arg_name = "addr")]
         pub proxy_from: Vec<String>,
+        /// serving | answer messages of nats://HOST:PORT/SUBJECT?queue=NAME
+        #[argh(option, arg_name = "url")]
+        pub from: Option<String>,
+        /// serving | USER:PASSWORD or a token for that, or @env:NAME, @file:PATH
+        #[argh(option, arg_name = "login")]
+        pub from_auth: Option<String>,
         /// serving | keep a connection open for more lines
         #[argh(switch)]
         pub keep_open: bool,

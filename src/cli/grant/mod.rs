@@ -8,6 +8,8 @@ pub mod mounts;
 pub mod network;
 pub mod open;
 pub mod policy;
+#[cfg(any(feature = "serve", feature = "tls"))]
+pub mod reference;
 #[cfg(feature = "tls")]
 mod secret;
 #[cfg(feature = "tls")]

@@ -4,7 +4,8 @@ use tinyhost::vfs::net::{NetConfig, Tls};
 
 use super::environment::Variable;
 use super::mounts::MountSpec;
-use super::secret::{self, SecretSource};
+use super::reference::SecretSource;
+use super::secret;
 use crate::cli::failure::{CliResult, Failure, check, plain};
 
 /// The variable that OpenSSL and others have for the file of authorities to trust.
@@ -59,7 +60,7 @@ impl TlsOptions {
     ///
     /// For the first that it could read.
     pub fn check_secrets(&self, env: &[Variable], mounts: &[MountSpec]) -> CliResult<()> {
-        self.sources.iter().try_for_each(|source| source.check(env, mounts))
+        self.sources.iter().try_for_each(|source| source.check("--secret", env, mounts))
     }
 
     /// A network that keeps to it. Without `--tls-ca`, SSL_CERT_FILE names the authorities. It is

@@ -6,6 +6,7 @@ mod certificate;
 mod inherited;
 mod logger;
 mod proxies;
+mod source;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,9 @@ use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tinyhost::serve::logging::LogFormat;
-use tinyhost::serve::{Handle, Limits, Load, Prepare, ProxyProtocol, ServeConfig, Server, Unit};
+use tinyhost::serve::{
+    Handle, Limits, Load, NatsConfig, Prepare, ProxyProtocol, ServeConfig, Server, Unit,
+};
 use tinyhost::trace::{Last, ReportHint, Sink, Tracer};
 use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::{Tee, Trace};
@@ -182,6 +185,7 @@ struct ServePlan {
     drain: Duration,
     wanted: GuestRequest,
     binds: Binds,
+    from: Option<NatsConfig>,
     proxies: Option<ProxyProtocol>,
     #[cfg(feature = "tls")]
     certificate: Option<Certificate>,
@@ -201,6 +205,7 @@ fn plan(mut args: ServeArgs, handed_over: HandedOver, traced: bool) -> CliResult
     let proxies = proxies::wanted(&args)?;
     let drain = args.drain.as_deref().map(|text| units::time("--drain", text)).transpose()?;
     let binds = Binds::new(&args.bind, args.metrics.as_deref(), handed_over)?;
+    let from = source::wanted(&args, unit, &wanted.grant)?;
     let workers = guests::workers(args.workers.as_deref())?;
     #[cfg(feature = "tls")]
     let certificate = certificate::wanted(&mut args)?;
@@ -222,6 +227,7 @@ fn plan(mut args: ServeArgs, handed_over: HandedOver, traced: bool) -> CliResult
         drain: drain.unwrap_or(Duration::ZERO),
         wanted,
         binds,
+        from,
         proxies,
         #[cfg(feature = "tls")]
         certificate,
@@ -272,8 +278,11 @@ fn config(plan: ServePlan) -> CliResult<(ServeConfig, Reach)> {
     config.watch = file.as_ref().filter(|_| plan.watch).map(PathBuf::from);
     config.reload = file.map(|path| reload(path, compile, start));
     binds.out_of(&reach)?;
-    let Binds { clients, metrics } = binds.or_default()?;
+    // What only fetches its work listens nowhere.
+    let binds = if plan.from.is_some() { binds } else { binds.or_default()? };
+    let Binds { clients, metrics } = binds;
     (config.binds, config.metrics) = (clients, metrics);
+    config.from = plan.from;
     Ok((config, reach))
 }
 
@@ -288,7 +297,14 @@ pub fn check(mut args: ServeArgs) -> CliResult<Checked> {
     logging(&args)?;
     let trace = observe::wanted(args.take_traced(), true)?;
     let plan = plan(args, handed_over, trace.is_some())?;
-    let mut facts = vec![("listens at", plan.binds.shown()), ("a guest for", shown_unit(&plan))];
+    let mut facts = Vec::new();
+    if let Some(from) = &plan.from {
+        facts.push(("messages of", format!("{from}/{}", from.subject)));
+    }
+    if plan.from.is_none() || !plan.binds.clients.is_empty() {
+        facts.push(("listens at", plan.binds.shown()));
+        facts.push(("a guest for", shown_unit(&plan)));
+    }
     if let Some(metrics) = &plan.binds.metrics {
         facts.push(("metrics at", binds::shown(metrics)));
     }

@@ -117,7 +117,7 @@ impl Wire for Secure {
         version.into_iter().chain(subject).collect()
     }
 
-    fn descriptor(&self) -> RawFd {
+    fn descriptor(&self) -> Option<RawFd> {
         self.wire.descriptor()
     }
 }

@@ -95,8 +95,9 @@ pub(crate) trait Wire: Send + Sync {
         Vec::new()
     }
 
-    /// The descriptor whose events say that more can be read or written.
-    fn descriptor(&self) -> RawFd;
+    /// The descriptor whose events say that more can be read or written. One that never has to wait
+    /// needs none.
+    fn descriptor(&self) -> Option<RawFd>;
 }
 
 impl Wire for TcpStream {
@@ -124,8 +125,8 @@ impl Wire for TcpStream {
         self.shutdown(Shutdown::Write)
     }
 
-    fn descriptor(&self) -> RawFd {
-        self.as_raw_fd()
+    fn descriptor(&self) -> Option<RawFd> {
+        Some(self.as_raw_fd())
     }
 }
 
@@ -146,7 +147,7 @@ impl Wire for UnixStream {
         false
     }
 
-    fn descriptor(&self) -> RawFd {
-        self.as_raw_fd()
+    fn descriptor(&self) -> Option<RawFd> {
+        Some(self.as_raw_fd())
     }
 }

@@ -13,6 +13,7 @@ use crate::serve::client::link::{Link, wake};
 use crate::serve::client::proxy::ProxiedEnds;
 use crate::serve::client::wire::Stage;
 use crate::serve::door::{Local, unix};
+use crate::serve::from::message::MessageEnd;
 use crate::serve::observe::metrics::{Outcome, Refusal};
 use crate::vfs::{Peer, UnixPeer};
 use crate::wasi::Strings;
@@ -42,8 +43,10 @@ pub(crate) struct Session {
     pub queued: bool,
     pub watched: PollInterest,
     pub opened: Instant,
-    /// Its place among all connections.
-    ticket: Ticket,
+    /// The message that it is, if it is no connection.
+    pub message: Option<Box<MessageEnd>>,
+    /// Its place among all connections, if it is one.
+    ticket: Option<Ticket>,
 }
 
 /// What the poll reports of a connection.
@@ -177,7 +180,13 @@ pub(crate) fn advance<H: ActionHost>(
 }
 
 impl Session {
-    pub fn new(link: Link, conn: Conn, local: Local, now: Instant, ticket: Ticket) -> Session {
+    pub fn new(
+        link: Link,
+        conn: Conn,
+        local: Local,
+        now: Instant,
+        ticket: Option<Ticket>,
+    ) -> Session {
         Session {
             key: link.key,
             link: Arc::new(link),
@@ -189,6 +198,7 @@ impl Session {
             queued: false,
             watched: PollInterest::Not,
             opened: now,
+            message: None,
             ticket,
         }
     }
@@ -242,7 +252,10 @@ impl Session {
             }
             None => {}
         }
-        self.ticket.count_for(self.link.peer().ip())
+        match &mut self.ticket {
+            Some(ticket) => ticket.count_for(self.link.peer().ip()),
+            None => Ok(()),
+        }
     }
 
     fn receive<H: ActionHost>(&mut self, host: &mut H) {

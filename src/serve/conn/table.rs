@@ -16,6 +16,10 @@ const _: () = assert!(CONN >= FOREIGN);
 /// Tokens of listeners: this, and a number.
 pub(crate) const LISTENER: usize = CONN | CONN >> 1;
 
+/// The token of what the worker dials to [fetch](crate::serve::from) its work. The last one is the
+/// scheduler's.
+pub(crate) const FETCHED: usize = usize::MAX - 1;
+
 /// The table.
 #[derive(Default)]
 pub(crate) struct Table {

@@ -141,6 +141,24 @@ metrics! {
     bytes_in: Counter "received_bytes_total",
     /// Bytes that guests wrote to their clients.
     bytes_out: Counter "sent_bytes_total",
+    /// Connections to the NATS server by which messages come, at most one for each worker.
+    nats_connected: Gauge "nats_connections",
+    /// Times that such a connection was made.
+    nats_connects: Counter "nats_connects_total",
+    /// Messages received from the NATS server.
+    nats_messages: Counter "nats_messages_total",
+    /// Messages of a stream that had been delivered before.
+    nats_redelivered: Counter "nats_redelivered_total",
+    /// Replies published, or with a stream stored.
+    nats_replies: Counter "nats_replies_total",
+    /// Replies that were stored already.
+    nats_duplicates: Counter "nats_duplicates_total",
+    /// Messages given back to their stream, to be delivered again.
+    nats_retries: Counter "nats_retries_total",
+    /// Messages that failed for good.
+    nats_dead: Counter "nats_dead_letters_total",
+    /// Replies dropped for want of a connection.
+    nats_lost: Counter "nats_lost_replies_total",
 }
 
 /// The other metrics.

@@ -180,7 +180,7 @@ impl Wire for ServerEnd {
         !self.0.state().layered
     }
 
-    fn descriptor(&self) -> RawFd {
+    fn descriptor(&self) -> Option<RawFd> {
         unreachable!("the simulator asks no poll")
     }
 }

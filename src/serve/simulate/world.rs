@@ -171,7 +171,7 @@ impl World {
             Speaks::Packets => Box::new(Packets { lines: self.lines, body: 0 }),
         };
         let conn = Conn::new(protocol, self.times, hands.now);
-        let mut session = Box::new(Session::new(link, conn, local, hands.now, ticket));
+        let mut session = Box::new(Session::new(link, conn, local, hands.now, Some(ticket)));
         if proxy.is_some() {
             session.conn.opening(hands.now);
         }

@@ -143,7 +143,7 @@ impl Wire for Proxied {
         self.wire.variables()
     }
 
-    fn descriptor(&self) -> RawFd {
+    fn descriptor(&self) -> Option<RawFd> {
         self.wire.descriptor()
     }
 }
