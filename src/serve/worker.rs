@@ -463,6 +463,8 @@ impl Worker {
             return;
         }
         self.jobs.sched.alarm(until, STOP);
+        // Others get the messages from now on.
+        self.nats.iter_mut().for_each(|nats| nats.drain(self.jobs.now));
         for key in self.sessions.keys() {
             self.with_session(key, |_, session| session.conn.retire());
         }

@@ -370,8 +370,7 @@ answers_lines! {
     #[argh(
         subcommand,
         name = "serve",
-        example = "tinyhost serve --keep-open --bind 0.0.0.0:7000 filter.wasm",
-        example = "tinyhost serve --from 'nats://localhost/in.>?queue=filters' filter.wasm"
+        example = "tinyhost serve --keep-open --bind 0.0.0.0:7000 filter.wasm"
     )]
     pub struct ServeArgs {
         /// serving | listen at ADDR:PORT, unix:PATH[,mode=MODE], fd:NAME

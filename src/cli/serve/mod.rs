@@ -363,7 +363,9 @@ fn wanted(args: &mut ServeArgs, stack: Option<&str>, unit: Unit) -> CliResult<Gu
     let own = |variable: &&Variable| {
         let name = variable.name.as_str();
         let of_request = CGI.contains(&name) || name.starts_with("HTTP_");
-        CLIENT.contains(&name) || matches!(unit, Unit::Http | Unit::Scgi) && of_request
+        let of_message = args.from.is_some() && name.starts_with("NATS_");
+        let of_request = matches!(unit, Unit::Http | Unit::Scgi) && of_request;
+        CLIENT.contains(&name) || of_request || of_message
     };
     match wanted.grant.env.iter().find(own) {
         Some(Variable { name, .. }) => Err(Failure::usage(format!(
