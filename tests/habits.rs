@@ -412,7 +412,8 @@ fn from_says_what_is_wrong_with_it() {
         (&["--from=nats://a@h/s", "--from-auth=b"], "--from-auth can't be combined with a login"),
         (&["--from-auth=b"], "--from-auth has no effect without --from"),
     ] {
-        let words = ["serve"].iter().chain(options).chain([&linefilter.as_str()]);
+        let guest = linefilter.as_str();
+        let words = ["serve"].iter().chain(options).chain([&guest]);
         let ended = Process::start(tinyhost(words)).end();
         assert_eq!(ended.status, Some(2), "{options:?}: {}", ended.stderr);
         assert!(ended.stderr.starts_with(&format!("tinyhost: {said}")), "{}", ended.stderr);
