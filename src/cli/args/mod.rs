@@ -385,7 +385,7 @@ answers_lines! {
         /// serving | answer messages of nats://HOST:PORT/SUBJECT?queue=NAME
         #[argh(option, arg_name = "url")]
         pub from: Option<String>,
-        /// serving | USER:PASSWORD or a token for that, or @env:NAME, @file:PATH
+        /// serving | its USER:PASSWORD or token, or @env:NAME, @file:PATH
         #[argh(option, arg_name = "login")]
         pub from_auth: Option<String>,
         /// serving | keep a connection open for more lines
