@@ -114,7 +114,7 @@ impl Conn {
     }
 
     /// All until the other end closes.
-    fn is_closed(mut self) {
+    fn until_closed(mut self) {
         let mut rest = Vec::new();
         // A reset is an end, too.
         let _ = self.reader.read_to_end(&mut rest);
@@ -228,7 +228,7 @@ fn lies_of_a_server_end_its_connection_and_nothing_else() {
         assert_eq!(conn.published().payload, b"before\n");
         // It may close before it has all of that.
         let _ = conn.reader.get_mut().write_all(lie);
-        conn.is_closed();
+        conn.until_closed();
     }
     // Lies before the greeting, and a close in the middle of a message.
     for lie in ["", "INFO\r\n", "INFO {\r\n", "PING\r\n", "MSG in.a 1 1\r\nx\r\n"] {
@@ -277,7 +277,7 @@ fn a_drain_ends_the_subscription_first_and_answers_what_came() {
     conn.message(1, "in.a", "_R.1", b"last");
     assert_eq!(conn.published().payload, b"last\n");
     conn.send(b"PONG\r\n");
-    conn.is_closed();
+    conn.until_closed();
     running.stop();
 }
 
