@@ -28,6 +28,9 @@ use crate::step::{End, Step};
 
 const SCRATCH: usize = 64 << 10;
 
+/// Bytes of a page, as the metrics count them.
+const PAGE_BYTES: u64 = 4096;
+
 /// The state of a worker apart from its door and its connections. Carries out what these ask for.
 pub(super) struct Jobs {
     pub shared: Arc<Shared>,
@@ -160,6 +163,18 @@ impl Jobs {
         }
         session.ended(outcome, now);
         now
+    }
+
+    /// Publishes what there is, with so many connections.
+    pub fn publish_gauges(&self, conns: usize) {
+        let counters = self.counters();
+        let ahead = self.guests.ahead.len();
+        counters.conns_open.store(conns as u64, Relaxed);
+        counters.guests.store((self.sched.len() + ahead) as u64, Relaxed);
+        counters.guests_parked.store((self.sched.parked() + ahead) as u64, Relaxed);
+        counters.guests_ahead.store(ahead as u64, Relaxed);
+        let restored = self.guests.pool.restored_bytes() / PAGE_BYTES;
+        counters.pages_restored.store(restored, Relaxed);
     }
 
     /// What a driver needs in this turn.

@@ -17,8 +17,8 @@ use super::conn::protocol::Service;
 use super::conn::session::{ActionHost, Disposition, Readiness, Session, TurnTime, advance};
 use super::conn::table::{FETCHED, LISTENER, Table};
 use super::door::tcp::{is_final, is_of_connection};
-use super::door::{ACCEPTS_PER_TURN, Accepted, Arrival, Door, Local, PAUSE, Source};
-use super::from::message::{Delivery, MessageEnd, MessageProtocol};
+use super::door::{ACCEPTS_PER_TURN, Accepted, Arrival, Door, PAUSE, Source};
+use super::from::message::{self, Delivery};
 use super::from::nats::driver::NatsDriver;
 use super::jobs::Jobs;
 use super::observe::metrics::{Refusal, add};
@@ -39,9 +39,6 @@ const FETCH: u64 = u64::MAX - 6;
 /// How often a worker turns at least, if there is a status page to report on it. The memory of its
 /// guests is added up then.
 pub(super) const TURN_EVERY: Duration = Duration::from_secs(1);
-
-/// Bytes of a page, as the metrics count them.
-const PAGE_BYTES: u64 = 4096;
 
 /// How long connections with requests waiting have their turns in one turn of the worker, and how
 /// long if more clients wait to be accepted.
@@ -78,10 +75,8 @@ impl Worker {
         sources: Vec<Box<dyn Source>>,
     ) -> io::Result<Worker> {
         let door = Door::new(sources, sched.registry())?;
-        let from = shared.config.from.clone().filter(|_| !service.of_status).map(Arc::new);
-        let limits = &shared.config.limits;
-        let now = Instant::now();
-        let nats = from.map(|from| NatsDriver::new(&from, limits, sched.waker(), now));
+        let config = if service.of_status { None } else { Some(&shared.config) };
+        let nats = config.and_then(|config| NatsDriver::of(config, sched.waker(), Instant::now()));
         let jobs = Jobs::new(shared, handle, sched, service.ahead, service.of_status);
         Ok(Worker {
             service,
@@ -154,7 +149,7 @@ impl Worker {
         if self.jobs.cleanup.end_turn(self.sessions.len() + self.jobs.size()) {
             self.jobs.sched.alarm(self.jobs.now + CLEANUP_EVERY, CLEANUP);
         }
-        self.publish_gauges();
+        self.jobs.publish_gauges(self.sessions.len());
         Ok(())
     }
 
@@ -165,17 +160,6 @@ impl Worker {
             &self.jobs.shared.stopping
         };
         flag.load(std::sync::atomic::Ordering::Acquire)
-    }
-
-    fn publish_gauges(&self) {
-        let counters = self.jobs.counters();
-        let ahead = self.jobs.guests.ahead.len();
-        counters.conns_open.store(self.sessions.len() as u64, Relaxed);
-        counters.guests.store((self.jobs.sched.len() + ahead) as u64, Relaxed);
-        counters.guests_parked.store((self.jobs.sched.parked() + ahead) as u64, Relaxed);
-        counters.guests_ahead.store(ahead as u64, Relaxed);
-        let restored = self.jobs.guests.pool.restored_bytes() / PAGE_BYTES;
-        counters.pages_restored.store(restored, Relaxed);
     }
 
     fn on_event(&mut self, event: Event) {
@@ -308,15 +292,11 @@ impl Worker {
 
     /// Runs a message: it is a connection whose one request is there. Most are over at once.
     fn run_message(&mut self, delivery: Delivery, now: Instant) {
-        let Some((peer, local)) = self.nats.as_ref().map(NatsDriver::ends) else { return };
-        let (message, wire) = MessageEnd::new(delivery.id);
+        let Some(ends) = self.nats.as_ref().map(NatsDriver::ends) else { return };
         let key = self.sessions.reserve();
-        let link = Link::new(wire, peer.into(), key, self.dirty.clone());
-        let protocol = Box::new(MessageProtocol(Some(delivery)));
-        let conn = Conn::new(protocol, self.service.times, now);
-        let mut session = Box::new(Session::new(link, conn, Local::Inet(local), now, None));
-        session.message = Some(Box::new(message));
-        // It has no client whose addresses could be told.
+        let dirty = self.dirty.clone();
+        let mut session = message::session(delivery, ends, key, dirty, self.service.times, now);
+        // It has no client whose addresses could be among its variables.
         session.env = Some(self.jobs.shared.env.clone());
         self.jobs.handle.live.fetch_add(1, Relaxed);
         self.jobs.cleanup.changed = true;

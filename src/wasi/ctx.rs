@@ -131,9 +131,7 @@ impl Strings {
 
     /// Appends another list. Both together must fit the memory of a guest.
     pub(crate) fn append(&mut self, others: &Strings) {
-        if self.count == 0 {
-            self.clone_from(others);
-        } else if others.count > 0 {
+        if others.count > 0 {
             Arc::make_mut(self.bytes.get_or_insert_default()).extend_from_slice(others.bytes());
             self.count += others.count;
         }

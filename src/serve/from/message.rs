@@ -1,11 +1,17 @@
 //! A message as a connection of one job.
 
 use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
+use crate::serve::client::link::{Dirty, Link};
 use crate::serve::client::wire::Wire;
 use crate::serve::conn::protocol::{After, Exchange, Job, Next, Protocol};
+use crate::serve::conn::session::Session;
+use crate::serve::conn::{Conn, Timeouts};
+use crate::serve::door::Local;
 use crate::serve::observe::outcome::Outcome;
 use crate::wasi::Strings;
 
@@ -20,7 +26,7 @@ pub(crate) struct Delivery {
     pub reply_max: usize,
 }
 
-/// What becomes of a message: kept with its session, until its source is told.
+/// What becomes of a message: kept with its session, and then reported to its source.
 pub(crate) struct MessageEnd {
     /// What its source knows it by.
     pub id: u64,
@@ -31,7 +37,7 @@ pub(crate) struct MessageEnd {
 
 impl MessageEnd {
     /// Of a message whose guest has not run. The wire is its session's.
-    pub fn new(id: u64) -> (MessageEnd, Box<dyn Wire>) {
+    fn new(id: u64) -> (MessageEnd, Box<dyn Wire>) {
         let reply = Arc::new(ReplyWire::default());
         let outcome = Outcome::Stopped;
         (MessageEnd { id, outcome, why: String::new(), reply: reply.clone() }, Box::new(reply))
@@ -41,6 +47,24 @@ impl MessageEnd {
     pub fn take_reply(&self) -> Vec<u8> {
         std::mem::take(&mut *self.reply.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// The session of a message, between those addresses of the host and its source. It is over when its
+/// guest has ended.
+pub(crate) fn session(
+    delivery: Delivery,
+    (peer, local): (SocketAddr, SocketAddr),
+    key: usize,
+    dirty: Arc<Dirty>,
+    times: Timeouts,
+    now: Instant,
+) -> Box<Session> {
+    let (message, wire) = MessageEnd::new(delivery.id);
+    let link = Link::new(wire, peer.into(), key, dirty);
+    let conn = Conn::new(Box::new(MessageProtocol(Some(delivery))), times, now);
+    let mut session = Session::new(link, conn, Local::Inet(local), now, None);
+    session.message = Some(Box::new(message));
+    Box::new(session)
 }
 
 /// Collects what a guest writes. Its length is bounded by that of a reply.
@@ -67,7 +91,7 @@ impl Wire for Arc<ReplyWire> {
 }
 
 /// A message is one job: the guest reads it as a line.
-pub(crate) struct MessageProtocol(pub Option<Delivery>);
+struct MessageProtocol(Option<Delivery>);
 
 impl Protocol for MessageProtocol {
     fn next(&mut self, exchange: Exchange<'_>) -> Next {

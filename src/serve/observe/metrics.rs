@@ -157,7 +157,7 @@ metrics! {
     nats_retries: Counter "nats_retries_total",
     /// Messages that failed for good.
     nats_dead: Counter "nats_dead_letters_total",
-    /// Replies dropped for want of a connection.
+    /// Replies dropped because there was no connection.
     nats_lost: Counter "nats_lost_replies_total",
 }
 

@@ -79,7 +79,7 @@ impl NatsLogin {
 
 impl NatsConfig {
     /// Reads `nats://[USER:PASSWORD@]HOST[:PORT]/SUBJECT[?queue=NAME]`, or one with
-    /// `?stream=NAME&consumer=NAME` and perhaps `to=SUBJECT`, `dead=PREFIX`, `attempts=COUNT`, and in
+    /// `?stream=NAME&consumer=NAME` and, if wanted, `to=SUBJECT`, `dead=PREFIX`, `attempts=COUNT`, and in
     /// either case `window=COUNT`. Bytes can be written as `%XX`.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use mio::{Interest, Registry, Token};
 
 use super::machine::{NatsMachine, NatsNote};
 use super::{NatsConfig, random};
-use crate::serve::config::Limits;
+use crate::serve::config::ServeConfig;
 use crate::serve::conn::table::FETCHED;
 use crate::serve::from::message::{Delivery, MessageEnd};
 use crate::serve::observe::logging::TARGET;
@@ -85,18 +85,16 @@ pub(crate) struct DriverTurn<'a> {
 }
 
 impl NatsDriver {
-    /// A driver that has not dialled. The waker ends the wait of its worker's turn.
-    pub fn new(
-        config: &Arc<NatsConfig>,
-        limits: &Limits,
-        waker: Waker,
-        now: Instant,
-    ) -> NatsDriver {
+    /// The driver that a server wants, if it wants one. It has not dialled. The waker ends the wait of
+    /// its worker's turn.
+    pub fn of(config: &ServeConfig, waker: Waker, now: Instant) -> Option<NatsDriver> {
+        let limits = &config.limits;
+        let config = Arc::new(config.from.clone()?);
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
-        NatsDriver {
-            config: config.clone(),
+        Some(NatsDriver {
             waker,
-            machine: NatsMachine::new(config, limits, now),
+            machine: NatsMachine::new(&config, limits, now),
+            config,
             state: State::Off(now),
             readable: false,
             writable: false,
@@ -108,7 +106,7 @@ impl NatsDriver {
             alarm: None,
             notes: RateLimiter::new(NOTES_PER_SECOND),
             said: None,
-        }
+        })
     }
 
     /// Both ends of its connection.
@@ -287,7 +285,6 @@ impl NatsDriver {
         if let State::Connected(mut stream) | State::Connecting { mut stream, .. } =
             std::mem::replace(&mut self.state, State::Off(turn.now))
         {
-            // What it was told before is worth sending: an acknowledgement, for one.
             let _ = turn.registry.deregister(&mut stream);
         }
         self.sent = 0;

@@ -10,10 +10,12 @@
 mod address;
 pub(crate) mod driver;
 mod header;
+mod item;
 mod json;
 pub(crate) mod machine;
 mod outgoing;
 mod parse;
+mod pulls;
 mod setup;
 mod stream;
 mod subscription;

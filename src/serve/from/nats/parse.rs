@@ -185,7 +185,7 @@ fn message_head(line: &[u8], payload_max: usize) -> Result<Option<Head<'_>>, Str
         *words.get_mut(count).ok_or_else(broken)? = word;
         count += 1;
     }
-    // A verb, a subject, a number, perhaps a subject to reply to, and one or two lengths.
+    // A verb, a subject, a number, a subject to reply to if there is one, and one or two lengths.
     let fixed = if with_headers { 5 } else { 4 };
     if count != fixed && count != fixed + 1 {
         return Err(broken());

@@ -15,9 +15,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::header::{HeaderBlock, Headers};
+use super::item::{AckSubject, Item, ItemState, Names, dead_headers, give_back};
 use super::machine::{JOIN_TIME, MessageLimits, NatsNote, NatsTurn};
 use super::outgoing::Outgoing;
 use super::parse::Message;
+use super::pulls::Pulls;
 use super::setup::{ConsumerFacts, Setup};
 use super::{NatsConfig, NatsIntake};
 use crate::serve::from::message::Delivery;
@@ -26,13 +28,6 @@ use crate::wasi::Strings;
 
 /// Bytes of messages that wait, beyond which nothing more is received.
 const WAITING_MAX: usize = 4 << 20;
-
-/// How long a request for messages holds, and how long after that it is taken for lost.
-const PULL_TIME: Duration = Duration::from_secs(30);
-const PULL_GRACE: Duration = Duration::from_secs(5);
-
-/// How long nothing is asked for after a request was refused.
-const PULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// After how long without an answer a step is asked for again, and how often. Then the message is
 /// left to the server, which delivers it again.
@@ -60,53 +55,10 @@ pub(super) struct Stream {
     items: HashMap<u64, Item>,
     waiting: VecDeque<u64>,
     waiting_bytes: usize,
-    /// Messages asked for that have not come, and when the last request for them ends.
-    asked: usize,
-    pull_ends: Instant,
-    /// Nothing is asked for before this.
-    pull_again: Instant,
-    pulls: u64,
+    pulls: Pulls,
     /// When items are looked at.
     tick: Instant,
     draining: bool,
-}
-
-/// What is in the query of the address.
-struct Names {
-    stream: String,
-    consumer: String,
-    to: Option<String>,
-    dead: String,
-    attempts: u64,
-}
-
-struct Item {
-    /// Where it is acknowledged.
-    ack: Box<str>,
-    delivered: u64,
-    /// When it was stored, as the server writes it. With the number it is the message's name, also if
-    /// the stream is made anew.
-    stamp: u64,
-    subject: Box<str>,
-    headers: Box<[u8]>,
-    payload: Arc<[u8]>,
-    state: ItemState,
-    /// When the server last heard of it.
-    touched: Instant,
-    /// When the step was asked for, and how often.
-    sent: Instant,
-    tries: u32,
-}
-
-enum ItemState {
-    Waiting,
-    Running,
-    /// The reply.
-    Storing(Vec<u8>),
-    /// The outcome, and why.
-    Burying(Outcome, String),
-    /// What is said of it at last.
-    Settling(&'static [u8]),
 }
 
 impl Stream {
@@ -130,10 +82,7 @@ impl Stream {
             items: HashMap::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
-            asked: 0,
-            pull_ends: now,
-            pull_again: now,
-            pulls: 0,
+            pulls: Pulls::new(now),
             tick: now,
             draining: false,
         }
@@ -165,7 +114,7 @@ impl Stream {
 
     pub fn lost(&mut self) {
         self.setup.end();
-        self.asked = 0;
+        self.pulls.forget();
     }
 
     pub fn drain(&mut self, turn: &mut NatsTurn<'_>) {
@@ -194,7 +143,11 @@ impl Stream {
                 Some(token) => self.answer(token, message, turn),
                 None => Ok(()),
             },
-            (PULLS, Some(_)) => self.pull_ended(Headers(message.headers), turn),
+            (PULLS, Some(_)) => {
+                self.pulls.ended(Headers(message.headers), &self.names, turn)?;
+                self.pull(turn.out, turn.now);
+                Ok(())
+            }
             (PULLS, None) => {
                 self.delivered(message, turn);
                 Ok(())
@@ -206,7 +159,7 @@ impl Stream {
     // Messages.
 
     fn delivered(&mut self, message: Message<'_>, turn: &mut NatsTurn<'_>) {
-        self.asked = self.asked.saturating_sub(1);
+        self.pulls.arrived();
         let ack = message.reply.and_then(|ack| AckSubject::parse(ack, &self.names));
         let (Some(ack), Some(reply)) = (ack, message.reply) else {
             let text =
@@ -444,7 +397,7 @@ impl Stream {
         }
     }
 
-    /// Messages can be asked for. Goes on with what is under way.
+    /// Messages can be asked for. Continues what is under way.
     fn ready(&mut self, facts: ConsumerFacts, turn: &mut NatsTurn<'_>) {
         self.facts = facts;
         turn.notes.push(NatsNote::Open);
@@ -453,55 +406,16 @@ impl Stream {
         for sequence in under_way {
             self.send(sequence, turn);
         }
-        self.asked = 0;
+        self.pulls.forget();
         self.tick = turn.now + self.tick_time();
         self.pull(turn.out, turn.now);
     }
 
-    // Asking for messages.
-
+    /// Asks for as many messages as there is room for.
     fn pull(&mut self, out: &mut Outgoing, now: Instant) {
-        let window = self.config.window;
-        let room = window.saturating_sub(self.items.len() + self.asked);
-        // Not one by one: a request costs as much as a message.
-        if self.draining || now < self.pull_again || room == 0 || room < window / 2 {
-            return;
+        if !self.draining {
+            self.pulls.ask(&self.names, self.config.window, self.items.len(), out, now);
         }
-        self.pulls += 1;
-        self.asked += room;
-        self.pull_ends = now + PULL_TIME;
-        let Names { stream, consumer, .. } = &self.names;
-        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
-        let inbox = format!("{}.p.{}", out.inbox, self.pulls);
-        let body = format!("{{\"batch\":{room},\"expires\":{}}}", PULL_TIME.as_nanos());
-        out.publish(&subject, Some(&inbox), &[], body.as_bytes());
-    }
-
-    /// A request for messages has ended, or something is said of it.
-    fn pull_ended(&mut self, headers: Headers<'_>, turn: &mut NatsTurn<'_>) -> Result<(), String> {
-        let Some((code, text)) = headers.status() else { return Ok(()) };
-        let left = headers.get("Nats-Pending-Messages").and_then(|left| left.parse().ok());
-        match code {
-            // It only says that it is there.
-            100 => return Ok(()),
-            404 | 408 => {}
-            409 => {
-                let lower = text.to_ascii_lowercase();
-                if lower.contains("consumer deleted") || lower.contains("push based") {
-                    return Err(format!("consumer {}: {text}", self.names.consumer));
-                }
-                if !lower.contains("server shutdown") && !lower.contains("leadership") {
-                    let text = format!("a request for messages was refused: {text}");
-                    turn.notes.push(NatsNote::Warning(text));
-                }
-                self.pull_again = turn.now + PULL_PAUSE;
-            }
-            503 => return Err("JetStream does not answer any more".into()),
-            _ => self.pull_again = turn.now + PULL_PAUSE,
-        }
-        self.asked = self.asked.saturating_sub(left.unwrap_or(self.asked));
-        self.pull(turn.out, turn.now);
-        Ok(())
     }
 
     // Time.
@@ -521,8 +435,7 @@ impl Stream {
         if !self.items.is_empty() {
             return Some(self.tick);
         }
-        // Without items, a request is under way or about to be made.
-        Some(if self.asked > 0 { self.pull_ends + PULL_GRACE } else { self.pull_again })
+        Some(self.pulls.deadline())
     }
 
     /// Its deadline is over.
@@ -540,9 +453,7 @@ impl Stream {
                 _ => Ok(()),
             };
         }
-        if self.asked > 0 && now >= self.pull_ends + PULL_GRACE {
-            self.asked = 0;
-        }
+        self.pulls.on_time(now);
         if now >= self.tick {
             self.tick = now + self.tick_time();
             self.look_after_items(turn);
@@ -572,66 +483,5 @@ impl Stream {
         for sequence in again {
             self.send(sequence, turn);
         }
-    }
-}
-
-/// Has the server deliver it again.
-fn give_back(item: &Item, delay: Duration, turn: &mut NatsTurn<'_>) {
-    let verdict = match delay.as_nanos() {
-        0 => "-NAK".to_owned(),
-        nanos => format!("-NAK {{\"delay\":{nanos}}}"),
-    };
-    turn.out.publish(&item.ack, None, &[], verdict.as_bytes());
-}
-
-/// The headers of a dead letter: why it is one, what it was, and its own.
-fn dead_headers(
-    item: &Item,
-    sequence: u64,
-    names: &Names,
-    id: &str,
-    outcome: Outcome,
-    why: &str,
-) -> Vec<u8> {
-    let mut block = HeaderBlock::new()
-        .field("Nats-Msg-Id", &format!("{id}:dead"))
-        .field("Tinyhost-Outcome", outcome.name())
-        .field("Tinyhost-Reason", why)
-        .field("Tinyhost-Subject", &item.subject)
-        .field("Tinyhost-Stream", &names.stream)
-        .field("Tinyhost-Sequence", &sequence.to_string())
-        .field("Tinyhost-Delivered", &item.delivered.to_string());
-    for (name, value) in Headers(&item.headers).fields() {
-        let own = ["nats-", "tinyhost-"];
-        if !name.is_empty() && !own.iter().any(|own| name.to_ascii_lowercase().starts_with(own)) {
-            block = block.field(name, value);
-        }
-    }
-    block.finish()
-}
-
-/// What the subject says that a message is acknowledged at.
-#[derive(Debug, PartialEq, Eq)]
-struct AckSubject {
-    delivered: u64,
-    sequence: u64,
-    stamp: u64,
-}
-
-impl AckSubject {
-    /// Reads `$JS.ACK.STREAM.CONSUMER.DELIVERED.SEQUENCE.CONSUMER-SEQUENCE.TIME.PENDING`; later servers
-    /// put a domain and an account before the stream, and may add tokens at the end.
-    fn parse(subject: &str, names: &Names) -> Option<AckSubject> {
-        let tokens: Vec<&str> = subject.strip_prefix("$JS.ACK.")?.split('.').collect();
-        let rest = match tokens.len() {
-            7 => &tokens[..],
-            9.. => &tokens[2..],
-            _ => return None,
-        };
-        if rest[0] != names.stream || rest[1] != names.consumer {
-            return None;
-        }
-        let number = |at: usize| rest[at].parse().ok();
-        Some(AckSubject { delivered: number(2)?, sequence: number(3)?, stamp: number(5)? })
     }
 }
