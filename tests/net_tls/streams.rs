@@ -172,3 +172,34 @@ fn a_tail_that_is_unsent_goes_out_while_the_guest_reads() {
     drop(file);
     server.join().unwrap();
 }
+
+#[test]
+fn what_was_taken_arrives_though_the_guest_closes_at_once() {
+    let (send, wait) = channel::<()>();
+    let (mut file, server) = connected(move |mut session| {
+        session.flush().unwrap();
+        wait.recv_timeout(LIMIT).unwrap();
+        // It ends without close_notify: there was no room for that.
+        let mut all = Vec::new();
+        let _ = session.read_to_end(&mut all);
+        all.len()
+    });
+    let record = [7; 10_000];
+    let mut taken = 0;
+    // The system moves some of it to the other end meanwhile.
+    for _ in 0..20 {
+        loop {
+            match file.write(&[IoSlice::new(&record)], 0) {
+                Ok(count) => taken += count,
+                Err(errno) => {
+                    assert_eq!(errno, Errno::Again);
+                    break;
+                }
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    drop(file);
+    send.send(()).unwrap();
+    assert_eq!(server.join().unwrap(), taken);
+}

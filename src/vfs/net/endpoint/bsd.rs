@@ -141,6 +141,7 @@ impl BsdSocket {
     }
 
     fn ask_resolver(&mut self, bufs: &[IoSlice<'_>], at: SocketAddr) -> usize {
+        charge::ask_kernel();
         self.resolver.get_or_insert_default().ask(&self.net, bufs, at)
     }
 
@@ -378,7 +379,6 @@ impl File for BsdSocket {
     fn write(&mut self, bufs: &[IoSlice<'_>], offset: u64) -> Result<usize> {
         self.settle();
         if let Some(at) = self.resolver_at {
-            charge::ask_kernel();
             return Ok(self.ask_resolver(bufs, at));
         }
         self.socket.write(bufs, offset)

@@ -226,7 +226,11 @@ impl TlsSession {
             }
             // What the other end waits for may be there still.
             self.send_some(wire)?;
-            self.receive(wire)?;
+            match self.receive(wire) {
+                // What came before it, in the same piece, is read first.
+                Ok(_) | Err(Trouble::Tls(_)) => {}
+                Err(trouble) => return Err(trouble),
+            }
         }
         Err(blocked())
     }
