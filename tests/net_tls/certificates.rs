@@ -157,3 +157,14 @@ fn a_session_that_is_resumed_is_checked_again() {
     let kinds = server.join().unwrap();
     assert_eq!(kinds[1], Some(rustls::HandshakeKind::Resumed), "{kinds:?}");
 }
+
+#[test]
+fn a_server_is_told_why_its_certificate_is_refused() {
+    let authority = Authority::new("test");
+    let config = tls_util::config(&Authority::new("another").server(), BOTH);
+    let (at, server) =
+        serve_one(config, |mut session| session.read(&mut [0; 1]).unwrap_err().to_string());
+    assert_eq!(world(&authority).dial(&name(at)).err(), Some(Errno::Acces));
+    let error = server.join().unwrap();
+    assert!(error.contains("received fatal alert"), "{error}");
+}

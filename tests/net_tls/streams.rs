@@ -203,3 +203,50 @@ fn what_was_taken_arrives_though_the_guest_closes_at_once() {
     send.send(()).unwrap();
     assert_eq!(server.join().unwrap(), taken);
 }
+
+#[test]
+fn one_write_takes_no_more_than_is_kept() {
+    let (send, wait) = channel::<()>();
+    let (mut file, server) = connected(move |mut session| {
+        session.flush().unwrap();
+        wait.recv_timeout(LIMIT).unwrap();
+    });
+    let much = vec![7; 1 << 20];
+    assert!(file.write(&[IoSlice::new(&much)], 0).is_ok_and(|count| count <= 16 << 10));
+    send.send(()).unwrap();
+    server.join().unwrap();
+}
+
+#[test]
+fn a_direction_that_is_shut_has_ended_though_more_comes() {
+    let (send, wait) = channel::<()>();
+    let (mut file, server) = connected(move |mut session| {
+        session.write_all(b"first").unwrap();
+        wait.recv_timeout(LIMIT).unwrap();
+        let _ = session.write_all(b"second");
+    });
+    let mut buf = [0; 64];
+    drive(&mut *file, Interest::READ, |file| read(file, &mut buf)).unwrap();
+    file.shutdown(Interest::READ).unwrap();
+    send.send(()).unwrap();
+    server.join().unwrap();
+    assert_eq!(read(&mut *file, &mut buf), Ok(0));
+    assert_eq!(file.peek(&mut [IoSliceMut::new(&mut buf)]), Ok(0));
+    assert!(file.ready(Interest::READ).is_ok_and(|ready| ready.hangup));
+}
+
+#[test]
+fn requests_are_agreed_on_and_other_streams_have_no_protocol() {
+    for (path, protocol) in [("tls/localhost/", None), ("https/localhost:", Some("http/1.1"))] {
+        let authority = Authority::new("test");
+        let mut config = tls_util::config(&authority.server(), BOTH);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let (at, server) = serve_one(config, |mut session| {
+            session.flush().unwrap();
+            session.conn.alpn_protocol().map(<[u8]>::to_vec)
+        });
+        let file = world(&authority).dial(&format!("{path}{}", at.port()));
+        assert!(file.is_ok(), "{path}");
+        assert_eq!(server.join().unwrap().as_deref(), protocol.map(str::as_bytes), "{path}");
+    }
+}

@@ -3,9 +3,12 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
+use std::time::Duration;
 
 use tinyhost::Errno;
 use tinyhost::vfs::net::NetConfig;
+
+use crate::net_util::full_backlog;
 
 use super::guest::{DGRAM, DIALECTS, Dialect, Guest, INET4, INET6, STREAM, World};
 
@@ -121,4 +124,50 @@ fn sockets_are_counted() {
 fn without_a_network_there_are_no_sockets() {
     let mut guest = Guest::new(Dialect::Go, tinyhost::WasiCtx::builder().build());
     assert_eq!(guest.open(INET4, STREAM), Err(Errno::Acces));
+}
+
+#[test]
+fn a_connect_without_an_answer_ends_when_its_time_is_over() {
+    let (_listener, _clients, at) = full_backlog();
+    let connect_timeout = Duration::from_millis(30);
+    let world =
+        World::with(&["127.0.0.1:*"], &[], NetConfig { connect_timeout, ..NetConfig::default() });
+    let mut guest = world.guest(Dialect::Go);
+    let fd = guest.open(INET4, STREAM).expect("open");
+    assert_eq!(guest.connect(fd, at), Err(Errno::Timedout));
+    let fd = guest.open(INET4, STREAM).expect("open");
+    guest.nonblock(fd);
+    assert_eq!(guest.connect(fd, at), Err(Errno::Inprogress));
+    thread::sleep(connect_timeout);
+    assert_eq!(guest.option(fd, 2), Ok(Errno::Timedout as u32), "SO_ERROR");
+}
+
+#[test]
+fn connects_under_way_are_counted() {
+    let (_listener, _clients, at) = full_backlog();
+    let config = NetConfig { dials_max: 1, ..NetConfig::default() };
+    let world = World::with(&["127.0.0.1:*"], &[], config);
+    let mut guest = world.guest(Dialect::Go);
+    let fds = [0; 2].map(|_| guest.open(INET4, STREAM).expect("open"));
+    fds.iter().for_each(|fd| guest.nonblock(*fd));
+    assert_eq!(guest.connect(fds[0], at), Err(Errno::Inprogress));
+    assert_eq!(guest.connect(fds[1], at), Err(Errno::Nfile));
+    assert_eq!(guest.call("fd_close", &[fds[0]]), Ok(()));
+    assert_eq!(guest.connect(fds[1], at), Err(Errno::Inprogress));
+}
+
+#[test]
+fn clients_that_are_accepted_are_counted() {
+    let config = NetConfig { sockets_max: 2, ..NetConfig::default() };
+    let world = World::with(&[], &["127.0.0.1:0"], config);
+    let mut guest = world.guest(Dialect::WasmEdge);
+    let fd = guest.open(INET4, STREAM).expect("open");
+    assert_eq!(guest.bind(fd, "127.0.0.1:0".parse().unwrap()), Ok(()));
+    assert_eq!(guest.call("sock_listen", &[fd, 5]), Ok(()));
+    let at = guest.local(fd).expect("it is bound");
+    let _clients = [0; 2].map(|_| std::net::TcpStream::connect(at).expect("it listens"));
+    let first = guest.accept(fd).expect("a client");
+    assert_eq!(guest.accept(fd), Err(Errno::Nfile));
+    assert_eq!(guest.call("fd_close", &[first]), Ok(()));
+    assert!(guest.accept(fd).is_ok(), "it has waited");
 }

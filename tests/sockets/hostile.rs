@@ -7,7 +7,8 @@ use tinyhost::wasi::{Kind, Row, SOCKETS};
 use tinyhost::{Errno, WasiCtx};
 
 use super::guest::{
-    ADDR, DGRAM, DIALECTS, Dialect, Guest, INET4, KIND, MEMORY, OUT, PORT, STREAM, World,
+    ADDR, DATA, DGRAM, DIALECTS, Dialect, FLAGS, Guest, INET4, IOVS, KIND, MEMORY, OUT, PORT,
+    STREAM, World,
 };
 
 /// Sockets of the guest: a stream, datagrams, a listener and a connection. None of them blocks.
@@ -171,4 +172,23 @@ fn an_address_has_one_of_three_lengths() {
     }
     assert_eq!(guest.call("sock_connect", &[0, addr, 80]), Err(Errno::Notsock));
     assert_eq!(guest.call("sock_connect", &[99, addr, 80]), Err(Errno::Badf));
+}
+
+#[test]
+fn a_datagram_whose_address_has_no_room_is_not_lost() {
+    let world = World::new(&["127.0.0.1:*"], &["127.0.0.1:0"]);
+    let mut guest = world.guest(Dialect::WasmEdge);
+    let fd = guest.open(INET4, DGRAM).expect("open");
+    assert_eq!(guest.bind(fd, "127.0.0.1:0".parse().unwrap()), Ok(()));
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.send_to(b"once", guest.local(fd).expect("it is bound")).expect("sent");
+    guest.put_u32(IOVS, DATA);
+    guest.put_u32(IOVS + 4, 64);
+    for (buf, len) in [(MEMORY - 15, 16), (MEMORY - 3, 4), (MEMORY - 127, 128), (u32::MAX, 16)] {
+        guest.put_u32(ADDR, buf);
+        guest.put_u32(ADDR + 4, len);
+        let answer = guest.call("sock_recv_from", &[fd, IOVS, 1, ADDR, 0, PORT, OUT, FLAGS]);
+        assert_eq!(answer, Err(Errno::Fault), "{buf} {len}");
+    }
+    assert_eq!(guest.receive_from(fd, 64, 0).map(|(data, _)| data), Ok(b"once".to_vec()));
 }
