@@ -176,14 +176,18 @@ fn a_tail_that_is_unsent_goes_out_while_the_guest_reads() {
 #[test]
 fn what_was_taken_arrives_though_the_guest_closes_at_once() {
     let (send, wait) = channel::<()>();
+    let (shook, has_shaken) = channel::<()>();
     let (mut file, server) = connected(move |mut session| {
         session.flush().unwrap();
+        shook.send(()).unwrap();
         wait.recv_timeout(LIMIT).unwrap();
         // It ends without close_notify: there was no room for that.
         let mut all = Vec::new();
         let _ = session.read_to_end(&mut all);
         all.len()
     });
+    // Its tickets have come: those that find a closed socket have it reset.
+    has_shaken.recv_timeout(LIMIT).unwrap();
     let record = [7; 10_000];
     let mut taken = 0;
     // The system moves some of it to the other end meanwhile.
