@@ -7,8 +7,8 @@ use tinyhost::wasi::{Kind, Row, SOCKETS};
 use tinyhost::{Errno, WasiCtx};
 
 use super::guest::{
-    ADDR, DATA, DGRAM, DIALECTS, Dialect, FLAGS, Guest, INET4, IOVS, KIND, MEMORY, OUT, PORT,
-    STREAM, World,
+    ADDR, DATA, DGRAM, DIALECTS, Dialect, FLAGS, Guest, INET4, INET6, IOVS, KIND, MEMORY, OUT,
+    PORT, STREAM, World,
 };
 
 /// Sockets of the guest: a stream, datagrams, a listener and a connection. None of them blocks.
@@ -191,4 +191,25 @@ fn a_datagram_whose_address_has_no_room_is_not_lost() {
         assert_eq!(answer, Err(Errno::Fault), "{buf} {len}");
     }
     assert_eq!(guest.receive_from(fd, 64, 0).map(|(data, _)| data), Ok(b"once".to_vec()));
+}
+
+#[test]
+fn flags_and_rooms_that_can_not_be_are_refused() {
+    let world = World::new(&["[::1]:*"], &[]);
+    let mut guest = world.guest(Dialect::WasmEdge);
+    let to = "[::1]:9".parse().expect("an address");
+    let fd = guest.open(INET6, DGRAM).expect("open");
+    if guest.connect(fd, to) == Err(Errno::Addrnotavail) {
+        return; // a machine without IPv6
+    }
+    guest.put_u32(ADDR, DATA);
+    guest.put_u32(ADDR + 4, 4);
+    let answer = guest.call("sock_getpeeraddr", &[fd, ADDR, KIND, PORT]);
+    assert_eq!(answer, Err(Errno::Inval), "four bytes for an address of sixteen");
+    assert_eq!(guest.peer(fd), Ok(to));
+    let addr = guest.address(to.ip());
+    guest.put_u32(IOVS, DATA);
+    guest.put_u32(IOVS + 4, 4);
+    let answer = guest.call("sock_send_to", &[fd, IOVS, 1, addr, 9, 1, OUT]);
+    assert_eq!(answer, Err(Errno::Inval), "no flag is known");
 }

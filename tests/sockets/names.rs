@@ -161,3 +161,17 @@ fn a_name_can_not_point_into_the_operators_network() {
     ];
     assert_eq!(world.denials(), expected);
 }
+
+#[test]
+fn of_many_addresses_the_first_count() {
+    let many: Vec<String> = (1..=20).map(|n| format!("192.0.2.{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let world = World::new(&["many.example:443"], &[]);
+    world.resolver.knows("many.example", &many);
+    let mut guest = world.guest(Dialect::Go);
+    lay_out(&mut guest, 20, 14);
+    guest.put(NODE, b"many.example");
+    let args = [NODE, 12, SERVICE, 0, 0, PORT, 20, OUT];
+    assert_eq!(guest.call("sock_getaddrinfo", &args), Ok(()));
+    assert_eq!(guest.u32_at(OUT), 16);
+}
