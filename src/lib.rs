@@ -58,11 +58,14 @@
 //! |---|---|
 //! | `host-fs` | directories of the host as a backend (Unix) |
 //! | `net` | sockets as files, and the scheduler on mio (Unix) |
+//! | `tls` | TLS that the host speaks: `/dev/tls`, `/dev/https`, and in the server (needs a C compiler) |
+//! | `sockets` | the socket calls of other hosts, such as `sock_connect` |
 //! | `tar` | tar images as a backend |
 //! | `simd` | the SIMD proposals in the interpreter |
 //! | `os-random` | the operating system's random bytes; without it, supply a [`Random`] |
 //! | `recycle` | reuse of instances, several times faster than new ones (Linux 6.7 or later) |
 //! | `serve` | the line server, and the filter of streams (Unix) |
+//! | `nats` | messages of a NATS server, for the line server |
 //! | `cli` | the `tinyhost` program; with `serve`, its `serve` and `pipe` commands |
 //!
 //! All features are on by default. When you use tinyhost as a library, set

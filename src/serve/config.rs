@@ -9,6 +9,7 @@ use super::bind::Bind;
 use super::door::proxy::ProxyProtocol;
 #[cfg(feature = "tls")]
 use super::door::tls::Identity;
+#[cfg(feature = "nats")]
 use super::from::nats::NatsConfig;
 use crate::guest::Guest;
 use crate::program::Program;
@@ -82,6 +83,7 @@ pub struct ServeConfig {
     pub drain: Duration,
     /// A NATS server whose messages are served besides, a new guest for each: the message and a newline
     /// are its standard input, and its standard output is the reply.
+    #[cfg(feature = "nats")]
     pub from: Option<NatsConfig>,
     /// What one guest serves.
     pub unit: Unit,
@@ -133,6 +135,7 @@ impl ServeConfig {
             binds: Vec::new(),
             proxy_protocol: None,
             drain: Duration::ZERO,
+            #[cfg(feature = "nats")]
             from: None,
             unit: Unit::default(),
             keep_open: false,

@@ -104,6 +104,7 @@ use door::tcp::Tcp;
 #[cfg(feature = "tls")]
 pub use door::tls::Identity;
 use door::unix::{Bound, Unix};
+#[cfg(feature = "nats")]
 pub use from::nats::{NatsConfig, NatsIntake, NatsLogin};
 use observe::http::Status;
 pub use observe::logging;

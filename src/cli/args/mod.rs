@@ -382,9 +382,11 @@ answers_lines! {
         /// serving | trusted proxy: ADDR[/BITS] or unix (this machine's)
         #[argh(option, arg_name = "addr")]
         pub proxy_from: Vec<String>,
+        #[cfg(feature = "nats")]
         /// serving | answer messages of nats://HOST:PORT/SUBJECT?queue=NAME
         #[argh(option, arg_name = "url")]
         pub from: Option<String>,
+        #[cfg(feature = "nats")]
         /// serving | its USER:PASSWORD or token, or @env:NAME, @file:PATH
         #[argh(option, arg_name = "login")]
         pub from_auth: Option<String>,

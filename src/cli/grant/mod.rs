@@ -8,7 +8,7 @@ pub mod mounts;
 pub mod network;
 pub mod open;
 pub mod policy;
-#[cfg(any(feature = "serve", feature = "tls"))]
+#[cfg(any(feature = "nats", feature = "tls"))]
 pub mod reference;
 #[cfg(feature = "tls")]
 mod secret;

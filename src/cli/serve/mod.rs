@@ -6,6 +6,7 @@ mod certificate;
 mod inherited;
 mod logger;
 mod proxies;
+#[cfg(feature = "nats")]
 mod source;
 
 use std::path::PathBuf;
@@ -16,9 +17,7 @@ use log::LevelFilter;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tinyhost::serve::logging::LogFormat;
-use tinyhost::serve::{
-    Handle, Limits, Load, NatsConfig, Prepare, ProxyProtocol, ServeConfig, Server, Unit,
-};
+use tinyhost::serve::{Handle, Limits, Load, Prepare, ProxyProtocol, ServeConfig, Server, Unit};
 use tinyhost::trace::{Last, ReportHint, Sink, Tracer};
 use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::{Tee, Trace};
@@ -185,7 +184,10 @@ struct ServePlan {
     drain: Duration,
     wanted: GuestRequest,
     binds: Binds,
-    from: Option<NatsConfig>,
+    /// Work comes from elsewhere than connections.
+    fetches: bool,
+    #[cfg(feature = "nats")]
+    from: Option<tinyhost::serve::NatsConfig>,
     proxies: Option<ProxyProtocol>,
     #[cfg(feature = "tls")]
     certificate: Option<Certificate>,
@@ -196,8 +198,20 @@ struct ServePlan {
     watch: bool,
 }
 
+/// Whether work comes from elsewhere than connections.
+#[cfg(feature = "nats")]
+fn fetches(args: &ServeArgs) -> bool {
+    args.from.is_some()
+}
+
+#[cfg(not(feature = "nats"))]
+fn fetches(_args: &ServeArgs) -> bool {
+    false
+}
+
 fn plan(mut args: ServeArgs, handed_over: HandedOver, traced: bool) -> CliResult<ServePlan> {
     let unit = unit(&args)?;
+    let fetches = fetches(&args);
     let limited = args.take_limited();
     let limits = limits::of_server(&args, &limited, unit)?;
     let ahead = ahead(&args, unit, traced)?;
@@ -205,6 +219,7 @@ fn plan(mut args: ServeArgs, handed_over: HandedOver, traced: bool) -> CliResult
     let proxies = proxies::wanted(&args)?;
     let drain = args.drain.as_deref().map(|text| units::time("--drain", text)).transpose()?;
     let binds = Binds::new(&args.bind, args.metrics.as_deref(), handed_over)?;
+    #[cfg(feature = "nats")]
     let from = source::wanted(&args, unit, &wanted.grant)?;
     let workers = guests::workers(args.workers.as_deref())?;
     #[cfg(feature = "tls")]
@@ -227,6 +242,8 @@ fn plan(mut args: ServeArgs, handed_over: HandedOver, traced: bool) -> CliResult
         drain: drain.unwrap_or(Duration::ZERO),
         wanted,
         binds,
+        fetches,
+        #[cfg(feature = "nats")]
         from,
         proxies,
         #[cfg(feature = "tls")]
@@ -279,10 +296,11 @@ fn config(plan: ServePlan) -> CliResult<(ServeConfig, Reach)> {
     config.reload = file.map(|path| reload(path, compile, start));
     binds.out_of(&reach)?;
     // What only fetches its work listens nowhere.
-    let binds = if plan.from.is_some() { binds } else { binds.or_default()? };
+    let binds = if plan.fetches { binds } else { binds.or_default()? };
     let Binds { clients, metrics } = binds;
     (config.binds, config.metrics) = (clients, metrics);
-    config.from = plan.from;
+    #[cfg(feature = "nats")]
+    config.from.clone_from(&plan.from);
     Ok((config, reach))
 }
 
@@ -298,10 +316,11 @@ pub fn check(mut args: ServeArgs) -> CliResult<Checked> {
     let trace = observe::wanted(args.take_traced(), true)?;
     let plan = plan(args, handed_over, trace.is_some())?;
     let mut facts = Vec::new();
+    #[cfg(feature = "nats")]
     if let Some(from) = &plan.from {
         facts.push(("messages of", format!("{from}/{}", from.subject)));
     }
-    if plan.from.is_none() || !plan.binds.clients.is_empty() {
+    if !plan.fetches || !plan.binds.clients.is_empty() {
         facts.push(("listens at", plan.binds.shown()));
         facts.push(("a guest for", shown_unit(&plan)));
     }
@@ -360,10 +379,11 @@ fn program(path: Option<&str>, compile: &Compile) -> CliResult<Program> {
 fn wanted(args: &mut ServeArgs, stack: Option<&str>, unit: Unit) -> CliResult<GuestRequest> {
     let listens = "serve listens where --bind says";
     let wanted = GuestRequest::new(args.take_given(), stack, listens, denials())?;
+    let fetches = fetches(args);
     let own = |variable: &&Variable| {
         let name = variable.name.as_str();
         let of_request = CGI.contains(&name) || name.starts_with("HTTP_");
-        let of_message = args.from.is_some() && name.starts_with("NATS_");
+        let of_message = fetches && name.starts_with("NATS_");
         let of_request = matches!(unit, Unit::Http | Unit::Scgi) && of_request;
         CLIENT.contains(&name) || of_request || of_message
     };

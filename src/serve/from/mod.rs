@@ -14,5 +14,7 @@
 //!      +---------> Delivery: a session with a MessageProtocol, run by the worker
 //! ```
 
+#[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "there are no messages"))]
 pub(crate) mod message;
+#[cfg_attr(not(feature = "nats"), path = "no_nats.rs")]
 pub(crate) mod nats;

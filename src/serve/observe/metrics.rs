@@ -142,23 +142,23 @@ metrics! {
     /// Bytes that guests wrote to their clients.
     bytes_out: Counter "sent_bytes_total",
     /// Connections to the NATS server by which messages come, at most one for each worker.
-    nats_connected: Gauge "nats_connections",
+    nats_connected: Gauge "nats_connections" if "nats",
     /// Times that such a connection was made.
-    nats_connects: Counter "nats_connects_total",
+    nats_connects: Counter "nats_connects_total" if "nats",
     /// Messages received from the NATS server.
-    nats_messages: Counter "nats_messages_total",
+    nats_messages: Counter "nats_messages_total" if "nats",
     /// Messages of a stream that had been delivered before.
-    nats_redelivered: Counter "nats_redelivered_total",
+    nats_redelivered: Counter "nats_redelivered_total" if "nats",
     /// Replies published, or with a stream stored.
-    nats_replies: Counter "nats_replies_total",
+    nats_replies: Counter "nats_replies_total" if "nats",
     /// Replies that were stored already.
-    nats_duplicates: Counter "nats_duplicates_total",
+    nats_duplicates: Counter "nats_duplicates_total" if "nats",
     /// Messages given back to their stream, to be delivered again.
-    nats_retries: Counter "nats_retries_total",
+    nats_retries: Counter "nats_retries_total" if "nats",
     /// Messages that failed for good.
-    nats_dead: Counter "nats_dead_letters_total",
+    nats_dead: Counter "nats_dead_letters_total" if "nats",
     /// Replies dropped because there was no connection.
-    nats_lost: Counter "nats_lost_replies_total",
+    nats_lost: Counter "nats_lost_replies_total" if "nats",
 }
 
 /// The other metrics.

@@ -54,7 +54,7 @@ pub use policy::addr::{Class, Host, HostName};
 pub use policy::protocol::RuleProtocol;
 pub use policy::rule::{ListenRule, Rule, RuleError};
 pub use policy::zone::{Address, Zone};
-#[cfg(feature = "serve")]
+#[cfg(feature = "nats")]
 pub(crate) use resolve::Lookup;
 pub use resolve::{Answer, Resolver};
 #[cfg(feature = "tls")]
