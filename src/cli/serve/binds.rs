@@ -6,7 +6,7 @@ use tinyhost::serve::{Bind, ServerSocket};
 use tinyhost::vfs::reach::{Planted, Reach};
 
 use super::inherited::HandedOver;
-use crate::cli::args::units;
+use crate::cli::args::{ServeArgs, units};
 use crate::cli::failure::{CliResult, Failure, plain};
 
 /// The port the demo was given at; where `/dev/localhost:1997` leads.
@@ -142,4 +142,15 @@ fn default_listeners() -> CliResult<Vec<Bind>> {
         Err(error) => log::info!("{}", plain(&error)),
     }
     Ok(listeners)
+}
+
+/// Whether work comes from elsewhere than connections.
+#[cfg(feature = "nats")]
+pub fn fetches(args: &ServeArgs) -> bool {
+    args.from.is_some()
+}
+
+#[cfg(not(feature = "nats"))]
+pub fn fetches(_args: &ServeArgs) -> bool {
+    false
 }

@@ -23,7 +23,7 @@ use tinyhost::vfs::reach::Reach;
 use tinyhost::wasi::{Tee, Trace};
 use tinyhost::{Program, ProgramConfig as Compile, WarmUp};
 
-use binds::Binds;
+use binds::{Binds, fetches};
 #[cfg(feature = "tls")]
 use certificate::Certificate;
 use inherited::HandedOver;
@@ -196,17 +196,6 @@ struct ServePlan {
     path: Option<String>,
     args: Vec<String>,
     watch: bool,
-}
-
-/// Whether work comes from elsewhere than connections.
-#[cfg(feature = "nats")]
-fn fetches(args: &ServeArgs) -> bool {
-    args.from.is_some()
-}
-
-#[cfg(not(feature = "nats"))]
-fn fetches(_args: &ServeArgs) -> bool {
-    false
 }
 
 fn plan(mut args: ServeArgs, handed_over: HandedOver, traced: bool) -> CliResult<ServePlan> {
