@@ -26,14 +26,15 @@ fn activated_by_name(options: &[&str], sockets: [(&str, OwnedFd); 2]) -> Process
     // Another sh knows no descriptor above 9.
     let mut command = Command::new("bash");
     let names = sockets.each_ref().map(|(name, _)| *name).join(":");
-    // A number of a descriptor is not inherited unless it is asked to be: by the shell's, then.
-    let numbers = sockets.each_ref().map(|(_, fd)| fd.as_raw_fd());
-    for (_, fd) in &sockets {
-        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()).unwrap();
-    }
-    let [first, second] = numbers;
+    // The shell inherits them, under numbers that are none of those below.
+    let inherited = sockets.each_ref().map(|(_, fd)| {
+        let fd = rustix::io::fcntl_dupfd_cloexec(fd, 100).unwrap();
+        rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::empty()).unwrap();
+        fd
+    });
+    let [first, second] = inherited.each_ref().map(AsRawFd::as_raw_fd);
     let line = format!(
-        "exec 8<&{first} 9<&{second}; exec 3<&8 4<&9 8<&- 9<&-; \
+        "exec 3<&{first} 4<&{second} {first}<&- {second}<&-; \
          LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES={names} exec \"$0\" serve --workers=1 \"$@\""
     );
     command.args(["-c", &line, env!("CARGO_BIN_EXE_tinyhost")]);
