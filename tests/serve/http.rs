@@ -283,7 +283,9 @@ fn only_a_head_is_sent_for_head() {
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
     let (head, rest) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.contains("Content-Length: ") && rest.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    // A guest that has not ended with its slice has no length yet.
+    let framed = head.contains("Content-Length: ") || head.contains("Transfer-Encoding: chunked");
+    assert!(framed && rest.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(rest.contains("PATH_INFO=/y") && rest.contains("Connection: close\r\n"), "{answer}");
 }
 
