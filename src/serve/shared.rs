@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::config::ServeConfig;
 use super::door::Arrival;
@@ -21,6 +21,8 @@ use crate::wasi::{MemoryBudget, Strings};
 pub(super) struct Shared {
     pub config: ServeConfig,
     born: Instant,
+    /// The same as a time since 1970.
+    started: Duration,
     pub args: Strings,
     pub env: Strings,
     /// What all guests have of memory, beyond a little each.
@@ -96,7 +98,7 @@ impl Shared {
         let mut metrics = Metrics::sum(self.workers.iter().map(|worker| &worker.counters));
         metrics.reloads = self.reloads.done.load(Ordering::Relaxed);
         metrics.reloads_failed = self.reloads.failed.load(Ordering::Relaxed);
-        metrics.process = Process::now(self.born.elapsed());
+        metrics.process = Process::now(self.started);
         match self.program.lock().unwrap_or_else(PoisonError::into_inner).warmth() {
             Some(Warmth::Warm(warm)) => metrics.image_bytes = warm.image_bytes as u64,
             Some(Warmth::Cold(why)) => metrics.cold_because = Some(why.clone()),
@@ -211,6 +213,7 @@ impl Shared {
             bound: Mutex::new(bound),
             reports,
             born: Instant::now(),
+            started: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
             reloads: reload::ReloadRequests::new(config.watch.as_deref()),
             #[cfg(feature = "tls")]
             identity: config.tls.clone().map(|identity| Arc::new(Current::new(identity))),

@@ -357,6 +357,8 @@ fn the_process_is_measured() {
         assert!(process.resident > 0 && process.virtual_memory > process.resident);
         assert!(process.fds > 3 && process.fds <= process.fds_max);
     }
+    // A start that moves would be taken for another process.
+    assert_eq!(server.handle.metrics().process.started, process.started);
     let text = server.handle.metrics().prometheus();
     let version = format!("tinyhost_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     assert!(text.contains(&version), "{text}");

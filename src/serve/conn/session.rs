@@ -87,7 +87,7 @@ pub(crate) trait ActionHost {
     /// returns. Returns the time afterwards.
     fn start(&mut self, session: &mut Session, job: Job, now: Instant) -> Instant;
 
-    /// ProxiedEnds the guest, unless it has just ended and its event is pending.
+    /// Ends the guest, unless it has just ended and its event is pending.
     fn cancel(&mut self, session: &mut Session, outcome: Outcome, why: &str);
 
     /// Counts a stage of a wire's opening, or counts and logs why it has failed.

@@ -1,7 +1,7 @@
 //! What the process takes of its machine, under the names that Prometheus' own clients use.
 
 use std::fmt::Write;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// What the process takes of its machine. What the system does not say is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,17 +21,16 @@ pub struct Process {
 }
 
 impl Process {
-    /// This process, whose server was made `age` ago.
-    pub(crate) fn now(age: Duration) -> Process {
+    /// This process now, whose server was made at `started`.
+    pub(crate) fn now(started: Duration) -> Process {
         use rustix::process::{Resource, getrlimit};
         use rustix::time::{ClockId, clock_gettime};
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
         let seconds = u64::try_from(cpu.tv_sec).unwrap_or(0);
         let nanos = u32::try_from(cpu.tv_nsec).unwrap_or(0);
         let (virtual_memory, resident) = memory().unwrap_or_default();
         Process {
-            started: since.saturating_sub(age),
+            started,
             cpu: Duration::new(seconds, nanos),
             resident,
             virtual_memory,
