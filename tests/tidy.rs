@@ -25,8 +25,7 @@ const CRATES_MAX: usize = 40;
 const LONGER: &[(&str, usize)] = &[];
 
 /// Types of one name on purpose: each pair is one type on different systems or in different builds.
-const STAND_INS: &[&str] =
-    &["Caught", "Network", "Rules", "Pages", "Fd", "Standard", "NatsDriver", "DriverTurn"];
+const STAND_INS: &[&str] = &["Caught", "Network", "Rules", "Pages", "Fd", "Standard", "NatsDriver"];
 
 /// Where `src/wasi` narrows to u32 what is no guest's number, or is one already.
 const NARROWED: &[(&str, &str)] = &[

@@ -14,7 +14,7 @@ use super::client::wire::Stage;
 use super::config::Unit;
 use super::conn::protocol::{Job, Stdin};
 use super::conn::session::{ActionHost, PollInterest, Session};
-use super::from::nats::driver::DriverTurn;
+use super::from::DriverTurn;
 use super::guests::Guests;
 use super::observe::logging::TARGET;
 use super::observe::metrics::{Counters, Refusal, add};

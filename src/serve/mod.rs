@@ -74,6 +74,7 @@ mod from;
 mod guests;
 mod jobs;
 mod observe;
+mod percent;
 mod reload;
 mod shared;
 #[cfg(test)]

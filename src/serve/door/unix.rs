@@ -237,6 +237,5 @@ fn hint(error: Os) -> String {
 }
 
 fn plain(error: Os) -> String {
-    let text = io::Error::from(error).to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+    crate::vfs::net::plain(&error.into())
 }

@@ -18,3 +18,18 @@
 pub(crate) mod message;
 #[cfg_attr(not(feature = "nats"), path = "no_nats.rs")]
 pub(crate) mod nats;
+
+use std::time::Instant;
+
+use mio::Registry;
+
+use crate::serve::observe::reporter::Reporter;
+
+/// What a driver needs of its worker.
+#[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "nothing takes a turn"))]
+pub(crate) struct DriverTurn<'a> {
+    pub registry: &'a Registry,
+    pub reporter: &'a Reporter,
+    pub scratch: &'a mut [u8],
+    pub now: Instant,
+}

@@ -5,22 +5,12 @@ pub(crate) mod driver {
     use std::task::Waker;
     use std::time::Instant;
 
-    use mio::Registry;
-
     use crate::serve::config::ServeConfig;
+    use crate::serve::from::DriverTurn;
     use crate::serve::from::message::{Delivery, MessageEnd};
-    use crate::serve::observe::reporter::Reporter;
 
     /// There is none.
     pub(crate) enum NatsDriver {}
-
-    #[allow(dead_code, reason = "nothing takes a turn")]
-    pub(crate) struct DriverTurn<'a> {
-        pub registry: &'a Registry,
-        pub reporter: &'a Reporter,
-        pub scratch: &'a mut [u8],
-        pub now: Instant,
-    }
 
     impl NatsDriver {
         pub fn of(_config: &ServeConfig, _waker: Waker, _now: Instant) -> Option<NatsDriver> {

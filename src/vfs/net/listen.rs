@@ -8,6 +8,12 @@ use std::net::{SocketAddr, TcpListener};
 /// next try.
 pub(crate) const BACKLOG: i32 = 4096;
 
+/// An error of the system in words, without its number.
+pub(crate) fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
 /// A socket that listens at an address, for a [`Listener`](super::Listener) or a server.
 ///
 /// # Errors
@@ -26,8 +32,7 @@ pub fn listen(addr: SocketAddr) -> io::Result<TcpListener> {
             }
             _ => "",
         };
-        let text = error.to_string();
-        let text = text.split(" (os error").next().unwrap_or_default().to_lowercase();
+        let text = plain(&error);
         io::Error::new(error.kind(), format!("can't listen on {addr}: {text}{hint}"))
     })?;
     rustix::net::listen(&listener, BACKLOG)?;

@@ -45,6 +45,8 @@ pub use https::{Secret, SecretError};
 #[cfg(feature = "serve")]
 pub(crate) use listen::BACKLOG;
 pub use listen::listen;
+#[cfg(feature = "serve")]
+pub(crate) use listen::plain;
 pub use lookup::SystemResolver;
 pub(crate) use names::NetworkName;
 pub use policy::Policy;

@@ -4,6 +4,7 @@
 //! sections 2.2, 3.2, 5 and 6.3): that is what request smuggling lives on.
 
 use crate::serve::conn::buffer::ReceiveBuffer;
+use crate::serve::percent;
 use crate::wasi::Strings;
 
 /// Header fields of a request.
@@ -154,23 +155,7 @@ impl<'a> Target<'a> {
 
 /// A path without its percent signs. `None` if they are wrong, or there is a NUL.
 fn decoded(path: &str) -> Option<Vec<u8>> {
-    let mut bytes = path.bytes();
-    let mut out = Vec::with_capacity(path.len());
-    while let Some(byte) = bytes.next() {
-        let byte = match byte {
-            b'%' => {
-                let mut digit = || char::from(bytes.next()?).to_digit(16);
-                let (high, low) = (digit()?, digit()?);
-                u8::try_from(high << 4 | low).ok()?
-            }
-            byte => byte,
-        };
-        if byte == 0 {
-            return None;
-        }
-        out.push(byte);
-    }
-    Some(out)
+    percent::decode(path).filter(|bytes| !bytes.contains(&0))
 }
 
 /// The one Host field that there must be.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::serve::percent;
+
 /// The port that is taken if none is given.
 const PORT: u16 = 4222;
 
@@ -281,21 +283,8 @@ impl Query {
 
 /// With what `%XX` stands for in its place.
 fn decode(text: &str) -> Result<String, String> {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let hex = |at: usize| rest.get(at).and_then(|digit| char::from(*digit).to_digit(16));
-        let (Some(high), Some(low)) = (hex(0), hex(1)) else {
-            return Err(format!("'{text}' has a % without two digits: write %25"));
-        };
-        bytes.extend(u8::try_from(high << 4 | low));
-        rest = &rest[2..];
-    }
+    let bytes = percent::decode(text)
+        .ok_or_else(|| format!("'{text}' has a % without two digits: write %25"))?;
     String::from_utf8(bytes).map_err(|_| format!("'{text}' is not UTF-8"))
 }
 

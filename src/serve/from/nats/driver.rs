@@ -8,18 +8,19 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Token};
 
 use super::machine::{NatsMachine, NatsNote};
 use super::{NatsConfig, random};
 use crate::serve::config::ServeConfig;
 use crate::serve::conn::table::FETCHED;
+use crate::serve::from::DriverTurn;
 use crate::serve::from::message::{Delivery, MessageEnd};
 use crate::serve::observe::logging::TARGET;
 use crate::serve::observe::metrics::{Counters, add};
 use crate::serve::observe::outcome::Outcome;
-use crate::serve::observe::reporter::{RateLimiter, Reporter};
-use crate::vfs::net::{Lookup, SystemResolver};
+use crate::serve::observe::reporter::RateLimiter;
+use crate::vfs::net::{Lookup, SystemResolver, plain};
 
 /// How long it waits before it dials again: at first, and at most. Half as much again is left to
 /// chance, so that the workers of many servers don't come back together.
@@ -74,14 +75,6 @@ enum State {
     Connected(TcpStream),
     /// It is drained.
     Over,
-}
-
-/// What a driver needs of its worker.
-pub(crate) struct DriverTurn<'a> {
-    pub registry: &'a Registry,
-    pub reporter: &'a Reporter,
-    pub scratch: &'a mut [u8],
-    pub now: Instant,
 }
 
 impl NatsDriver {
@@ -427,10 +420,4 @@ impl NatsDriver {
         add(&counters.nats_dead, counts.dead);
         add(&counters.nats_lost, counts.lost);
     }
-}
-
-/// What the system says, without its number.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
 }
