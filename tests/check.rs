@@ -5,19 +5,7 @@ mod util;
 
 use std::os::unix::net::UnixListener;
 
-use util::{Ended, Process, TempDir, fixture, tinyhost};
-
-fn typed(words: &[&str]) -> Ended {
-    Process::start(tinyhost(words)).input(b"").end()
-}
-
-/// What it says, if it ends well and says nothing else.
-#[track_caller]
-fn answer(words: &[&str]) -> String {
-    let ended = typed(words);
-    assert_eq!((ended.status, &*ended.stderr), (Some(0), ""), "{words:?}");
-    String::from_utf8(ended.stdout).unwrap()
-}
+use util::{TempDir, answer, fixture, typed};
 
 /// The line that begins with this name.
 #[track_caller]

@@ -5,18 +5,7 @@ mod util;
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
-use util::{Ended, Process, TempDir, fixture, root, run, tinyhost};
-
-fn typed(words: &[&str]) -> Ended {
-    Process::start(tinyhost(words)).input(b"").end()
-}
-
-#[track_caller]
-fn answer(words: &[&str]) -> String {
-    let ended = typed(words);
-    assert_eq!((ended.status, &*ended.stderr), (Some(0), ""), "{words:?}");
-    String::from_utf8(ended.stdout).unwrap()
-}
+use util::{Ended, Process, TempDir, answer, fixture, root, run, tinyhost, typed};
 
 #[test]
 fn a_value_may_follow_an_equals_sign() {

@@ -1,7 +1,7 @@
 //! Requests of HTTP/1.1, each served by a guest as in CGI.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use tinyhost::Program;
@@ -90,10 +90,13 @@ pub fn http(program: Program, adjust: impl FnOnce(&mut ServeConfig)) -> Running 
     })
 }
 
+/// The field of a reply that is sent as it comes.
+pub const CHUNKED: &str = "\r\nTransfer-Encoding: chunked\r\n";
+
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 /// The next reply of a connection: its head, and its body as far as a length or chunks say.
-fn reply(client: &mut BufReader<TcpStream>) -> (String, Vec<u8>) {
+pub fn reply(client: &mut impl BufRead) -> (String, Vec<u8>) {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         assert!(client.read_line(&mut head).unwrap() > 0, "the head ends early: {head:?}");

@@ -45,6 +45,19 @@ pub fn run(args: &[&str], stdin: &[u8]) -> Ended {
     Process::start(tinyhost(["run"].iter().chain(args))).input(stdin).end()
 }
 
+/// `tinyhost WORDS...` with nothing to read, to its end.
+pub fn typed(words: &[&str]) -> Ended {
+    Process::start(tinyhost(words)).input(b"").end()
+}
+
+/// What it says, if it ends well and says nothing else.
+#[track_caller]
+pub fn answer(words: &[&str]) -> String {
+    let ended = typed(words);
+    assert_eq!((ended.status, &*ended.stderr), (Some(0), ""), "{words:?}");
+    String::from_utf8(ended.stdout).unwrap()
+}
+
 /// A child whose output is gathered while it runs. It is killed when it runs too long, and
 /// when it is dropped.
 pub struct Process {
