@@ -234,7 +234,8 @@ impl NatsDriver {
     /// A connection is there, or will not be.
     fn connecting(&mut self, late: bool, turn: &DriverTurn<'_>) -> Result<(), String> {
         let over = State::Off(turn.now);
-        let State::Connecting { mut stream, left, .. } = std::mem::replace(&mut self.state, over)
+        let State::Connecting { mut stream, left, until } =
+            std::mem::replace(&mut self.state, over)
         else {
             return Ok(());
         };
@@ -246,7 +247,6 @@ impl NatsDriver {
                 Err(_) => {
                     // Woken for nothing.
                     self.writable = false;
-                    let until = turn.now + CONNECT_TIME;
                     self.state = State::Connecting { stream, left, until };
                     return Ok(());
                 }
