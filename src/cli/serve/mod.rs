@@ -161,10 +161,7 @@ fn logging(args: &ServeArgs) -> CliResult<(LogFormat, LevelFilter)> {
         None | Some("text") => LogFormat::Text,
         Some("json") => LogFormat::Json,
         Some(other) => {
-            return Err(Failure::usage(format!(
-                "invalid --log-format '{other}': write text or \
-             json"
-            )));
+            return Err(units::invalid("--log-format", other, "write text or json"));
         }
     };
     let level = args.log_level.as_deref().unwrap_or("info");
@@ -289,7 +286,7 @@ fn config(plan: ServePlan) -> CliResult<(ServeConfig, Reach)> {
     let Binds { clients, metrics } = binds;
     (config.binds, config.metrics) = (clients, metrics);
     #[cfg(feature = "nats")]
-    config.from.clone_from(&plan.from);
+    source::add(&mut config, plan.from);
     Ok((config, reach))
 }
 

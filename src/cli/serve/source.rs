@@ -1,6 +1,6 @@
 //! `--from nats://...` and its login.
 
-use tinyhost::serve::{NatsConfig, NatsLogin, Unit};
+use tinyhost::serve::{NatsConfig, NatsLogin, ServeConfig, Unit};
 
 use crate::cli::args::ServeArgs;
 use crate::cli::failure::{CliResult, Failure};
@@ -59,4 +59,9 @@ pub fn wanted(args: &ServeArgs, unit: Unit, grant: &Grant) -> CliResult<Option<N
         config.login = Some(NatsLogin::parse(&value));
     }
     Ok(Some(config))
+}
+
+/// Has the server fetch them.
+pub fn add(config: &mut ServeConfig, from: Option<NatsConfig>) {
+    config.from = from;
 }

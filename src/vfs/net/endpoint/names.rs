@@ -48,13 +48,13 @@ impl LookedUp {
 }
 
 /// A name that is being looked up for a call.
-struct Lookedup {
+struct NameLookup {
     lookup: Lookup,
     deadline: Instant,
     _in_flight: Taken,
 }
 
-impl Question for Lookedup {
+impl Question for NameLookup {
     type Answer = Vec<IpAddr>;
 
     fn answer(&mut self) -> Result<Vec<IpAddr>> {
@@ -100,7 +100,7 @@ impl Net {
             let in_flight = self.dials.take()?;
             let lookup = Lookup::begin(self.resolver(), name.as_str());
             let deadline = Instant::now() + self.connect_timeout();
-            Ok(Lookedup { lookup, deadline, _in_flight: in_flight })
+            Ok(NameLookup { lookup, deadline, _in_flight: in_flight })
         })?;
         self.found(name, &found)
     }
